@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+// `forks`, never `threads`: the worker asks the kernel to die with the thread that spawned it, and a
+// leaked socket in a worker thread keeps vitest from ending (docs/testing.md).
+export default defineConfig({
+  test: {
+    pool: 'forks',
+    include: ['test/**/*.test.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+  },
+});
