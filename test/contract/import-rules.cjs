@@ -1,0 +1,62 @@
+// Who may import what (design: imports go one way, each outside library has one door).
+// `depcruise src --config test/contract/import-rules.cjs` prints the breaches; imports.test.ts runs it.
+
+const own = (...folders) => `^src/(${folders.join('|')})/`;
+
+/** A folder may import only itself, errors, log and the folders listed. */
+const may = (folder, ...others) => ({
+  name: `${folder} imports only ${['itself', 'errors', 'log', ...others].join(', ')}`,
+  severity: 'error',
+  from: { path: own(folder) },
+  to: { path: '^src/', pathNot: [own(folder, ...others), '^src/(errors|log)\\.ts$'] },
+});
+
+/** An outside library is imported in one place only. */
+const door = (library, place) => ({
+  name: `${library} has one door: ${place}`,
+  severity: 'error',
+  from: { path: '^src/', pathNot: place },
+  to: { path: `node_modules/${library}` },
+});
+
+module.exports = {
+  forbidden: [
+    { name: 'no cycles', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'every import resolves', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    may('config'),
+    may('plan', 'config'),
+    may('protocol'),
+    may('worker', 'protocol'),
+    may('stream', 'protocol'),
+    { ...may('sinks', 'stream'), name: 'sinks know stream by its types, and the wandb sink its Python session' },
+    may('artifacts'),
+    may('sae', 'worker', 'artifacts'),
+    may('runners', 'config', 'plan', 'protocol', 'worker', 'stream', 'sinks', 'artifacts', 'sae'),
+    may('cli', 'runners', 'config', 'plan'),
+    {
+      name: 'nobody imports cli',
+      severity: 'error',
+      from: { pathNot: own('cli') },
+      to: { path: own('cli') },
+    },
+    {
+      name: 'errors and log import nothing of ours but each other',
+      severity: 'error',
+      from: { path: '^src/(errors|log)\\.ts$' },
+      to: { path: '^src/', pathNot: '^src/(errors|log)\\.ts$' },
+    },
+    door('zeromq', '^src/worker/channel\\.ts$'),
+    door('apache-arrow', '^src/(stream/|protocol/frames\\.ts$)'),
+    door('@huggingface/hub', '^src/artifacts/hub\\.ts$'),
+    door('pythonia', '^src/worker/pythonia\\.ts$'),
+    door('commander', '^src/cli/'),
+    door('yaml', '^src/config/'),
+    door('pino', '^src/log\\.ts$'),
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'node', 'default'] },
+  },
+};

@@ -1,0 +1,63 @@
+import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, '../..');
+
+test('imports go one way and each outside library has one door', async () => {
+  const depcruise = join(root, 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs');
+  const outcome = await run(
+    process.execPath,
+    [depcruise, 'src', '--config', 'test/contract/import-rules.cjs', '--output-type', 'json'],
+    { cwd: root, maxBuffer: 64 << 20 },
+  ).catch((error: { stdout: string }) => error);
+  const { summary, modules } = JSON.parse(outcome.stdout);
+  expect(modules.length).toBeGreaterThan(20);
+  const breaches = summary.violations.map(
+    (v: { rule: { name: string }; from: string; to: string }) => `${v.rule.name}: ${v.from} → ${v.to}`,
+  );
+  expect(breaches).toEqual([]);
+});
+
+/** Outside Python libraries that have one door, and the folder or file that is it. */
+const PYTHON_DOORS: Record<string, RegExp> = {
+  transformers: /^pyworker\/lm\//,
+  transformer_lens: /^pyworker\/lm\//,
+  datasets: /^pyworker\/data\//,
+  zmq: /^pyworker\/(channel|serve)\.py$/,
+  pyarrow: /^pyworker\/protocol\/frames\.py$/,
+  wandb: /^pyworker\/wandb_facade\.py$/,
+};
+
+test('the worker keeps its doors and never reads pickles or remote code', async () => {
+  const files = (await readdir(join(root, 'pyworker'), { recursive: true })).filter((f) => f.endsWith('.py'));
+  expect(files.length).toBeGreaterThan(20);
+  const breaches: string[] = [];
+  for (const file of files) {
+    const path = `pyworker/${file}`;
+    const source = await readFile(join(root, path), 'utf8');
+    for (const [library, place] of Object.entries(PYTHON_DOORS)) {
+      const imported = new RegExp(`^\\s*(import|from) ${library}\\b`, 'm').test(source);
+      if (imported && !place.test(path)) breaches.push(`${path} imports ${library}`);
+    }
+    for (const forbidden of [/\btorch\.load\(/, /^\s*(import|from) pickle\b/m, /trust_remote_code\s*=\s*True/]) {
+      if (forbidden.test(source)) breaches.push(`${path} contains ${forbidden.source}`);
+    }
+  }
+  expect(breaches).toEqual([]);
+});
+
+test('no file has more than 400 lines', async () => {
+  const long: string[] = [];
+  for (const folder of ['src', 'pyworker', 'test', 'bin']) {
+    for (const file of await readdir(join(root, folder), { recursive: true })) {
+      if (!/\.(ts|js|mjs|cjs|py)$/.test(file)) continue;
+      const lines = (await readFile(join(root, folder, file), 'utf8')).split('\n').length - 1;
+      if (lines > 400) long.push(`${folder}/${file}: ${lines}`);
+    }
+  }
+  expect(long).toEqual([]);
+});
