@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { lstat, readdir, readFile } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+import { z } from 'zod';
+import { SaeLensError } from '../errors.ts';
+import { toJson, writeFileAtomic } from './atomic.ts';
+
+/** Grows when a reader of today could misread a folder of tomorrow. Newer is refused, older is read. */
+export const MANIFEST_FORMAT = 1;
+export const MANIFEST_NAME = 'manifest.json';
+
+const manifestSchema = z.object({
+  format: z.number().int().positive(),
+  kind: z.enum(['checkpoint', 'output']),
+  /** ISO 8601. */
+  created: z.string(),
+  n_training_samples: z.number().int().nonnegative(),
+  /** Path inside the folder, with `/` → size in bytes and sha256 in hex. */
+  files: z.record(
+    z.string(),
+    z.object({ size: z.number().int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
+  ),
+});
+
+/** The last file of a folder: what it holds and that it is complete. */
+export type Manifest = z.infer<typeof manifestSchema>;
+
+/** Hashes every file below `folder` and writes the manifest, which makes the folder exist (design §7). */
+export async function writeManifest(
+  folder: string,
+  facts: Pick<Manifest, 'kind' | 'n_training_samples'>,
+): Promise<Manifest> {
+  const files: Manifest['files'] = {};
+  for (const name of await filesBelow(folder)) {
+    if (name !== MANIFEST_NAME) files[name] = await digest(join(folder, name));
+  }
+  const manifest: Manifest = { format: MANIFEST_FORMAT, ...facts, created: new Date().toISOString(), files };
+  await writeFileAtomic(join(folder, MANIFEST_NAME), toJson(manifest));
+  return manifest;
+}
+
+/** Reads a manifest without looking at the files. */
+export async function readManifest(folder: string): Promise<Manifest> {
+  const path = join(folder, MANIFEST_NAME);
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(path, 'utf8'));
+  } catch (error) {
+    throw incomplete(folder, `${MANIFEST_NAME} cannot be read: ${(error as Error).message}`, error);
+  }
+  const format = (value as { format?: unknown } | null)?.format;
+  if (typeof format === 'number' && format > MANIFEST_FORMAT) {
+    throw new SaeLensError(
+      'STORAGE',
+      `Cannot read "${folder}": its format is ${format}, this version reads up to ${MANIFEST_FORMAT}`,
+      { hint: 'update sae-lens-ts: npm install sae-lens-ts@latest' },
+    );
+  }
+  const parsed = manifestSchema.safeParse(value);
+  if (!parsed.success) throw incomplete(folder, z.prettifyError(parsed.error));
+  return parsed.data;
+}
+
+/** Reads a manifest and checks every byte it speaks of: a folder that passes is complete (promise P1). */
+export async function verifyFolder(folder: string): Promise<Manifest> {
+  const manifest = await readManifest(folder);
+  const present = new Set(await filesBelow(folder));
+  present.delete(MANIFEST_NAME);
+  for (const [name, expected] of Object.entries(manifest.files)) {
+    if (!present.delete(name)) throw incomplete(folder, `${name} is missing`);
+    const { size } = await lstat(join(folder, name));
+    if (size !== expected.size) throw incomplete(folder, `${name} has ${size} bytes instead of ${expected.size}`);
+    const { sha256 } = await digest(join(folder, name));
+    if (sha256 !== expected.sha256) throw incomplete(folder, `${name} has other content than was written (sha256)`);
+  }
+  if (present.size > 0) throw incomplete(folder, `${[...present].join(', ')} was not written with it`);
+  return manifest;
+}
+
+function incomplete(folder: string, reason: string, cause?: unknown): SaeLensError {
+  return new SaeLensError('STORAGE', `Folder "${folder}" is not complete: ${reason}`, { cause });
+}
+
+/** Regular files only: a symlink is not followed, so that a manifest cannot vouch for a file outside. */
+async function filesBelow(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => {
+      const name = relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/');
+      if (!entry.isFile()) throw incomplete(folder, `${name} is not a regular file`);
+      return name;
+    })
+    .sort();
+}
+
+async function digest(path: string): Promise<{ size: number; sha256: string }> {
+  const hash = createHash('sha256');
+  let size = 0;
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+    hash.update(chunk);
+    size += chunk.length;
+  }
+  return { size, sha256: hash.digest('hex') };
+}

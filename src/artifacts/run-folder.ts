@@ -1,0 +1,122 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { Document, isMap, isPair, isScalar } from 'yaml';
+import { SaeLensError } from '../errors.ts';
+import { redact } from '../log.ts';
+import { toJson, writeFileAtomic } from './atomic.ts';
+
+/** Every place a run writes to (design §7). */
+export interface RunPaths {
+  readonly folder: string;
+  readonly config: string;
+  readonly run: string;
+  readonly metrics: string;
+  readonly log: string;
+  readonly checkpoints: string;
+  readonly output: string;
+  /** The W&B client's own folder, so that it does not litter the working directory. */
+  readonly wandb: string;
+}
+
+export interface RunPlaces {
+  runsFolder: string;
+  name: string;
+  /** Overrides `output/`. */
+  outputPath?: string | null | undefined;
+  /** Overrides `checkpoints/`; the run's name is added, as SAELens adds its run id, so that runs can share it. */
+  checkpointPath?: string | null | undefined;
+}
+
+export function runPaths({ runsFolder, name, outputPath, checkpointPath }: RunPlaces): RunPaths {
+  checkRunName(name);
+  const folder = resolve(runsFolder, name);
+  return {
+    folder,
+    config: join(folder, 'config.yaml'),
+    run: join(folder, 'run.json'),
+    metrics: join(folder, 'metrics.jsonl'),
+    log: join(folder, 'log.jsonl'),
+    checkpoints: checkpointPath ? resolve(checkpointPath, name) : join(folder, 'checkpoints'),
+    output: outputPath ? resolve(outputPath) : join(folder, 'output'),
+    wandb: folder,
+  };
+}
+
+/** A run's name becomes a folder, a W&B name and a word on command lines, so it may not be anything else (faults X9). */
+export function checkRunName(name: string): void {
+  if (/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/.test(name)) return;
+  throw new SaeLensError('CONFIG_INVALID', `Cannot name a run ${JSON.stringify(name)}`, {
+    hint: 'use 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter, a digit or "_"',
+  });
+}
+
+/** Any text as a run name: what is not allowed becomes "-". */
+export function toRunName(text: string): string {
+  const name = text.replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[^A-Za-z0-9_]+/, '').slice(0, 128);
+  return name === '' ? 'run' : name;
+}
+
+/** What decides the numbers of a run, and where it came from (design §10). Grows as the worker reports its part. */
+export interface RunRecord {
+  name: string;
+  created: string;
+  /** The command line as given. */
+  command: string[];
+  seed: number;
+  versions: Record<string, string>;
+  /** sha256 in hex: of the configuration, the model, the dataset, as far as known. */
+  hashes: Record<string, string>;
+  /** Build of torch, CPU capability, threads, device names. */
+  machine: Record<string, unknown>;
+}
+
+/**
+ * Makes the folder with config.yaml and run.json. `layers` says for each dotted key which layer set it
+ * (`sae.k` → `flag`); keys that are not in it are defaults.
+ */
+export async function writeRunFolder(
+  paths: RunPaths,
+  config: Record<string, unknown>,
+  layers: Readonly<Record<string, string>>,
+  record: RunRecord,
+): Promise<void> {
+  try {
+    await mkdir(paths.folder, { recursive: true });
+    await writeFileAtomic(paths.config, redact(configYaml(config, layers)));
+    await writeFileAtomic(paths.run, toJson(record));
+  } catch (error) {
+    throw new SaeLensError('STORAGE', `Cannot write the run folder "${paths.folder}": ${(error as Error).message}`, {
+      cause: error,
+      hint: 'choose a folder you may write to',
+    });
+  }
+}
+
+/** Adds to run.json what became known later; objects are merged one level deep. */
+export async function updateRunRecord(paths: RunPaths, patch: Partial<RunRecord> & Record<string, unknown>): Promise<void> {
+  const record = JSON.parse(await readFile(paths.run, 'utf8')) as Record<string, unknown>;
+  for (const [key, value] of Object.entries(patch)) {
+    record[key] = isObject(value) && isObject(record[key]) ? { ...record[key], ...value } : value;
+  }
+  await writeFileAtomic(paths.run, toJson(record));
+}
+
+/** The resolved configuration; a comment behind a value says which layer set it. Can be given back to `train --config`. */
+export function configYaml(config: Record<string, unknown>, layers: Readonly<Record<string, string>>): string {
+  const document = new Document(config);
+  const annotate = (node: unknown, path: string): void => {
+    if (!isMap(node)) return;
+    for (const pair of node.items) {
+      if (!isPair(pair) || !isScalar(pair.key)) continue;
+      const key = path === '' ? String(pair.key.value) : `${path}.${pair.key.value}`;
+      const layer = layers[key];
+      if (isScalar(pair.value) && layer !== undefined) pair.value.comment = ` ${layer}`;
+      annotate(pair.value, key);
+    }
+  };
+  annotate(document.contents, '');
+  return document.toString({ lineWidth: 0 });
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

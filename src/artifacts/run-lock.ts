@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { SaeLensError } from '../errors.ts';
+
+const LOCK_NAME = 'lock.json';
+
+interface Holder {
+  id: string;
+  pid: number;
+  /** Of the process, in clock ticks since boot: a pid alone is used again. Null where the system does not tell. */
+  processStart: string | null;
+  bootId: string | null;
+  host: string;
+  since: string;
+}
+
+/** Held while a run writes to its folder; a second run on the same folder is refused (faults L6). */
+export interface RunLock {
+  /** What was found dead and taken over, for a notice. */
+  readonly tookOver: { pid: number; since: string } | null;
+  release(): Promise<void>;
+}
+
+/**
+ * Takes the folder's lock or throws STORAGE naming who has it. `link` is used because it fails when the name exists,
+ * on NFS too. A lock whose process is gone (same host: another boot, no such pid, or a pid used again) is taken over.
+ */
+export async function acquireRunLock(folder: string): Promise<RunLock> {
+  await mkdir(folder, { recursive: true });
+  const path = join(folder, LOCK_NAME);
+  const mine: Holder = {
+    id: randomUUID(),
+    pid: process.pid,
+    processStart: processStart(process.pid),
+    bootId: bootId(),
+    host: hostname(),
+    since: new Date().toISOString(),
+  };
+  let tookOver: RunLock['tookOver'] = null;
+  // Two rounds settle every case but a third process taking the dead lock at the same moment; that one is then alive.
+  for (let round = 0; ; round++) {
+    if (await linkNew(path, mine)) break;
+    const holder = await readHolder(path);
+    if (holder === null) continue;
+    if (round >= 2 || isAlive(holder)) throw refused(folder, path, holder);
+    if (await removeDead(path, holder)) tookOver = { pid: holder.pid, since: holder.since };
+  }
+  return {
+    tookOver,
+    async release() {
+      if ((await readHolder(path))?.id === mine.id) await rm(path, { force: true });
+    },
+  };
+}
+
+async function linkNew(path: string, holder: Holder): Promise<boolean> {
+  const temporary = `${path}.${holder.id}`;
+  await writeFile(temporary, `${JSON.stringify(holder)}\n`, { flag: 'w' });
+  try {
+    await link(temporary, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+/** Null when the lock went away meanwhile. A lock that cannot be read belongs to nobody who could say so. */
+async function readHolder(path: string): Promise<Holder | null> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as Holder;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    if (!(error instanceof SyntaxError)) throw error;
+    return { id: '', pid: 0, processStart: null, bootId: null, host: hostname(), since: 'unknown' };
+  }
+}
+
+/** Removes exactly the lock that was found dead; if another process was quicker, its fresh lock is put back. */
+async function removeDead(path: string, dead: Holder): Promise<boolean> {
+  const aside = `${path}.dead-${randomUUID()}`;
+  try {
+    await rename(path, aside);
+  } catch {
+    return false;
+  }
+  const moved = await readHolder(aside);
+  if (moved !== null && moved.id !== dead.id) {
+    await link(aside, path).catch(() => {});
+    await rm(aside, { force: true });
+    return false;
+  }
+  await rm(aside, { force: true });
+  return true;
+}
+
+function isAlive(holder: Holder): boolean {
+  // Another machine cannot be asked; its lock counts until a person removes it.
+  if (holder.host !== hostname()) return true;
+  if (holder.bootId !== null && holder.bootId !== bootId()) return false;
+  if (holder.pid <= 0) return false;
+  try {
+    process.kill(holder.pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+  return holder.processStart === null || holder.processStart === processStart(holder.pid);
+}
+
+function refused(folder: string, path: string, holder: Holder): SaeLensError {
+  return new SaeLensError(
+    'STORAGE',
+    `Cannot train in "${folder}": process ${holder.pid} on ${holder.host} has been writing there since ${holder.since}`,
+    {
+      hint: `wait for it, stop it, or choose another run folder; if that machine is gone, remove "${path}"`,
+      details: { pid: holder.pid, host: holder.host, since: holder.since },
+    },
+  );
+}
+
+function processStart(pid: number): string | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The name in parentheses may hold spaces; start time is field 22, the 20th after it.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function bootId(): string | null {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+  } catch {
+    return null;
+  }
+}

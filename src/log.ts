@@ -1,0 +1,117 @@
+import { stripVTControlCharacters } from 'node:util';
+import { destination, type DestinationStream, type Logger as Pino, pino } from 'pino';
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+const RANK: Record<LogLevel, number> = { debug: 20, info: 30, warn: 40, error: 50 };
+
+/** Variables whose value must never be written anywhere (faults X7). */
+const SECRET_VARIABLES = /(TOKEN|API_?KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?$/i;
+/** Shorter values ("1", "true") are switches, and scrubbing them would eat ordinary text. */
+const SHORTEST_SECRET = 8;
+/** What secrets look like when they come from elsewhere: a hub token, a W&B key after its name, user:password@ in an URL. */
+const SECRET_SHAPES: readonly [RegExp, string][] = [
+  [/\bhf_[A-Za-z0-9]{16,}\b/g, '[secret]'],
+  [/\b(wandb[-_]?(?:v1[-_])?(?:api[-_]?)?key["'\s:=]+)[A-Za-z0-9_-]{32,}/gi, '$1[secret]'],
+  [/(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/@:]+:[^\s/@]+@/gi, '$1[secret]@'],
+];
+
+const registered = new Set<string>();
+
+/** Makes `redact` remove this value too: a token that came from a flag or a file instead of the environment. */
+export function registerSecret(value: string | undefined): void {
+  if (value !== undefined && value.length >= SHORTEST_SECRET) registered.add(value);
+}
+
+function secrets(): string[] {
+  const found = new Set(registered);
+  for (const [name, value] of Object.entries(process.env)) {
+    if (value !== undefined && value.length >= SHORTEST_SECRET && SECRET_VARIABLES.test(name)) found.add(value);
+  }
+  // Longest first: a secret that contains another must not leave its tail behind.
+  return [...found].sort((a, b) => b.length - a.length);
+}
+
+/** Removes every known secret and everything shaped like one. Also works on JSON text. */
+export function redact(text: string): string {
+  let clean = text;
+  for (const secret of secrets()) {
+    clean = clean.replaceAll(secret, '[secret]');
+    const inJson = JSON.stringify(secret).slice(1, -1);
+    if (inJson !== secret) clean = clean.replaceAll(inJson, '[secret]');
+  }
+  for (const [shape, replacement] of SECRET_SHAPES) clean = clean.replace(shape, replacement);
+  return clean;
+}
+
+/** Removes escape sequences and control characters, which text of a model or a dataset may carry (faults X8). */
+export function plainText(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: removing them is the purpose
+  return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
+}
+
+export interface LoggerOptions {
+  /** JSON lines go here (the run folder's log.jsonl). */
+  file?: string | undefined;
+  /** Least level for people; the file takes `debug` and up. Default `info`. */
+  level?: LogLevel | 'silent' | undefined;
+  /** Where lines for people go; default stderr. The terminal sink passes its own, so that its live line survives. */
+  print?: ((line: string) => void) | undefined;
+}
+
+/** One sentence for people, fields for machines; both redacted. */
+export interface Logger {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+  /** Where lines for people go from now on. */
+  printTo(print: (line: string) => void): void;
+  close(): void;
+}
+
+export function createLogger(options: LoggerOptions = {}): Logger {
+  const least = options.level === 'silent' ? Number.POSITIVE_INFINITY : RANK[options.level ?? 'info'];
+  const file = options.file === undefined ? undefined : openLogFile(options.file);
+  let print = options.print ?? printToStderr;
+
+  const write = (level: LogLevel, message: string, fields: Record<string, unknown> = {}): void => {
+    const text = plainText(message);
+    file?.log[level](fields, text);
+    if (RANK[level] < least) return;
+    const label = level === 'info' ? '' : `${level === 'warn' ? 'warning' : level}: `;
+    print(redact(label + text));
+  };
+  return {
+    debug: (message, fields) => write('debug', message, fields),
+    info: (message, fields) => write('info', message, fields),
+    warn: (message, fields) => write('warn', message, fields),
+    error: (message, fields) => write('error', message, fields),
+    printTo: (to) => {
+      print = to;
+    },
+    close: () => file?.close(),
+  };
+}
+
+/** A log that cannot be written (disk full, read-only) is given up: it may not end a run. */
+function openLogFile(path: string): { log: Pino; close(): void } {
+  const out = destination({ dest: path, mkdir: true, sync: true, append: true });
+  out.on('error', () => {});
+  const redacting: DestinationStream = {
+    write: (line) => {
+      try {
+        out.write(redact(line));
+      } catch {
+        // As above: the line is lost, the run goes on.
+      }
+    },
+  };
+  const log = pino({ level: 'debug', base: null, timestamp: pino.stdTimeFunctions.isoTime }, redacting);
+  return { log, close: () => out.end() };
+}
+
+function printToStderr(line: string): void {
+  // A closed terminal must not end a run: without a listener EPIPE would be thrown (faults L9).
+  if (process.stderr.listenerCount('error') === 0) process.stderr.on('error', () => {});
+  process.stderr.write(`${line}\n`);
+}

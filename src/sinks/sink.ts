@@ -1,0 +1,54 @@
+/** What a run looks like from outside. Steps count from 0, as SAELens does. */
+export type RunEvent =
+  | RunHeader
+  /** What is being done before or between steps; `total` where the length is known. */
+  | { kind: 'stage'; stage: string; message: string; done: number | null; total: number | null }
+  /** The model is loaded and every size is known. */
+  | { kind: 'started'; d_in: number; d_sae: number; total_steps: number; device: string }
+  /** Numbers of a step under SAELens' names (reference/saelens.md §4.3), evaluations and sparsity included. */
+  | { kind: 'metrics'; step: number; row: Readonly<Record<string, number>> }
+  /** `counts[i]` values lie between `edges[i]` and `edges[i + 1]`. */
+  | { kind: 'histogram'; step: number; name: string; counts: readonly number[]; edges: readonly number[] }
+  /** A folder is complete: in its place, with manifest. */
+  | { kind: 'checkpoint'; path: string; n_training_samples: number; final: boolean }
+  | { kind: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string }
+  | RunSummary;
+
+/** Known before the worker starts; the first thing a user sees. */
+export interface RunHeader {
+  kind: 'header';
+  run_name: string;
+  model: string;
+  hook: string;
+  dataset: string;
+  architecture: string;
+  d_in: number | null;
+  d_sae: number | null;
+  training_tokens: number;
+  total_steps: number;
+  device: string;
+  folder: string;
+}
+
+/** The end of a run that ended as it should, or was stopped by the user. */
+export interface RunSummary {
+  kind: 'finished';
+  stopped: boolean;
+  elapsed_s: number;
+  output: string | null;
+  /** The last complete checkpoint, where there is one. */
+  checkpoint: string | null;
+  /** Commands to paste next, each with what it does. */
+  next: readonly { command: string; purpose: string }[];
+}
+
+/**
+ * Somewhere a run is shown or kept. `consume` returns at once, whatever the sink's own state; what it could not take
+ * is dropped and counted. It may throw: the group then goes on without it. Training never notices (promise P6).
+ */
+export interface Sink {
+  readonly name: string;
+  consume(event: RunEvent): void;
+  /** Writes out what is left, for at most so long. */
+  close(deadlineMs: number): Promise<void>;
+}
