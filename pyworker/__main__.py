@@ -1,0 +1,16 @@
+"""Entry of the worker. Started by src/worker/process.ts as a script in isolated mode (``python -I -u``), or by
+``python -m pyworker``; isolated mode puts neither the current folder nor ours on the path, so the script does."""
+
+import sys
+from pathlib import Path
+
+if not __package__:
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pyworker.serve import serve  # noqa: E402  after the path is set
+
+# operation → "module:function", imported when first asked for
+OPERATIONS: dict[str, str] = {}
+
+if __name__ == "__main__":
+    serve(OPERATIONS)

@@ -1,0 +1,381 @@
+"""The worker's end of the border: four sockets, all owned by one I/O thread.
+
+Any thread may call :meth:`Channel.send`, :meth:`Channel.send_frame` and the metrics queue; none of them waits for the
+network. A result is held back until every data message put before it is on its way, and says how many those were.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from socket import socketpair
+from typing import Any
+
+import msgspec
+import numpy as np
+import zmq
+
+from pyworker.metrics_queue import MetricsQueue
+from pyworker.protocol import messages as m
+from pyworker.protocol.frames import MAX_MESSAGE_BYTES, FrameCodec, FrameError, read_header
+
+CONTROL_LIMIT_BYTES = 16 << 20
+BULK_HIGH_WATER_MARK = 4
+METRICS_HIGH_WATER_MARK = 64
+LINGER_MS = 2_000
+METRICS_INTERVAL_S = 0.1
+STAGE_INTERVAL_S = 0.25
+IDLE_S = 1.0
+# An orchestrator that does not read for long must not fill our memory with log lines.
+MAX_CONTROL_QUEUE = 10_000
+MAX_EARLY_FRAMES = 64
+
+
+@dataclass
+class OutStream:
+    """A stream this worker announced."""
+
+    number: int
+    codec: FrameCodec
+
+
+@dataclass
+class Arrival:
+    """A request whose arrays are still coming in."""
+
+    request: m.Request
+    arrays: list[np.ndarray] = field(default_factory=list)
+
+
+class Channel:
+    """Sockets, sequence numbers, queues.
+
+    Args:
+        boot: where to connect and with which keys.
+        on_request: called by the I/O thread with a request and its arrays.
+        on_message: called by the I/O thread with every other message.
+    """
+
+    def __init__(
+        self,
+        boot: m.Boot,
+        on_request: Callable[[m.Request, list[np.ndarray]], None],
+        on_message: Callable[[m.Welcome | m.Reject | m.Cancel | m.Credit], None],
+    ):
+        self._on_request, self._on_message = on_request, on_message
+        self._context = zmq.Context()
+        self._control = self._socket(zmq.DEALER, boot.control, boot, CONTROL_LIMIT_BYTES, 1000, True)
+        self._metrics = self._socket(
+            zmq.PUSH, boot.metrics, boot, CONTROL_LIMIT_BYTES, METRICS_HIGH_WATER_MARK, True
+        )
+        bulk = (boot, MAX_MESSAGE_BYTES, BULK_HIGH_WATER_MARK, boot.secure_bulk)
+        self._up = self._socket(zmq.PUSH, boot.up, *bulk)
+        self._down = self._socket(zmq.PULL, boot.down, *bulk)
+        self._outbox: deque[tuple[m.FromWorker, bool]] = deque()
+        self._frames: deque[tuple[OutStream, m.FrameHeader, np.ndarray]] = deque()
+        self._stages: dict[int, m.Event] = {}
+        self.metrics = MetricsQueue()
+        self._streams: dict[int, OutStream] = {}
+        self._next_stream = 0
+        self._seq = {"control": 0, "metrics": 0, "up": 0}
+        self._seen = {"control": 0, "down": 0}
+        self._in_streams: dict[int, tuple[int, FrameCodec]] = {}
+        self._arrivals: dict[int, Arrival] = {}
+        self._early: list[tuple[list[memoryview], m.FrameHeader]] = []
+        self._pending_metrics: list[Any] | None = None
+        self._pending_up: list[Any] | None = None
+        self._metrics_due = self._stages_due = 0.0
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._wake_in, self._wake_out = socketpair()
+        self._wake_out.setblocking(False)
+        self._wake_in.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name="border", daemon=True)
+
+    def _socket(self, kind: int, endpoint: str, boot: m.Boot, limit: int, mark: int, secure: bool) -> zmq.Socket:
+        socket = self._context.socket(kind)
+        socket.setsockopt(zmq.LINGER, LINGER_MS)
+        socket.setsockopt(zmq.MAXMSGSIZE, limit)
+        socket.set_hwm(mark)
+        if secure:
+            socket.setsockopt(zmq.CURVE_SERVERKEY, boot.server_key.encode())
+            socket.setsockopt(zmq.CURVE_PUBLICKEY, boot.public_key.encode())
+            socket.setsockopt(zmq.CURVE_SECRETKEY, boot.secret_key.encode())
+        socket.connect(endpoint)
+        return socket
+
+    # What other threads call.
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Sends what is queued, then closes the sockets; what the orchestrator does not take in time is lost."""
+        with self._lock:
+            self._stopped = True
+        self._wake()
+        self._thread.join()
+        self._context.destroy(linger=LINGER_MS)
+
+    def send(self, message: m.FromWorker, after_data: bool = False) -> None:
+        """Queues a control message; ``after_data``: not before all data messages queued so far."""
+        with self._lock:
+            if len(self._outbox) >= MAX_CONTROL_QUEUE and isinstance(message, m.Event) and message.kind == "log":
+                return
+            self._outbox.append((message, after_data))
+        self._wake()
+
+    def send_stage(self, event: m.Event) -> None:
+        """Queues a stage event; of several within a quarter of a second only the last one is sent."""
+        with self._lock:
+            self._stages[event.id] = event
+        if time.monotonic() >= self._stages_due:
+            self._wake()
+
+    def announce(
+        self, job: int, plane: str, name: str, columns: list[m.Column], metadata: dict[str, str] | None = None
+    ) -> OutStream:
+        """A new stream of ``job``; its announcement goes out before its first frame."""
+        import base64
+
+        codec = FrameCodec(columns, metadata)
+        with self._lock:
+            stream = OutStream(self._next_stream, codec)
+            self._next_stream += 1
+            self._streams[stream.number] = stream
+        schema = base64.b64encode(codec.schema).decode()
+        self.send(
+            m.Stream(stream=stream.number, id=job, plane=plane, name=name, columns=columns, schema=schema)  # type: ignore[arg-type]
+        )
+        return stream
+
+    def forget(self, streams: list[OutStream]) -> None:
+        """The job of these streams is over."""
+        with self._lock:
+            for stream in streams:
+                self._streams.pop(stream.number, None)
+
+    def send_frame(self, stream: OutStream, arrays: list[np.ndarray], dropped: int = 0, step: int | None = None) -> None:
+        """Queues one data message; the arrays are copied here and may be reused at once."""
+        rows, body = stream.codec.body(arrays)
+        if body.nbytes > MAX_MESSAGE_BYTES - CONTROL_LIMIT_BYTES:
+            raise ValueError(f"A frame of {body.nbytes} bytes is over the limit of {MAX_MESSAGE_BYTES}: send fewer rows")
+        header = m.FrameHeader(stream=stream.number, seq=0, rows=rows, dropped=dropped, step=step)
+        with self._lock:
+            self._frames.append((stream, header, body))
+        self._wake()
+
+    @property
+    def frames_waiting(self) -> int:
+        return len(self._frames)
+
+    def _wake(self) -> None:
+        try:
+            self._wake_out.send(b"\0")
+        except BlockingIOError:
+            pass  # a wake-up is already waiting to be read
+
+    # The I/O thread.
+
+    def _run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._wake_in.fileno(), zmq.POLLIN)
+        poller.register(self._down, zmq.POLLIN)
+        deadline = None
+        while True:
+            blocked = self._flush()
+            if self._stopped:
+                deadline = deadline or time.monotonic() + LINGER_MS / 1000
+                if not blocked or time.monotonic() > deadline:
+                    return
+            poller.register(self._control, zmq.POLLIN | (zmq.POLLOUT if "control" in blocked else 0))
+            for name, socket in (("metrics", self._metrics), ("up", self._up)):
+                if name in blocked:
+                    poller.register(socket, zmq.POLLOUT)
+                elif socket in poller:
+                    poller.unregister(socket)
+            ready = dict(poller.poll(self._timeout() * 1000))
+            if self._wake_in.fileno() in ready:
+                self._wake_in.recv(65536)
+            if self._control in ready:
+                self._receive_control()
+            if self._down in ready:
+                self._receive_down()
+
+    def _timeout(self) -> float:
+        if self._stopped:
+            return 0.02
+        due = [self._metrics_due] if len(self.metrics) else []
+        due += [self._stages_due] if self._stages else []
+        # Rows are put without a wake-up, so the thread looks for them at this interval.
+        return max(0.0, min([time.monotonic() + METRICS_INTERVAL_S, *due]) - time.monotonic())
+
+    def _flush(self) -> set[str]:
+        """Sends what can be sent; the sockets that would not take more."""
+        blocked: set[str] = set()
+        now = time.monotonic()
+        barrier = bool(self._outbox) and self._outbox[0][1]
+        if barrier or self._stopped or now >= self._metrics_due or self._pending_metrics:
+            self._metrics_due = now + METRICS_INTERVAL_S
+            if not self._flush_metrics():
+                blocked.add("metrics")
+        if not self._flush_up():
+            blocked.add("up")
+        if self._stages and (now >= self._stages_due or barrier or self._stopped):
+            self._stages_due = now + STAGE_INTERVAL_S
+            with self._lock:
+                stages, self._stages = self._stages, {}
+                # Ahead of a result of the same job, never after it.
+                self._outbox.extendleft((event, False) for event in stages.values())
+        while self._outbox:
+            message, after_data = self._outbox[0]
+            if after_data and (blocked & {"metrics", "up"} or len(self.metrics) or self._frames):
+                if not blocked & {"metrics", "up"}:
+                    return blocked | self._flush()
+                break
+            if isinstance(message, m.Response | m.Error | m.Bye):
+                message.metrics_seq, message.up_seq = self._seq["metrics"], self._seq["up"]
+            message.seq = self._seq["control"]
+            if not self._try_send(self._control, [msgspec.json.encode(message)]):
+                blocked.add("control")
+                break
+            self._seq["control"] += 1
+            with self._lock:
+                self._outbox.popleft()
+        return blocked
+
+    def _flush_metrics(self) -> bool:
+        while True:
+            if self._pending_metrics is None:
+                taken = self.metrics.take()
+                if taken is None:
+                    return True
+                number, arrays, dropped = taken
+                stream = self._streams[number]
+                rows, body = stream.codec.body(arrays)
+                header = m.FrameHeader(
+                    stream=number, seq=self._seq["metrics"], rows=rows, dropped=dropped, step=None
+                )
+                self._pending_metrics = stream.codec.encode(header, body)
+            if not self._try_send(self._metrics, self._pending_metrics):
+                return False
+            self._pending_metrics = None
+            self._seq["metrics"] += 1
+
+    def _flush_up(self) -> bool:
+        while True:
+            if self._pending_up is None:
+                if not self._frames:
+                    return True
+                stream, header, body = self._frames[0]
+                header.seq = self._seq["up"]
+                self._pending_up = stream.codec.encode(header, body)
+            if not self._try_send(self._up, self._pending_up):
+                return False
+            self._pending_up = None
+            self._seq["up"] += 1
+            with self._lock:
+                self._frames.popleft()
+
+    @staticmethod
+    def _try_send(socket: zmq.Socket, parts: list[Any]) -> bool:
+        try:
+            socket.send_multipart(parts, zmq.DONTWAIT, copy=False)
+            return True
+        except zmq.Again:
+            return False
+
+    def _receive_control(self) -> None:
+        while True:
+            try:
+                data = self._control.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                message = msgspec.json.decode(data, type=m.ToWorker)
+            except msgspec.MsgspecError as error:
+                self._complain(None, f"The worker cannot read a control message: {error}")
+                continue
+            if message.seq != self._seen["control"]:
+                self._complain(None, f"Control message {message.seq} came where {self._seen['control']} was due")
+            self._seen["control"] = message.seq + 1
+            if isinstance(message, m.Stream):
+                self._accept_stream(message)
+            elif isinstance(message, m.Request):
+                self._arrivals[message.id] = Arrival(message)
+                self._deliver(message.id)
+            else:
+                self._on_message(message)
+
+    def _accept_stream(self, message: m.Stream) -> None:
+        import base64
+
+        codec = FrameCodec(message.columns, schema=base64.b64decode(message.schema))
+        self._in_streams[message.stream] = (message.id, codec)
+        early, self._early = self._early, []
+        for parts, header in early:
+            self._accept_frame(parts, header)
+
+    def _receive_down(self) -> None:
+        while True:
+            try:
+                parts = [frame.buffer for frame in self._down.recv_multipart(zmq.DONTWAIT, copy=False)]
+            except zmq.Again:
+                return
+            due = self._seen["down"]
+            self._seen["down"] += 1
+            try:
+                header = read_header(parts)
+            except FrameError as error:
+                self._complain(self._only_waiting(), f"Data message {due} is refused: {error}")
+                continue
+            if header.seq != due:
+                self._complain(self._only_waiting(), f"Data message {header.seq} came where {due} was due")
+                self._seen["down"] = header.seq + 1
+            self._accept_frame(parts, header)
+
+    def _accept_frame(self, parts: list[memoryview], header: m.FrameHeader) -> None:
+        if header.stream not in self._in_streams:
+            # The announcement travels on another socket and may still be on its way.
+            self._early.append((parts, header))
+            if len(self._early) > MAX_EARLY_FRAMES:
+                self._early.clear()
+                self._complain(None, f"Data messages of stream {header.stream}, which was never announced")
+            return
+        job, codec = self._in_streams.pop(header.stream)
+        arrival = self._arrivals.get(job)
+        if arrival is None:
+            return  # its request failed already
+        try:
+            arrival.arrays.extend(codec.decode(parts, header))
+        except FrameError as error:
+            self._complain(job, f"Data message {header.seq} is refused: {error}")
+            return
+        self._deliver(job)
+
+    def _deliver(self, job: int) -> None:
+        arrival = self._arrivals[job]
+        if len(arrival.arrays) == arrival.request.arrays:
+            del self._arrivals[job]
+            self._on_request(arrival.request, arrival.arrays)
+
+    def _only_waiting(self) -> int | None:
+        """The request a broken frame belongs to, when only one is waiting for frames."""
+        return next(iter(self._arrivals)) if len(self._arrivals) == 1 else None
+
+    def _complain(self, job: int | None, message: str) -> None:
+        if job is not None:
+            self._arrivals.pop(job, None)
+        self.send(
+            m.Error(
+                id=job,
+                code="PROTOCOL",
+                message=message,
+                hint=None,
+                details={},
+                traceback=None,
+                metrics_seq=0,
+                up_seq=0,
+            )
+        )
