@@ -1,0 +1,194 @@
+"""Training batches: sequences through the language model up to the hook, mixed.
+
+The stream is a function of (config, seed): it can be taken from its start again at any time and gives the same rows.
+
+Shapes: P prompts, C context, S positions kept of it, D d_in, N rows, B train_batch_size_tokens.
+"""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from itertools import islice
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pyworker.data.mixing_buffer import MixingBuffer, seeded_permutation
+from pyworker.data.prefetch import Prefetch
+from pyworker.data.rows import Rows
+from pyworker.data.token_sequences import TokenChunk, TokenSequences
+from pyworker.errors import WorkerError
+from pyworker.protocol.config import LanguageModelSAERunnerConfig
+
+log = logging.getLogger(__name__)
+
+NOT_FINITE_LIMIT = 0.001
+NOT_FINITE_GRACE_ROWS = 10_000
+"""The limit counts against at least this many rows, so that one bad row among the first does not end a run."""
+EMPTY_CHUNKS_LIMIT = 100
+
+
+class ActivationModel(Protocol):
+    """What the stream needs of the language model."""
+
+    def activations(self, tokens_PC: Tensor) -> Tensor:
+        """Activations at the hook, [P, C, D]: one head chosen or all of them flattened."""
+        ...
+
+    def special_token_ids(self) -> list[int]:
+        """The ids of BOS, EOS, PAD and the like."""
+        ...
+
+
+class ActivationStream:
+    """Iterator of x_BD on ``act_store_device``, in the SAE's dtype; ends when the sequences end.
+
+    Args:
+        cfg: the run's configuration.
+        lm: the language model.
+        sequences: the training sequences.
+
+    Attributes:
+        rows: the last batch with the origin of each of its rows; None before the first one.
+        n_batches: batches served since the start of the stream.
+        n_not_finite: rows dropped since then because the model gave NaN or infinity.
+    """
+
+    def __init__(self, cfg: LanguageModelSAERunnerConfig, lm: ActivationModel, sequences: TokenSequences):
+        self._cfg = cfg
+        self._lm = lm
+        self._sequences = sequences
+        self._model_lock = threading.Lock()
+        self._store_dtype = getattr(torch, cfg.dtype)
+        self._serve_dtype = getattr(torch, cfg.sae.dtype)
+        self._position_slice = slice(*cfg.seqpos_slice)
+        self._n_positions = len(range(cfg.context_size)[self._position_slice])
+        excluded = cfg.exclude_special_tokens
+        ids = lm.special_token_ids() if excluded is True else excluded or []
+        self._excluded_ids = torch.tensor(sorted(ids), dtype=torch.int64) if ids else None
+        self._prefetch: Prefetch[Rows] | None = None
+        self._start()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self
+
+    def __next__(self) -> Tensor:
+        rows = next(self._buffer)
+        self.rows = rows._replace(x_ND=rows.x_ND.to(self._serve_dtype))
+        self.n_batches += 1
+        return self.rows.x_ND
+
+    def peek_rows(self) -> Tensor:
+        """The rows of the filled buffer, [N, D], the first that training will see. Nothing is consumed."""
+        self._buffer.fill()
+        held = self._buffer.held()
+        if held is None:
+            raise WorkerError("DATASET_EXHAUSTED", f"dataset {self._sequences.name!r} gives no activation")
+        return held.x_ND.to(self._serve_dtype)
+
+    def estimation_batches(self) -> Iterator[Tensor]:
+        """The first ``n_batches_for_norm_estimate`` batches of the run, or all it has if those are fewer.
+
+        Afterwards the stream stands at its start again: what the estimate saw is trained on, scaled, like the rest.
+        """
+        cfg = self._cfg
+        n_of_run = -(-(cfg.training_tokens + cfg.finetuning_tokens) // cfg.train_batch_size_tokens)
+        self.restart()
+        try:
+            yield from islice(self, min(cfg.n_batches_for_norm_estimate, n_of_run))
+        finally:
+            self.restart()
+
+    def restart(self) -> None:
+        """Go back to the first batch."""
+        self.close()
+        self._start()
+
+    def paused(self) -> AbstractContextManager:
+        """While held, no background work uses the language model. For evaluations, which hook the same model."""
+        return self._model_lock
+
+    def close(self) -> None:
+        """End the background thread."""
+        if self._prefetch is not None:
+            self._prefetch.close()
+            self._prefetch = None
+
+    def _start(self) -> None:
+        cfg = self._cfg
+        self.rows: Rows | None = None
+        self.n_batches = 0
+        self.n_not_finite = 0
+        chunks: Iterator[Rows] = self._chunks()
+        if cfg.prefetch_llm_batches > 0:
+            chunks = self._prefetch = Prefetch(chunks, cfg.prefetch_llm_batches)
+        self._buffer = MixingBuffer(
+            chunks,
+            buffer_rows=cfg.n_batches_in_buffer * cfg.store_batch_size_prompts * self._n_positions,
+            batch_rows=cfg.train_batch_size_tokens,
+            mix_fraction=cfg.activations_mixing_fraction,
+            permutation=seeded_permutation(cfg.seed),
+        )
+
+    def _chunks(self) -> Iterator[Rows]:
+        """Chunk 0, 1, … as rows. Runs in the background thread when there is one."""
+        n_seen = n_not_finite = n_empty = 0
+        for chunk in self._sequences.chunks(self._cfg.store_batch_size_prompts):
+            rows = self._read(chunk)
+            finite_N = torch.isfinite(rows.x_ND).all(dim=-1)
+            n_bad = rows.n_rows - int(finite_N.sum())
+            n_seen += rows.n_rows
+            if n_bad:
+                n_not_finite += n_bad
+                self._report_not_finite(n_not_finite, n_seen, first=n_not_finite == n_bad)
+                rows = rows.select(finite_N)
+            n_empty = 0 if rows.n_rows else n_empty + 1
+            if n_empty == EMPTY_CHUNKS_LIMIT:
+                raise WorkerError(
+                    "DATASET_EXHAUSTED",
+                    f"{n_empty} batches of prompts in a row gave no activation to train on",
+                    hint="exclude_special_tokens and seqpos_slice leave nothing of this dataset",
+                )
+            if rows.n_rows:
+                yield rows
+
+    @torch.no_grad()
+    def _read(self, chunk: TokenChunk) -> Rows:
+        """The rows of one chunk, in reading order."""
+        tokens_PC = chunk.tokens_PC
+        with self._model_lock:
+            acts_PCD = self._lm.activations(tokens_PC)
+        device = torch.device(self._cfg.act_store_device)
+        n_prompts = chunk.n_valid
+        acts_PSD = acts_PCD[:n_prompts, self._position_slice]
+        x_ND = acts_PSD.reshape(-1, acts_PSD.shape[-1]).to(device, self._store_dtype)
+        token_N = tokens_PC[:n_prompts, self._position_slice].reshape(-1)
+        position_S = torch.arange(tokens_PC.shape[1], dtype=torch.int32)[self._position_slice]
+        sequence_P = torch.arange(n_prompts) + chunk.first_sequence
+        rows = Rows(
+            x_ND=x_ND,
+            token_id_N=token_N.to(device, torch.int32),
+            position_N=position_S.repeat(n_prompts).to(device),
+            sequence_N=sequence_P.repeat_interleave(len(position_S)).to(device),
+        )
+        if self._excluded_ids is not None:
+            rows = rows.select(~torch.isin(token_N, self._excluded_ids).to(device))
+        return rows
+
+    def _report_not_finite(self, n_not_finite: int, n_seen: int, first: bool) -> None:
+        self.n_not_finite = n_not_finite
+        if first:
+            log.warning(
+                "the language model gave NaN or infinity in %d activation row(s); they are dropped",
+                n_not_finite,
+            )
+        if n_not_finite > NOT_FINITE_LIMIT * max(n_seen, NOT_FINITE_GRACE_ROWS):
+            raise WorkerError(
+                "NOT_FINITE",
+                f"{n_not_finite} of {n_seen} activation rows of the language model are NaN or infinite; "
+                f"the limit is {NOT_FINITE_LIMIT:.1%}",
+                hint="float16 overflows in some models: load the model in bfloat16 or float32, without autocast_lm",
+                details={"rows": n_seen, "not_finite": n_not_finite},
+            )

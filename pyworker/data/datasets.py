@@ -1,0 +1,260 @@
+"""Where texts and token ids come from: local files and folders, folders of ``save_to_disk``, hub datasets.
+
+The only module that knows the ``datasets`` library. Everything else sees a :class:`Source`: one column, row by row.
+"""
+
+import difflib
+import inspect
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+from datasets.exceptions import DatasetNotFoundError
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+from pyworker.errors import WorkerError
+
+log = logging.getLogger(__name__)
+
+TOKEN_COLUMNS = ("tokens", "input_ids")
+TEXT_COLUMNS = ("text", "problem")
+CHAT_COLUMNS = ("conversation", "conversations", "messages", "text")
+FORMATS = {
+    ".parquet": "parquet",
+    ".jsonl": "json",
+    ".json": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".txt": "text",
+    ".text": "text",
+    ".arrow": "arrow",
+}
+COMPRESSIONS = {".gz", ".zst", ".bz2", ".xz"}
+ROWS_PER_READ = 256
+
+Kind = Literal["tokens", "text", "chat"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One column of a dataset, readable from its start any number of times, always in the same order.
+
+    Attributes:
+        name: what to call it in messages.
+        column: the column read.
+        kind: what its rows are: lists of token ids, texts, or conversations.
+        n_rows: rows of the split, where it is known without reading it.
+        pretokenized: contents of ``sae_lens.json``, written by SAELens' and our pretokenizer; None when there is none.
+    """
+
+    name: str
+    column: str
+    kind: Kind
+    n_rows: int | None
+    pretokenized: dict[str, Any] | None
+    _rows: "datasets.Dataset | datasets.IterableDataset"
+
+    def batches(self) -> Iterator[list[Any]]:
+        """The column's values, up to 256 rows at a time."""
+        for batch in self._rows.iter(batch_size=ROWS_PER_READ):
+            yield batch[self.column]
+
+
+def open_source(
+    path: str,
+    *,
+    name: str | None = None,
+    split: str = "train",
+    column: str | None = None,
+    streaming: bool = False,
+    trust_remote_code: bool = False,
+    is_tokenized: bool | None = None,
+    chat: bool = False,
+) -> Source:
+    """Open a dataset and choose the column to train on.
+
+    Args:
+        path: a file (parquet, JSON lines, JSON, CSV, text, arrow; also compressed), a folder of such files, a folder
+            written by ``save_to_disk``, or the name of a hub dataset.
+        name: configuration of a hub dataset.
+        split: a split, with a slice where the dataset is not streamed (``train[:1%]``). One file is one split,
+            whatever it is called.
+        column: the column to read; None looks for the usual names.
+        streaming: read while training instead of preparing the whole dataset first.
+        trust_remote_code: passed on where the installed ``datasets`` still runs code of the hub.
+        is_tokenized: True demands token ids, False text, None takes what is there.
+        chat: the rows are conversations.
+
+    Raises:
+        WorkerError: ``DATASET_NOT_FOUND``, ``DATASET_INVALID`` or ``HUB``.
+    """
+    local = Path(path).expanduser()
+    options: dict[str, Any] = {"split": split, "streaming": streaming}
+    if trust_remote_code:
+        if "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters:
+            options["trust_remote_code"] = trust_remote_code
+        else:
+            log.warning(
+                "dataset_trust_remote_code: datasets %s runs no code of the hub", datasets.__version__
+            )
+    try:
+        if local.is_file():
+            options["data_files"] = {split.split("[")[0]: str(local)}
+            rows = datasets.load_dataset(_format(local), **options)
+        elif (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
+            rows = _load_saved(local, split)
+        elif local.is_dir():
+            rows = datasets.load_dataset(str(local), name, **options)
+        else:
+            _refuse_missing_path(path, local)
+            rows = datasets.load_dataset(path, name, **options)
+    except DatasetNotFoundError as cause:
+        raise WorkerError(
+            "DATASET_NOT_FOUND",
+            f"dataset {path!r} was not found: {cause}",
+            hint=_nearest(local) or "check the name; a private or gated dataset needs HF_TOKEN",
+        ) from cause
+    except FileNotFoundError as cause:
+        raise WorkerError("DATASET_NOT_FOUND", f"dataset {path!r} holds no data files: {cause}") from cause
+    except (ConnectionError, HfHubHTTPError) as cause:
+        raise WorkerError(
+            "HUB",
+            f"dataset {path!r} could not be read from the hub: {cause}",
+            hint="check the network, or name a local file or folder",
+        ) from cause
+    except (ValueError, TypeError, NotImplementedError, datasets.exceptions.DatasetGenerationError) as cause:
+        raise WorkerError(
+            "DATASET_INVALID",
+            f"dataset {path!r} with split {split!r} could not be opened: {cause}",
+            hint="check dataset_split and dataset_name",
+        ) from cause
+
+    first = _first_row(rows, path)
+    chosen, kind = _choose_column(first, path, column, is_tokenized, chat)
+    return Source(
+        name=path,
+        column=chosen,
+        kind=kind,
+        n_rows=len(rows) if isinstance(rows, datasets.Dataset) else None,
+        pretokenized=_pretokenized(path, local) if kind == "tokens" else None,
+        _rows=rows.select_columns([chosen]),
+    )
+
+
+def _format(file: Path) -> str:
+    suffixes = [suffix for suffix in file.suffixes if suffix not in COMPRESSIONS]
+    known = FORMATS.get(suffixes[-1].lower()) if suffixes else None
+    if known is None:
+        raise WorkerError(
+            "DATASET_INVALID",
+            f"the format of dataset {str(file)!r} is not known by its name",
+            hint=f"accepted: {', '.join(FORMATS)}, plain or compressed",
+        )
+    return known
+
+
+def _load_saved(folder: Path, split: str) -> "datasets.Dataset":
+    saved = datasets.load_from_disk(str(folder))
+    wanted, _, slicing = split.partition("[")
+    if isinstance(saved, datasets.DatasetDict):
+        if wanted not in saved:
+            raise ValueError(f"there are the splits {', '.join(saved)}")
+        saved = saved[wanted]
+    if not slicing:
+        return saved
+    instruction = datasets.ReadInstruction.from_spec(f"saved[{slicing}")
+    [bounds] = instruction.to_absolute({"saved": len(saved)})
+    return saved.select(range(bounds.from_ or 0, len(saved) if bounds.to is None else bounds.to))
+
+
+def _refuse_missing_path(path: str, local: Path) -> None:
+    """A name that can only be a path must not go to the hub, where it would fail later and less clearly."""
+    looks_local = path == "" or path[0] in "./~" or path.count("/") > 1 or local.suffix.lower() in FORMATS
+    if looks_local:
+        raise WorkerError("DATASET_NOT_FOUND", f"dataset {path!r} does not exist", hint=_nearest(local))
+
+
+def _nearest(local: Path) -> str | None:
+    folder = local.parent
+    while not folder.is_dir() and folder != folder.parent:
+        local, folder = folder, folder.parent
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return None
+    close = difflib.get_close_matches(local.name, names, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(str(folder / name) for name in close)}?" if close else None
+
+
+def _first_row(rows: Any, path: str) -> dict[str, Any]:
+    try:
+        first = next(iter(rows), None)
+    except (ValueError, OSError, datasets.exceptions.DatasetGenerationError) as cause:
+        raise WorkerError("DATASET_INVALID", f"dataset {path!r} could not be read: {cause}") from cause
+    if first is None:
+        raise WorkerError("DATASET_INVALID", f"dataset {path!r} has no rows")
+    return first
+
+
+def _choose_column(
+    first: dict[str, Any], path: str, column: str | None, is_tokenized: bool | None, chat: bool
+) -> tuple[str, Kind]:
+    if chat:
+        accepted: tuple[str, ...] = CHAT_COLUMNS
+    elif is_tokenized is None:
+        accepted = TOKEN_COLUMNS + TEXT_COLUMNS
+    else:
+        accepted = TOKEN_COLUMNS if is_tokenized else TEXT_COLUMNS
+    if column is not None:
+        accepted = (column,)
+    chosen = next((candidate for candidate in accepted if candidate in first), None)
+    if chosen is None:
+        raise WorkerError(
+            "DATASET_INVALID",
+            f"dataset {path!r} has the columns {', '.join(map(repr, first))}; none of them is accepted "
+            f"({'dataset_column' if column is not None else 'looked for'}: {', '.join(map(repr, accepted))})",
+            hint="name the column to read with dataset_column",
+            details={"columns": list(first), "accepted": list(accepted)},
+        )
+    if chat:
+        return chosen, "chat"
+    value = first[chosen]
+    is_text = isinstance(value, str) or (value is None and chosen not in TOKEN_COLUMNS)
+    kind: Kind = "text" if is_text else "tokens"
+    if (is_tokenized is True and kind == "text") or (is_tokenized is False and kind == "tokens"):
+        raise WorkerError(
+            "DATASET_INVALID",
+            f"column {chosen!r} of dataset {path!r} holds {'text' if kind == 'text' else 'token ids'}, "
+            f"but is_dataset_tokenized is {is_tokenized}",
+            hint="leave is_dataset_tokenized out to take what is there, or name another dataset_column",
+        )
+    return chosen, kind
+
+
+def _pretokenized(path: str, local: Path) -> dict[str, Any] | None:
+    """What the pretokenizer wrote beside the data, if this dataset came from one."""
+    folder = local if local.is_dir() else local.parent
+    file: str | Path = folder / "sae_lens.json"
+    if not local.exists():
+        try:
+            file = hf_hub_download(path, "sae_lens.json", repo_type="dataset")
+        except EntryNotFoundError:
+            return None
+        except (OSError, HfHubHTTPError) as cause:
+            log.warning(
+                "sae_lens.json of dataset %s could not be read, its tokenizer is not checked: %s", path, cause
+            )
+            return None
+    try:
+        return json.loads(Path(file).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as cause:
+        raise WorkerError(
+            "DATASET_INVALID", f"sae_lens.json of dataset {path!r} is no JSON: {cause}"
+        ) from cause
