@@ -1,0 +1,368 @@
+"""The language model whose activations the SAE reads.
+
+Shapes: P prompts, C context, D d_in (heads flattened unless one is chosen), V vocabulary.
+"""
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Never
+
+import torch
+from torch import Tensor, nn
+
+from pyworker.errors import WorkerError
+from pyworker.lm.backends import Backend
+from pyworker.lm.names import nearest
+from pyworker.lm.points import Point
+
+# Reads x_PCD; a tensor of the same shape replaces it for the rest of the forward pass, None leaves it.
+Edit = Callable[[Tensor], Tensor | None]
+
+# Prompts and context of the forward pass that lists hook points: unlike enough to tell tokens from heads.
+_PROBE = (2, 7)
+_SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id")
+
+
+class _Reached(Exception):  # noqa: N818 - not an error: it carries the value out of the forward pass that it ends
+    def __init__(self, value: Tensor):
+        self.value = value
+
+
+@dataclass(frozen=True)
+class HookPoint:
+    """A place an SAE can be trained on, or only looked at.
+
+    ``shape`` is what it gives for 2 prompts of 7 tokens. ``d_in`` is the width of an SAE there with all heads
+    flattened; None when the value is not one vector (or one for each head) for each token.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    d_in: int | None
+
+
+class LanguageModel:
+    """A loaded, frozen language model with named hook points.
+
+    Methods that take ``hook_name`` and ``head_index`` use those of the configuration when ``hook_name`` is None.
+    One forward pass runs at a time: hooks live on the shared modules, so a prefetching thread waits for an evaluation.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        tokenizer: Any | None,
+        *,
+        model_class_name: str,
+        device: torch.device,
+        hook_name: str | None = None,
+        head_index: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        autocast: bool = False,
+        compile_forward: bool = False,
+        compilation_mode: str | None = None,
+    ):
+        self._backend = backend
+        self._tokenizer = tokenizer
+        self.model_class_name = model_class_name
+        self.device = device
+        self.hook_name = hook_name
+        self.head_index = head_index
+        self._model_kwargs = dict(model_kwargs or {})
+        self._autocast = autocast
+        self._compile = compile_forward
+        self._compilation_mode = compilation_mode
+        self._compiled: dict[nn.Module, Callable[..., Any]] = {}
+        self._points: dict[str, Point] = {}
+        self._lock = threading.RLock()
+
+    # --- what the model is -------------------------------------------------------------------------------------
+
+    @property
+    def tokenizer(self) -> Any:
+        """The Hugging Face tokenizer.
+
+        Raises:
+            WorkerError: MODEL_LOAD_FAILED when the model came without one.
+        """
+        if self._tokenizer is None:
+            raise WorkerError(
+                "MODEL_LOAD_FAILED",
+                "The model came without a tokenizer, and text was given to it.",
+                "Put tokenizer.json and tokenizer_config.json beside the model, or use a data set that is already tokenized.",
+            )
+        return self._tokenizer
+
+    def _token_id(self, name: str) -> int | None:
+        found = getattr(self._tokenizer, name, None)
+        if found is None:
+            found = getattr(self._backend.config, name, None)
+        return found[0] if isinstance(found, list) else found
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """Begin of sequence; like TransformerLens, ``HookedTransformer`` takes EOS where the tokenizer has none."""
+        bos = self._token_id("bos_token_id")
+        return self.eos_token_id if bos is None and self.model_class_name == "HookedTransformer" else bos
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """End of sequence."""
+        return self._token_id("eos_token_id")
+
+    @property
+    def sep_token_id(self) -> int | None:
+        """Separator."""
+        return self._token_id("sep_token_id")
+
+    def special_token_ids(self) -> list[int]:
+        """The ids that ``exclude_special_tokens: true`` leaves out: bos, eos, pad, sep, decoder start of the tokenizer.
+
+        Chat tokens registered as additional special tokens are not among them (reference/saelens.md §3.2).
+        """
+        source = self._tokenizer if self._tokenizer is not None else self._backend.config
+        ids = (getattr(source, name, None) for name in _SPECIAL_TOKENS)
+        return sorted({found for found in ids if isinstance(found, int)})
+
+    def _text_config(self) -> Any:
+        config = self._backend.config
+        return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids the model knows."""
+        config = self._text_config()
+        return int(config.vocab_size if hasattr(config, "vocab_size") else config.d_vocab)
+
+    @property
+    def context_limit(self) -> int | None:
+        """Most tokens in one sequence; None when the model sets no limit."""
+        config = self._text_config()
+        for name in ("max_position_embeddings", "n_positions", "n_ctx"):
+            if isinstance(limit := getattr(config, name, None), int) and limit > 0:
+                return limit
+        return None
+
+    # --- hook points -------------------------------------------------------------------------------------------
+
+    def _point(self, hook_name: str) -> Point:
+        if hook_name not in self._points:
+            self._uncompile()
+            point = self._backend.point(hook_name)
+            if point is None:
+                self._hook_not_found(hook_name)
+            # Finding a point may have turned the model into a bridge, which wraps the modules found before.
+            self._points = {name: self._backend.point(name) for name in (*self._points, hook_name)}
+        return self._points[hook_name]
+
+    def _list_command(self) -> str:
+        suffix = (
+            ""
+            if self.model_class_name == "HookedTransformer"
+            else f" --model_class_name {self.model_class_name}"
+        )
+        return f"List them with `sae-lens-ts hooks MODEL{suffix}`."
+
+    def _hook_not_found(self, hook_name: str) -> Never:
+        names = nearest(hook_name, self._backend.points())
+        raise WorkerError(
+            "HOOK_NOT_FOUND",
+            f"The model has no hook point '{hook_name}'. Nearest: {', '.join(names) or 'none'}.",
+            self._list_command(),
+            {"hook_name": hook_name, "nearest": names, "model_class_name": self.model_class_name},
+        )
+
+    def _where(self, hook_name: str | None, head_index: int | None) -> tuple[str, int | None]:
+        if hook_name is not None:
+            return hook_name, head_index
+        if self.hook_name is None:
+            raise WorkerError("HOOK_NOT_FOUND", "No hook_name was given.", self._list_command())
+        return self.hook_name, self.head_index if head_index is None else head_index
+
+    def d_in(self, hook_name: str | None = None, head_index: int | None = None) -> int:
+        """Width of the activations at a hook point, found by a forward pass of two tokens up to it."""
+        tokens_PC = torch.zeros(1, 2, dtype=torch.long)
+        return self.activations(tokens_PC, hook_name, head_index).shape[-1]
+
+    def hook_points(self) -> list[HookPoint]:
+        """Every hook point that a forward pass on text reaches, in the order it reaches them."""
+        self._uncompile()
+        self._points.clear()
+        points = self._backend.points()
+        places: dict[int, list[str]] = {}
+        for name, point in points.items():
+            places.setdefault(id(point.module), []).append(name)
+        prompts, context = _PROBE
+        seen: dict[str, HookPoint] = {}
+
+        def record(names: list[str]) -> Callable[[Tensor], None]:
+            def visit(value: Tensor) -> None:
+                shape = tuple(value.shape)
+                per_token = shape[:2] == (prompts, context) and len(shape) in (3, 4)
+                for name in names:
+                    seen.setdefault(name, HookPoint(name, shape, math.prod(shape[2:]) if per_token else None))
+
+            return visit
+
+        with self._lock, ExitStack() as attached:
+            for names in places.values():
+                attached.enter_context(points[names[0]].attach(record(names)))
+            self._run(torch.zeros(prompts, context, dtype=torch.long), compiled=False)
+        return list(seen.values())
+
+    # --- forward passes ----------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def activations(
+        self, tokens_PC: Tensor, hook_name: str | None = None, head_index: int | None = None
+    ) -> Tensor:
+        """Activations at the hook, computed no further than the hook.
+
+        Args:
+            tokens_PC: token ids, on any device.
+            hook_name: None for the hook of the configuration.
+            head_index: one head of a per-head hook; None flattens the heads.
+
+        Returns:
+            acts_PCD on the model's device, in the dtype the model computed it in.
+
+        Raises:
+            WorkerError: HOOK_NOT_FOUND, HOOK_SHAPE.
+        """
+        hook_name, head_index = self._where(hook_name, head_index)
+
+        def stop(value: Tensor) -> Never:
+            raise _Reached(value)
+
+        with self._lock:
+            point = self._point(hook_name)
+            try:
+                with self._eager_around(point), point.attach(stop):
+                    self._run(tokens_PC)
+            except _Reached as reached:
+                return _select(reached.value, tokens_PC, hook_name, head_index)
+        self._never_reached(hook_name)
+
+    @torch.no_grad()
+    def logits(
+        self,
+        tokens_PC: Tensor,
+        edit: Edit | None = None,
+        hook_name: str | None = None,
+        head_index: int | None = None,
+    ) -> Tensor:
+        """A full forward pass, reading or replacing the activations at the hook on the way.
+
+        Args:
+            tokens_PC: token ids.
+            edit: sees x_PCD (heads flattened, or the one head) and may return its replacement.
+            hook_name: None for the hook of the configuration.
+            head_index: as for ``activations``; the other heads stay as they are.
+
+        Returns:
+            logits_PCV.
+        """
+        with self._lock:
+            if edit is None:
+                return self._run(tokens_PC)
+            hook_name, head_index = self._where(hook_name, head_index)
+            reached = False
+
+            def visit(value: Tensor) -> Tensor | None:
+                nonlocal reached
+                reached = True
+                new = edit(_select(value, tokens_PC, hook_name, head_index))
+                if new is None:
+                    return None
+                new = new.to(device=value.device, dtype=value.dtype)
+                if head_index is None:
+                    return new.reshape(value.shape)
+                whole = value.clone()
+                whole[:, :, head_index] = new
+                return whole
+
+            point = self._point(hook_name)
+            with self._eager_around(point), point.attach(visit):
+                logits_PCV = self._run(tokens_PC)
+        if not reached:
+            self._never_reached(hook_name)
+        return logits_PCV
+
+    def _never_reached(self, hook_name: str) -> Never:
+        raise WorkerError(
+            "HOOK_NOT_FOUND",
+            f"The hook point '{hook_name}' exists, but a forward pass on text does not reach it.",
+            f"Some are off unless the model is told otherwise. {self._list_command()}",
+            {"hook_name": hook_name},
+        )
+
+    @torch.no_grad()
+    def _run(self, tokens_PC: Tensor, compiled: bool = True) -> Tensor:
+        tokens_PC = tokens_PC.to(self.device)
+        if self._compile and compiled:
+            self._compile_layers()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+            return self._backend.logits(tokens_PC, self._model_kwargs)
+
+    # --- compilation -------------------------------------------------------------------------------------------
+    # Layer by layer, with hooks outside the compiled code: a hook inside it would be traced away or could not end
+    # the pass. The one layer that a hook sits inside of runs eagerly while the hook is there.
+
+    def _compile_layers(self) -> None:
+        for layer in self._backend.layers():
+            if layer not in self._compiled:
+                self._compiled[layer] = torch.compile(layer.forward, mode=self._compilation_mode)
+                layer.forward = self._compiled[layer]
+
+    def _uncompile(self) -> None:
+        for layer in self._compiled:
+            layer.__dict__.pop("forward")
+        self._compiled.clear()
+
+    @contextmanager
+    def _eager_around(self, point: Point) -> Iterator[None]:
+        if not self._compile:
+            yield
+            return
+        self._compile_layers()
+        inside = [layer for layer in self._compiled if any(m is point.module for m in layer.modules())]
+        inside = [layer for layer in inside if layer is not point.module]
+        for layer in inside:
+            layer.__dict__.pop("forward")
+        try:
+            yield
+        finally:
+            for layer in inside:
+                layer.forward = self._compiled[layer]
+
+
+def _select(value: Tensor, tokens_PC: Tensor, hook_name: str, head_index: int | None) -> Tensor:
+    """x_PCD from what a hook saw: [P, C, D], or [P, C, heads, d_head] with a head chosen or all of them flattened."""
+    if value.shape[:2] != tokens_PC.shape or value.ndim not in (3, 4):
+        raise WorkerError(
+            "HOOK_SHAPE",
+            f"The hook '{hook_name}' gave {list(value.shape)} for {list(tokens_PC.shape)} tokens; an SAE needs one "
+            "vector, or one for each head, for each token.",
+            "Choose a residual stream, MLP or attention output, or attn.hook_z.",
+            {"hook_name": hook_name, "shape": list(value.shape)},
+        )
+    if head_index is None:
+        return value if value.ndim == 3 else value.flatten(2)
+    if value.ndim == 3:
+        raise WorkerError(
+            "HOOK_SHAPE",
+            f"hook_head_index is {head_index}, but the hook '{hook_name}' has no heads: it gave {list(value.shape)}.",
+            "Leave hook_head_index out, or choose a per-head hook such as blocks.N.attn.hook_z.",
+            {"hook_name": hook_name, "shape": list(value.shape)},
+        )
+    if not 0 <= head_index < value.shape[2]:
+        raise WorkerError(
+            "HOOK_SHAPE",
+            f"hook_head_index is {head_index}, but the hook '{hook_name}' has {value.shape[2]} heads.",
+            f"Choose 0 to {value.shape[2] - 1}, or leave it out to flatten all heads.",
+            {"hook_name": hook_name, "heads": value.shape[2]},
+        )
+    return value[:, :, head_index]

@@ -1,0 +1,99 @@
+"""Places in a forward pass where a tensor can be read, replaced, or the pass ended.
+
+Two kinds, one interface: a module of a Hugging Face model (its input or its output), and a hook point of
+TransformerLens. ``attach`` calls ``visit(value)`` when the place is reached; what it returns replaces the value,
+None leaves it. An exception raised by ``visit`` ends the forward pass: that is how it stops at the hook.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+Visit = Callable[[Tensor], Tensor | None]
+
+
+class Point(Protocol):
+    """A place that ``visit`` can be attached to. ``module`` is the module that the hook sits on."""
+
+    module: nn.Module
+
+    def attach(self, visit: Visit) -> Any:
+        """A context manager; the hook is there inside it and gone after it, whatever happens."""
+        ...
+
+
+def _first_tensor(value: Any) -> Tensor | None:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, tuple | list) and value and isinstance(value[0], Tensor):
+        return value[0]
+    return None
+
+
+@dataclass(frozen=True)
+class ModuleOutput:
+    """The output of a module; of a tuple, its first tensor."""
+
+    module: nn.Module
+
+    @contextmanager
+    def attach(self, visit: Visit) -> Iterator[None]:
+        """See Point."""
+
+        def hook(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+            value = _first_tensor(output)
+            new = None if value is None else visit(value)
+            if new is None or isinstance(output, Tensor):
+                return new
+            return type(output)([new, *output[1:]])
+
+        handle = self.module.register_forward_hook(hook)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class ModuleInput:
+    """The hidden states that go into a module: its first argument, or the keyword ``hidden_states``."""
+
+    module: nn.Module
+
+    @contextmanager
+    def attach(self, visit: Visit) -> Iterator[None]:
+        """See Point."""
+
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                new = visit(args[0])
+                return None if new is None else ((new, *args[1:]), kwargs)
+            new = visit(kwargs["hidden_states"])
+            return None if new is None else (args, {**kwargs, "hidden_states": new})
+
+        handle = self.module.register_forward_pre_hook(hook, with_kwargs=True)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class LensPoint:
+    """A TransformerLens HookPoint; it splits heads apart (hook_z) as TransformerLens shows them."""
+
+    module: Any
+
+    @contextmanager
+    def attach(self, visit: Visit) -> Iterator[None]:
+        """See Point."""
+        handle = self.module.add_hook(lambda value, hook: visit(value) if torch.is_tensor(value) else None)
+        try:
+            yield
+        finally:
+            handle.hook.remove()
+            self.module.fwd_hooks.remove(handle)
