@@ -1,0 +1,56 @@
+"""Gated SAE: one path decides which latents are active, another how much (Rajamanoharan et al. 2024; reference §2.3).
+
+Legend: B batch, D d_in, F d_sae.
+"""
+
+import torch
+from torch import Tensor
+
+from pyworker.kernels import SparseCode, decode, encode_select
+from pyworker.protocol.config import GatedTrainingSAEConfig
+from pyworker.saes.base import SAE
+from pyworker.saes.training import Coefficient, Forward, StepInput, TrainingSAE
+
+
+class GatedSAE(SAE):
+    """``a = 1[x_c·W_enc + b_gate > 0] · ReLU(x_c·(W_enc·exp(r_mag)) + b_mag)``. The gate passes no gradient."""
+
+    latent_parameters = ("b_gate", "b_mag", "r_mag")
+    latent_offsets = ("b_gate", "b_mag")
+
+    def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
+        # Both paths share one product, as in the paper: x·(W·exp(r)) = (x·W)·exp(r).
+        projection_BF = x_BD @ self.W_enc
+        gate_BF = projection_BF + self.b_gate > 0
+        magnitude_BF = projection_BF * self.r_mag.exp() + self.b_mag
+        return SparseCode(gate_BF * torch.relu(magnitude_BF)), magnitude_BF
+
+    def shift_latents(self, shift_F: Tensor) -> None:
+        self.b_gate.add_(shift_F.to(self.b_gate.dtype))
+        self.b_mag.add_((shift_F * self.r_mag.exp()).to(self.b_mag.dtype))
+
+    def weight_histograms(self) -> dict[str, Tensor]:
+        biases = {"weights/b_gate": self.b_gate.detach(), "weights/b_mag": self.b_mag.detach()}
+        return {**super().weight_histograms(), **biases}
+
+
+class GatedTrainingSAE(TrainingSAE, GatedSAE):
+    """Has no place for ``noise_scale``: SAELens never added noise to a gated SAE (golden/README.md, trap 4)."""
+
+    training_cfg: GatedTrainingSAEConfig
+    draws_encoder_first = True
+
+    def coefficients(self) -> dict[str, Coefficient]:
+        return {"l1": Coefficient(self.training_cfg.l1_coefficient, self.training_cfg.l1_warm_up_steps)}
+
+    def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
+        # Both losses see the raw input, also under run-time normalisation, as in both versions of SAELens (trap 9).
+        x_BD = forward.x_BD.to(self.W_dec.dtype)
+        centred_BD = x_BD - self.b_dec if self.cfg.apply_b_dec_to_input else x_BD
+        gate_code, _ = encode_select(centred_BD, self.W_enc, self.b_gate, torch.relu)
+        sparsity_B = gate_code.weighted(self.W_dec.norm(dim=1)).dense().sum(dim=-1)
+        via_gate_BD = decode(gate_code, self.W_dec) + self.b_dec
+        return {
+            "l1_loss": step.coefficients["l1"] * sparsity_B.mean(),
+            "auxiliary_reconstruction_loss": (via_gate_BD - forward.x_BD).square().sum(dim=-1).mean(),
+        }

@@ -1,0 +1,97 @@
+"""TopK SAE: the k largest pre-activations of each row, and a loss that revives dead latents (Gao et al. 2024; §2.5).
+
+Legend: B batch, D d_in, F d_sae, N dead latents, K auxiliary latents.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyworker.kernels import SparseCode, decode, encode_select, top_k
+from pyworker.protocol.config import TopKTrainingSAEConfig
+from pyworker.saes.base import SAE
+from pyworker.saes.config import SAEConfig
+from pyworker.saes.training import Forward, StepInput, TrainingSAE
+
+
+class TopKSAE(SAE):
+    """With ``rescale_acts_by_decoder_norm`` latents are compared by their effect: pre-activation × decoder norm."""
+
+    def __init__(self, cfg: SAEConfig):
+        super().__init__(cfg)
+        self.select = partial(top_k, k=cfg.options["k"])
+
+    @property
+    def rescales(self) -> bool:
+        return self.cfg.options["rescale_acts_by_decoder_norm"]
+
+    def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
+        scale_F = self.W_dec.norm(dim=1) if self.rescales else None
+        return encode_select(x_BD, self.W_enc, self.b_enc, self.select, scale_F, self.add_noise)
+
+    def decode_rows(self, code: SparseCode) -> Tensor:
+        return super().decode_rows(code.weighted(1 / self.W_dec.norm(dim=1)) if self.rescales else code)
+
+    def add_noise(self, z_BF: Tensor) -> Tensor:
+        return z_BF
+
+    def _settle_scale(self) -> None:
+        """Fix the scale of the latents by the decoder norms as they are, before the decoder changes by latent."""
+        if self.rescales:
+            self.fold_W_dec_norm()
+            self.cfg.options["rescale_acts_by_decoder_norm"] = False
+
+    @torch.no_grad()
+    def fold_whitening(self, mean_D: Tensor, matrix_DD: Tensor, inverse_DD: Tensor) -> None:
+        self._settle_scale()
+        super().fold_whitening(mean_D, matrix_DD, inverse_DD)
+
+    @torch.no_grad()
+    def fold_latent_factors(self, factor_F: Tensor) -> None:
+        self._settle_scale()
+        super().fold_latent_factors(factor_F)
+
+
+class TopKTrainingSAE(TrainingSAE, TopKSAE):
+    training_cfg: TopKTrainingSAEConfig
+
+    @staticmethod
+    def inference_options(training_cfg: TopKTrainingSAEConfig) -> dict[str, Any]:
+        return {
+            "k": training_cfg.k,
+            "rescale_acts_by_decoder_norm": training_cfg.rescale_acts_by_decoder_norm,
+        }
+
+    def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
+        return {"auxiliary_reconstruction_loss": self._auxiliary_loss(step, forward)}
+
+    def _auxiliary_loss(self, step: StepInput, forward: Forward) -> Tensor:
+        """Let the best dead latents of each row, unrectified, explain the residual (AuxK).
+
+        v6 decodes a difference: no bias, and only the scale of a run-time normalisation. v5 decoded it as if it were
+        an activation: bias and shift included.
+        """
+        dead_N = step.dead_F.nonzero().squeeze(-1)
+        n_dead = dead_N.numel()
+        if n_dead == 0:
+            return forward.squared_error_BD.new_zeros(())
+        wanted = self.cfg.d_in // 2
+        z_BN = forward.hidden_pre_BF[:, dead_N]
+        values_BK, indices_BK = torch.topk(z_BN, min(wanted, n_dead), dim=-1, sorted=False)
+        W_dec_ND = self.W_dec[dead_N]
+        code = SparseCode(torch.zeros_like(z_BN).scatter(-1, indices_BK, values_BK))
+        if self.rescales:
+            code = code.weighted(1 / W_dec_ND.norm(dim=1))
+        if self.finetuning_scaling_factor is not None:
+            code = code.weighted(self.finetuning_scaling_factor[dead_N])
+        guess_BD = decode(code, W_dec_ND)
+        v5 = self.training_cfg.vocabulary == "v5"
+        if v5:
+            guess_BD = guess_BD + self.b_dec
+        if forward.rows is not None:
+            guess_BD = forward.rows.restore(guess_BD) if v5 else forward.rows.restore_difference(guess_BD)
+        residual_BD = (forward.x_BD - forward.reconstruction_BD).detach()
+        error = (guess_BD - residual_BD).square().sum(dim=-1).mean()
+        return self.training_cfg.aux_loss_coefficient * min(n_dead / wanted, 1.0) * error

@@ -1,0 +1,163 @@
+"""The sparse autoencoder while it learns: losses, coefficients, and what training adds to the weights.
+
+Legend: B batch, D d_in, F d_sae (latents).
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pyworker.kernels import SparseCode
+from pyworker.protocol.config import TrainingSAEConfig
+from pyworker.saes.base import SAE
+from pyworker.saes.config import SAEConfig
+from pyworker.saes.init import initial_weights, unit_rows
+from pyworker.saes.mse import squared_error
+from pyworker.saes.normalization import RowNormalization
+
+NOISE_SEED_OFFSET = 0x5AE
+"""Keeps the noise on the pre-activations apart from the draws of the initial weights."""
+
+
+@dataclass
+class Coefficient:
+    """A factor of a loss and the number of steps over which it grows from 0."""
+
+    value: float
+    warm_up_steps: int
+
+
+@dataclass
+class StepInput:
+    """What one step sees. ``dead_F``: which latents count as dead, before this step."""
+
+    x_BD: Tensor
+    dead_F: Tensor
+    coefficients: dict[str, float]
+
+
+@dataclass
+class Forward:
+    """What the losses of an architecture are computed from."""
+
+    x_BD: Tensor
+    reconstruction_BD: Tensor
+    squared_error_BD: Tensor
+    code: SparseCode
+    hidden_pre_BF: Tensor
+    rows: RowNormalization | None
+
+
+@dataclass
+class StepOutput:
+    """The result of a training forward pass. ``losses`` include their coefficients; ``loss`` is their sum."""
+
+    reconstruction_BD: Tensor
+    code: SparseCode
+    hidden_pre_BF: Tensor
+    loss: Tensor
+    losses: dict[str, Tensor]
+
+
+class TrainingSAE(SAE):
+    """An SAE with losses. The concrete classes inherit from this and from their inference class."""
+
+    training_cfg: TrainingSAEConfig
+    draws_encoder_first = False
+
+    def __init__(self, training_cfg: TrainingSAEConfig, generator: Generator):
+        assert training_cfg.d_in is not None and training_cfg.d_sae is not None
+        super().__init__(
+            SAEConfig(
+                architecture=type(training_cfg).__struct_config__.tag,  # type: ignore[arg-type]
+                d_in=training_cfg.d_in,
+                d_sae=training_cfg.d_sae,
+                dtype=training_cfg.dtype,
+                device=training_cfg.device,
+                apply_b_dec_to_input=training_cfg.apply_b_dec_to_input,
+                normalize_activations=training_cfg.normalize_activations,
+                reshape_activations=training_cfg.reshape_activations,
+                options=self.inference_options(training_cfg),
+            )
+        )
+        self.training_cfg = training_cfg
+        W_enc_DF, W_dec_FD = initial_weights(training_cfg, generator, self.draws_encoder_first)
+        with torch.no_grad():
+            self.W_enc.copy_(W_enc_DF)
+            self.W_dec.copy_(W_dec_FD)
+        self.noise_generator = Generator(self.W_dec.device)
+        self.noise_generator.manual_seed(generator.initial_seed() + NOISE_SEED_OFFSET)
+        self.finetuning_scaling_factor: nn.Parameter | None = None
+
+    # -- what an architecture defines ------------------------------------------------------------------------------
+
+    @staticmethod
+    def inference_options(training_cfg: Any) -> dict[str, Any]:
+        """The options that the inference SAE keeps."""
+        return {}
+
+    def coefficients(self) -> dict[str, Coefficient]:
+        """The coefficients that warm up, by SAELens' names."""
+        return {}
+
+    def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
+        """Every loss but the reconstruction error, coefficients included."""
+        raise NotImplementedError
+
+    # -- the training forward pass ---------------------------------------------------------------------------------
+
+    def training_forward(self, step: StepInput) -> StepOutput:
+        """Encode, decode and weigh one batch."""
+        x_BD = step.x_BD
+        prepared_BD, rows = self.prepare(x_BD)
+        code, hidden_pre_BF = self.encode_rows(prepared_BD)
+        out_BD = self.decode_rows(code)
+        if rows is not None:
+            out_BD = rows.restore(out_BD)
+        error_BD = squared_error(out_BD, x_BD, self.training_cfg.mse_loss_normalization)
+        forward = Forward(x_BD, out_BD, error_BD, code, hidden_pre_BF, rows)
+        losses = {"mse_loss": error_BD.sum(dim=-1).mean(), **self.sparsity_losses(step, forward)}
+        loss = torch.stack([part.to(torch.promote_types(part.dtype, torch.float32)) for part in losses.values()])
+        return StepOutput(out_BD, code, hidden_pre_BF, loss.sum(), losses)
+
+    def decode_rows(self, code: SparseCode) -> Tensor:
+        if self.finetuning_scaling_factor is not None:
+            code = code.weighted(self.finetuning_scaling_factor)
+        return super().decode_rows(code)
+
+    def add_noise(self, z_BF: Tensor) -> Tensor:
+        """Gaussian noise on the pre-activations, while training (``noise_scale``)."""
+        scale = self.training_cfg.noise_scale
+        return z_BF + self.draw_noise(z_BF) * scale if self.training and scale > 0 else z_BF
+
+    def draw_noise(self, z_BF: Tensor) -> Tensor:
+        """Standard normal, from this SAE's own generator."""
+        generator = self.noise_generator
+        return torch.randn(z_BF.shape, generator=generator, dtype=z_BF.dtype, device=z_BF.device)
+
+    # -- what the loop does to the weights -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Put the weights back where the options want them; called at the start of every step."""
+        if self.training_cfg.normalize_sae_decoder:
+            self.W_dec.copy_(unit_rows(self.W_dec))
+
+    def add_finetuning_scaling_factor(self) -> None:
+        """Give each latent a factor, 1 at first, that fine-tuning may train."""
+        self.finetuning_scaling_factor = nn.Parameter(torch.ones_like(self.W_dec[:, 0]))
+
+    def inference_config(self) -> SAEConfig:
+        """The configuration of the inference SAE with these weights."""
+        return copy.deepcopy(self.cfg)
+
+    def inference_state(self) -> dict[str, Tensor]:
+        """A copy of the parameters that the inference SAE has."""
+        state = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
+        state.pop("finetuning_scaling_factor", None)
+        return state
+
+
