@@ -1,0 +1,98 @@
+import { loggingOptions, runnerOptions, saeOptions } from './keys.ts';
+import type { Layer, Setting } from './layer.ts';
+import type { Problem } from './problem.ts';
+
+/** Older names of options, each with today's. */
+const RENAMED: Readonly<Record<string, string>> = {
+  hook_point: 'hook_name',
+  hook_point_layer: 'hook_layer',
+  hook_point_head_index: 'hook_head_index',
+  hook_point_eval: 'hook_eval',
+  activation_fn_str: 'activation_fn',
+  total_training_tokens: 'training_tokens',
+  train_batch_size: 'train_batch_size_tokens',
+  store_batch_size: 'store_batch_size_prompts',
+  logger_cfg: 'logger',
+};
+
+/** What SAELens writes into its files for the record; nobody sets it. */
+const RECORDS = new Set([
+  'sae_lens_version',
+  'sae_lens_training_version',
+  'tokens_per_buffer',
+  'normalize_activations_train',
+  'metadata',
+]);
+
+type Options = Readonly<Record<string, unknown>>;
+
+export function isOptions(value: unknown): value is Options {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Is this a flat SAELens 5.x configuration: architecture or sizes at the top, and no `sae`? */
+export function isFlatV5(value: unknown): boolean {
+  if (!isOptions(value) || 'sae' in value || isSavedSae(value)) return false;
+  return ['architecture', 'd_in', 'd_sae', 'expansion_factor'].some((key) => key in value);
+}
+
+/** Is this the `cfg.json` of an SAE saved by SAELens 6: sizes at the top, the run under `metadata`? */
+function isSavedSae(value: Options): boolean {
+  return isOptions(value.metadata) && 'architecture' in value;
+}
+
+/** The run that a saved SAE's `cfg.json` tells of. */
+function runOfSavedSae(saved: Options): Options {
+  const { metadata, architecture, ...inference } = saved;
+  const record = metadata as Options;
+  const run = Object.fromEntries(Object.entries(record).filter(([key]) => key in runnerOptions));
+  const details = isOptions(record.training_architecture_details) ? record.training_architecture_details : {};
+  const training = Object.fromEntries(Object.entries(inference).filter(([key]) => key in saeOptions));
+  return { ...run, sae: { architecture: record.training_architecture ?? architecture, ...training, ...details } };
+}
+
+/** Break a layer into settings with canonical paths: renamed, un-flattened, records left out. */
+export function settingsOf(layer: Layer, problems: Problem[]): Setting[] {
+  const settings: Setting[] = [];
+  const add = (path: string[], value: unknown, given: string[]) => {
+    if (value === undefined) return;
+    const where = layer.at?.(given);
+    const provenance = { layer: layer.kind, source: layer.source, ...(where === undefined ? {} : { where }) };
+    settings.push({ path, value: plainNumberType(path, value), provenance });
+  };
+  const addGroup = (group: 'sae' | 'logger', value: unknown, given: string) => {
+    if (!isOptions(value)) {
+      const where = layer.at?.([given]);
+      problems.push({ path: given, value, message: 'expected a group of options', ...(where ? { where } : {}) });
+      return;
+    }
+    for (const [key, inner] of Object.entries(value)) {
+      if (!RECORDS.has(key)) add([group, RENAMED[key] ?? key], inner, [given, key]);
+    }
+  };
+  if (!isOptions(layer.value)) {
+    problems.push({ path: '', message: `${layer.source} holds no options: expected keys with values` });
+    return settings;
+  }
+  const value = isSavedSae(layer.value) ? runOfSavedSae(layer.value) : layer.value;
+  for (const [given, inner] of Object.entries(value)) {
+    const key = RENAMED[given] ?? given;
+    if (RECORDS.has(key)) continue;
+    if (key === 'sae' || key === 'logger') addGroup(key, inner, given);
+    else if (key in runnerOptions) add([key], inner, [given]);
+    else if (key in loggingOptions) add(['logger', key], inner, [given]);
+    else if (key === 'architecture' || key in saeOptions) add(['sae', key], inner, [given]);
+    else add([key], inner, [given]);
+  }
+  return settings;
+}
+
+/** Older files say `torch.float32` where `float32` is meant, and the seed page misspells a schedule. */
+function plainNumberType(path: readonly string[], value: unknown): unknown {
+  const key = path.at(-1);
+  if (key === 'dtype' && typeof value === 'string') return value.replace(/^torch\./, '');
+  if (key === 'lr_scheduler_name' && typeof value === 'string') {
+    return value.toLowerCase().replace(/^consine/, 'cosine');
+  }
+  return value;
+}

@@ -1,0 +1,14 @@
+export {
+  GatedTrainingSAEConfig,
+  JumpReLUTrainingSAEConfig,
+  LanguageModelSAERunnerConfig,
+  type LanguageModelSAERunnerOptions,
+  LoggingConfig,
+  StandardTrainingSAEConfig,
+  TopKTrainingSAEConfig,
+  type TrainingSAEConfig,
+} from './classes.ts';
+export type { Layer, Provenance } from './layer.ts';
+export { PRESETS, presetLayer } from './presets/index.ts';
+export { parseConfigObject, type Resolution, resolveConfig } from './resolve.ts';
+export type { ResolvedConfig, ResolvedSAE } from './resolved.ts';

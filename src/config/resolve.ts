@@ -1,0 +1,135 @@
+import { isFlatV5, settingsOf } from './canonical.ts';
+import { derive } from './derive.ts';
+import { problemsOf } from './issues.ts';
+import { type Layer, LAYER_KINDS, type Provenance, type Setting, type Settings } from './layer.ts';
+import { fitToArchitecture, v5Defaults } from './legacy.ts';
+import { nearest } from './nearest.ts';
+import { configError, type Problem, show } from './problem.ts';
+import type { ParsedConfig, ResolvedConfig } from './resolved.ts';
+import { checkRules } from './rules.ts';
+import { runnerSchema } from './runner-schema.ts';
+import { ARCHITECTURES, type Architecture, saeShapes } from './sae-schema.ts';
+
+/** A complete configuration and where each value came from. */
+export interface Resolution {
+  config: ResolvedConfig;
+  /** By dotted path of the resolved configuration; every leaf has one. */
+  provenance: ReadonlyMap<string, Provenance>;
+}
+
+/**
+ * Merge layers, find every default, check everything.
+ *
+ * @throws SaeLensError `CONFIG_INVALID` with all problems at once (`details.problems`).
+ */
+export function resolveConfig(layers: readonly Layer[]): Resolution {
+  const ordered = [...layers].sort((a, b) => LAYER_KINDS.indexOf(a.kind) - LAYER_KINDS.indexOf(b.kind));
+  const problems: Problem[] = [];
+  const given = ordered.map((layer) => settingsOf(layer, problems));
+  const base = ordered.find((layer) => layer.kind !== 'environment' && layer.kind !== 'flags');
+  const isV5 = base !== undefined && base.kind !== 'preset' && isFlatV5(base.value);
+  const { settings, architecture } = merge(given, isV5, problems);
+  problems.push(...fitToArchitecture(settings, architecture, isV5));
+  const broken = new Set(problems.map((problem) => problem.path));
+
+  const parsed = parse(settings, architecture, problems, broken);
+  const isSet = (path: string) => (settings.get(path)?.provenance.layer ?? 'default') !== 'default';
+  const config = derive(parsed, isSet);
+  problems.push(...checkRules({ config, parsed, isSet }, settings, broken));
+
+  if (problems.length > 0) throw configError(problems, placeOf(ordered), hintFor(problems));
+  return { config, provenance: provenanceOf(config, settings) };
+}
+
+/** Check and complete a configuration given as an object, in any vocabulary. */
+export function parseConfigObject(value: unknown): ResolvedConfig {
+  return resolveConfig([{ kind: 'object', source: 'the configuration', value }]).config;
+}
+
+function merge(given: Setting[][], isV5: boolean, problems: Problem[]) {
+  const architectures = given.flat().filter((setting) => setting.path.join('.') === 'sae.architecture');
+  for (const { value, provenance } of architectures) {
+    if ((ARCHITECTURES as unknown[]).includes(value)) continue;
+    const close = nearest(String(value), ARCHITECTURES);
+    problems.push({
+      path: 'sae.architecture',
+      value,
+      message: `${show(value)} is not one of ${ARCHITECTURES.join(', ')}`,
+      ...(close === undefined ? {} : { hint: `did you mean ${close}?` }),
+      ...(provenance.where === undefined ? {} : { where: provenance.where }),
+    });
+  }
+  const chosen = architectures.findLast(({ value }) => (ARCHITECTURES as unknown[]).includes(value));
+  const architecture = (chosen?.value ?? 'standard') as Architecture;
+  const settings: Settings = new Map();
+  const put = (setting: Setting) => settings.set(setting.path.join('.'), setting);
+  if (isV5) v5Defaults(architecture).forEach(put);
+  let current: unknown;
+  for (const layer of given) {
+    const next = layer.findLast((setting) => setting.path.join('.') === 'sae.architecture')?.value ?? current;
+    // Another architecture replaces what only the former one has; what both have stays.
+    if (current !== undefined && next !== current) {
+      for (const path of settings.keys()) {
+        const [group, key = ''] = path.split('.');
+        if (group === 'sae' && !(key in saeShapes[architecture])) settings.delete(path);
+      }
+    }
+    current = next;
+    layer.forEach(put);
+  }
+  settings.set('sae.architecture', {
+    path: ['sae', 'architecture'],
+    value: architecture,
+    provenance: chosen?.provenance ?? { layer: 'default' },
+  });
+  return { settings, architecture };
+}
+
+/** Run the schema; options it refuses are reported and fall back to their default, so that rules see the others. */
+function parse(settings: Settings, architecture: Architecture, problems: Problem[], broken: Set<string>): ParsedConfig {
+  const first = runnerSchema.safeParse(nest(settings));
+  if (first.success) return first.data;
+  problems.push(...problemsOf(first.error.issues, settings, architecture));
+  const sound: Settings = new Map(settings);
+  const refuse = (path: string) => {
+    broken.add(path);
+    sound.delete(path);
+  };
+  for (const issue of first.error.issues) {
+    const keys = issue.code === 'unrecognized_keys' ? issue.keys : [''];
+    for (const key of keys) {
+      const path = [...issue.path.map(String), ...(key ? [key] : [])];
+      refuse(path.slice(0, path[0] === 'sae' || path[0] === 'logger' ? 2 : 1).join('.'));
+    }
+  }
+  return runnerSchema.parse(nest(sound));
+}
+
+function nest(settings: Settings): Record<string, unknown> {
+  const result: Record<string, unknown> = {};
+  for (const { path, value } of settings.values()) {
+    const [first = '', second] = path;
+    if (second === undefined) result[first] = value;
+    else result[first] = { ...(result[first] as object | undefined), [second]: value };
+  }
+  return result;
+}
+
+function provenanceOf(config: ResolvedConfig, settings: Settings): Map<string, Provenance> {
+  const paths = Object.keys(config).flatMap((key) =>
+    key === 'sae' || key === 'logger' ? Object.keys(config[key]).map((inner) => `${key}.${inner}`) : [key],
+  );
+  return new Map(paths.map((path) => [path, settings.get(path)?.provenance ?? { layer: 'default' }]));
+}
+
+function placeOf(layers: readonly Layer[]): string {
+  const named = layers.filter((layer) => layer.kind === 'file' || layer.kind === 'object' || layer.kind === 'preset');
+  return named.at(-1)?.source ?? 'the options';
+}
+
+function hintFor(problems: readonly Problem[]): string {
+  const option = problems.find(({ message }) => message !== 'is not an option')?.path;
+  return option
+    ? `read about an option with \`sae-lens-ts config explain ${option}\``
+    : 'list the options with `sae-lens-ts train --help`';
+}

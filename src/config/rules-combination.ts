@@ -1,0 +1,162 @@
+import { show } from './problem.ts';
+import type { Rule } from './rules.ts';
+
+/** The layer a hook name speaks of, as SAELens reads it; null when it names none. */
+export function layerOfHook(hookName: string): number | null {
+  const match = /\.(\d+)(?:\.|$)/.exec(hookName);
+  return match === null ? null : Number(match[1]);
+}
+
+const NOT_AVAILABLE = { message: 'is not available in this version', hint: 'remove it' };
+
+/** Options that contradict each other, or ask for what there is not. */
+export const combinationRules: readonly Rule[] = [
+  {
+    keys: ['dataset_path'],
+    check: ({ config }) =>
+      config.dataset_path === ''
+        ? {
+            message: 'is not set, and there is nothing to train on without it',
+            hint: 'give a Hugging Face dataset, a local path, or bundled:english',
+          }
+        : undefined,
+  },
+  {
+    keys: ['hook_layer', 'hook_name'],
+    check: ({ config, parsed: { hook_layer } }) => {
+      const layer = layerOfHook(config.hook_name);
+      if (hook_layer === undefined || layer === null || layer === hook_layer) return undefined;
+      return {
+        value: hook_layer,
+        message: `${hook_layer} is not the layer of hook_name = ${show(config.hook_name)}`,
+        hint: `use ${layer}, or leave hook_layer out`,
+      };
+    },
+  },
+  {
+    keys: ['hook_eval'],
+    check: ({ parsed: { hook_eval } }) =>
+      hook_eval === undefined || hook_eval === 'NOT_IN_USE'
+        ? undefined
+        : { value: hook_eval, message: `${show(hook_eval)} has no effect, here or in SAELens`, hint: 'remove hook_eval' },
+  },
+  {
+    keys: ['resume'],
+    check: ({ parsed }) =>
+      parsed.resume
+        ? { value: true, message: 'true is not accepted, as in SAELens 5.x', hint: 'set from_pretrained_path to start from a saved SAE' }
+        : undefined,
+  },
+  {
+    keys: ['resume_from_checkpoint'],
+    check: ({ config }) => (config.resume_from_checkpoint === null ? undefined : NOT_AVAILABLE),
+  },
+  {
+    keys: ['use_cached_activations'],
+    check: ({ config }) => (config.use_cached_activations ? NOT_AVAILABLE : undefined),
+  },
+  {
+    keys: ['sae.d_sae', 'sae.expansion_factor', 'sae.d_in'],
+    check: ({ config: { sae }, isSet, parsed }) => {
+      const { d_sae, expansion_factor, d_in } = parsed.sae;
+      if (d_sae === null || expansion_factor === null || !isSet('sae.expansion_factor')) return undefined;
+      if (d_in !== null && d_sae === d_in * expansion_factor) return undefined;
+      return {
+        value: sae.d_sae,
+        message: `${d_sae} and expansion_factor = ${expansion_factor} cannot both be set`,
+        hint: 'keep one of them',
+      };
+    },
+  },
+  {
+    keys: ['sae.normalize_sae_decoder', 'sae.decoder_heuristic_init'],
+    check: ({ config: { sae } }) =>
+      sae.normalize_sae_decoder && sae.decoder_heuristic_init
+        ? {
+            value: true,
+            message: 'true undoes decoder_heuristic_init = true: rows cannot have unit norm and decoder_heuristic_init_norm',
+            hint: 'set normalize_sae_decoder false, or decoder_heuristic_init false',
+          }
+        : undefined,
+  },
+  {
+    keys: ['sae.normalize_sae_decoder', 'sae.scale_sparsity_penalty_by_decoder_norm'],
+    check: ({ config: { sae } }) =>
+      sae.normalize_sae_decoder && 'lp_norm' in sae && sae.scale_sparsity_penalty_by_decoder_norm
+        ? {
+            value: true,
+            message: 'true makes scale_sparsity_penalty_by_decoder_norm = true meaningless: all norms are 1',
+            hint: 'set normalize_sae_decoder false, or scale_sparsity_penalty_by_decoder_norm false',
+          }
+        : undefined,
+  },
+  {
+    keys: ['sae.decoder_orthogonal_init', 'sae.decoder_heuristic_init'],
+    check: ({ config: { sae } }) =>
+      sae.decoder_orthogonal_init && sae.decoder_heuristic_init
+        ? {
+            value: true,
+            message: 'true and decoder_heuristic_init = true are two different starts of the decoder',
+            hint: 'set one of them false',
+          }
+        : undefined,
+  },
+  {
+    keys: ['sae.jumprelu_init_threshold', 'sae.vocabulary'],
+    check: ({ config: { sae } }) =>
+      sae.vocabulary === 'v5' && 'jumprelu_init_threshold' in sae && sae.jumprelu_init_threshold === 0
+        ? {
+            value: 0,
+            message: '0 has no logarithm, and SAELens 5.x trains the logarithm (vocabulary = v5)',
+            hint: 'use a small number such as 0.001, or vocabulary v6',
+          }
+        : undefined,
+  },
+  {
+    keys: ['finetuning_method', 'sae.apply_b_dec_to_input'],
+    check: ({ config }) =>
+      config.finetuning_method === 'decoder' && config.sae.apply_b_dec_to_input
+        ? {
+            value: 'decoder',
+            message: '"decoder" trains b_dec, which apply_b_dec_to_input = true feeds to the encoder',
+            hint: 'set apply_b_dec_to_input false',
+          }
+        : undefined,
+  },
+  {
+    keys: ['finetuning_tokens', 'finetuning_method'],
+    check: ({ config }) =>
+      config.finetuning_tokens > 0 && config.finetuning_method === null
+        ? {
+            value: config.finetuning_tokens,
+            message: `${config.finetuning_tokens} needs finetuning_method, which is not set`,
+            hint: 'set finetuning_method to scale, decoder or unrotated_decoder, or finetuning_tokens to 0',
+          }
+        : undefined,
+  },
+  {
+    keys: ['use_chat_formatting', 'is_dataset_tokenized'],
+    check: ({ config }) =>
+      config.use_chat_formatting && config.is_dataset_tokenized
+        ? {
+            value: true,
+            message: 'true needs text, but is_dataset_tokenized = true',
+            hint: 'set is_dataset_tokenized false, or use_chat_formatting false',
+          }
+        : undefined,
+  },
+  {
+    keys: ['lr_end', 'lr', 'lr_scheduler_name', 'lr_decay_steps'],
+    check: ({ config: { lr, lr_end, lr_scheduler_name, lr_decay_steps } }) => {
+      if (lr_scheduler_name === 'constant' || lr_decay_steps === 0 || (lr_end > 0 && lr_end <= lr)) return undefined;
+      return {
+        value: lr_end,
+        message:
+          lr_end === 0
+            ? `0 leaves nothing for lr_decay_steps = ${lr_decay_steps} to decay from`
+            : `${lr_end} is more than lr = ${lr}, and lr_decay_steps = ${lr_decay_steps} decay from it`,
+        hint: `use a value above 0 and at most ${lr}, or lr_decay_steps 0`,
+      };
+    },
+  },
+];
