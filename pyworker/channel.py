@@ -4,6 +4,7 @@ Any thread may call :meth:`Channel.send`, :meth:`Channel.send_frame` and the met
 network. A result is held back until every data message put before it is on its way, and says how many those were.
 """
 
+import base64
 import threading
 import time
 from collections import deque
@@ -37,7 +38,17 @@ class OutStream:
     """A stream this worker announced."""
 
     number: int
+    job: int
     codec: FrameCodec
+
+
+@dataclass
+class Outgoing:
+    """A control message, and how many frames and rows must be on their way before it."""
+
+    message: m.FromWorker
+    after_frames: int = 0
+    after_rows: int = 0
 
 
 @dataclass
@@ -72,8 +83,9 @@ class Channel:
         bulk = (boot, MAX_MESSAGE_BYTES, BULK_HIGH_WATER_MARK, boot.secure_bulk)
         self._up = self._socket(zmq.PUSH, boot.up, *bulk)
         self._down = self._socket(zmq.PULL, boot.down, *bulk)
-        self._outbox: deque[tuple[m.FromWorker, bool]] = deque()
+        self._outbox: deque[Outgoing] = deque()
         self._frames: deque[tuple[OutStream, m.FrameHeader, np.ndarray]] = deque()
+        self._frames_queued = 0
         self._stages: dict[int, m.Event] = {}
         self.metrics = MetricsQueue()
         self._streams: dict[int, OutStream] = {}
@@ -123,7 +135,8 @@ class Channel:
         with self._lock:
             if len(self._outbox) >= MAX_CONTROL_QUEUE and isinstance(message, m.Event) and message.kind == "log":
                 return
-            self._outbox.append((message, after_data))
+            held = (self._frames_queued, self.metrics.rows_put) if after_data else ()
+            self._outbox.append(Outgoing(message, *held))
         self._wake()
 
     def send_stage(self, event: m.Event) -> None:
@@ -137,11 +150,9 @@ class Channel:
         self, job: int, plane: str, name: str, columns: list[m.Column], metadata: dict[str, str] | None = None
     ) -> OutStream:
         """A new stream of ``job``; its announcement goes out before its first frame."""
-        import base64
-
         codec = FrameCodec(columns, metadata)
         with self._lock:
-            stream = OutStream(self._next_stream, codec)
+            stream = OutStream(self._next_stream, job, codec)
             self._next_stream += 1
             self._streams[stream.number] = stream
         schema = base64.b64encode(codec.schema).decode()
@@ -149,12 +160,6 @@ class Channel:
             m.Stream(stream=stream.number, id=job, plane=plane, name=name, columns=columns, schema=schema)  # type: ignore[arg-type]
         )
         return stream
-
-    def forget(self, streams: list[OutStream]) -> None:
-        """The job of these streams is over."""
-        with self._lock:
-            for stream in streams:
-                self._streams.pop(stream.number, None)
 
     def send_frame(self, stream: OutStream, arrays: list[np.ndarray], dropped: int = 0, step: int | None = None) -> None:
         """Queues one data message; the arrays are copied here and may be reused at once."""
@@ -164,11 +169,8 @@ class Channel:
         header = m.FrameHeader(stream=stream.number, seq=0, rows=rows, dropped=dropped, step=step)
         with self._lock:
             self._frames.append((stream, header, body))
+            self._frames_queued += 1
         self._wake()
-
-    @property
-    def frames_waiting(self) -> int:
-        return len(self._frames)
 
     def _wake(self) -> None:
         try:
@@ -215,35 +217,46 @@ class Channel:
         """Sends what can be sent; the sockets that would not take more."""
         blocked: set[str] = set()
         now = time.monotonic()
-        barrier = bool(self._outbox) and self._outbox[0][1]
-        if barrier or self._stopped or now >= self._metrics_due or self._pending_metrics:
+        # A result is waiting for its rows, or goodbye: nothing is held back for a fuller batch.
+        hurry = self._stopped or (bool(self._outbox) and self._outbox[0].after_rows > self.metrics.rows_taken)
+        if hurry or now >= self._metrics_due or self._pending_metrics:
             self._metrics_due = now + METRICS_INTERVAL_S
             if not self._flush_metrics():
                 blocked.add("metrics")
         if not self._flush_up():
             blocked.add("up")
-        if self._stages and (now >= self._stages_due or barrier or self._stopped):
+        if now >= self._stages_due:
+            self._flush_stages(list(self._stages))
             self._stages_due = now + STAGE_INTERVAL_S
-            with self._lock:
-                stages, self._stages = self._stages, {}
-                # Ahead of a result of the same job, never after it.
-                self._outbox.extendleft((event, False) for event in stages.values())
         while self._outbox:
-            message, after_data = self._outbox[0]
-            if after_data and (blocked & {"metrics", "up"} or len(self.metrics) or self._frames):
-                if not blocked & {"metrics", "up"}:
-                    return blocked | self._flush()
-                break
+            held = self._outbox[0]
+            if not self._may_go(held):
+                return blocked if blocked & {"metrics", "up"} else blocked | self._flush()
+            message = held.message
             if isinstance(message, m.Response | m.Error | m.Bye):
                 message.metrics_seq, message.up_seq = self._seq["metrics"], self._seq["up"]
+                if not isinstance(message, m.Bye) and message.id in self._stages:
+                    self._flush_stages([message.id])
+                    continue
             message.seq = self._seq["control"]
             if not self._try_send(self._control, [msgspec.json.encode(message)]):
-                blocked.add("control")
-                break
+                return blocked | {"control"}
             self._seq["control"] += 1
             with self._lock:
                 self._outbox.popleft()
+                if isinstance(message, m.Response | m.Error):
+                    self._streams = {n: s for n, s in self._streams.items() if s.job != message.id}
         return blocked
+
+    def _may_go(self, held: Outgoing) -> bool:
+        if held.after_rows > self.metrics.rows_taken or (held.after_rows and self._pending_metrics):
+            return False
+        return held.after_frames <= self._seq["up"]
+
+    def _flush_stages(self, jobs: list[int]) -> None:
+        """Puts the latest stage of these jobs at the head of the queue: never after a result of the same job."""
+        with self._lock:
+            self._outbox.extendleft(Outgoing(self._stages.pop(job)) for job in jobs)
 
     def _flush_metrics(self) -> bool:
         while True:
@@ -309,8 +322,6 @@ class Channel:
                 self._on_message(message)
 
     def _accept_stream(self, message: m.Stream) -> None:
-        import base64
-
         codec = FrameCodec(message.columns, schema=base64.b64decode(message.schema))
         self._in_streams[message.stream] = (message.id, codec)
         early, self._early = self._early, []

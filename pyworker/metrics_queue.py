@@ -18,6 +18,9 @@ class MetricsQueue:
         self._max_rows = max_rows
         self._dropped: dict[int, int] = {}
         self._lock = threading.Lock()
+        self.rows_put = 0
+        # Rows that left the queue, dropped ones included.
+        self.rows_taken = 0
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -29,7 +32,9 @@ class MetricsQueue:
             if len(self._rows) >= self._max_rows:
                 lost, _ = self._rows.popleft()
                 self._dropped[lost] = self._dropped.get(lost, 0) + 1
+                self.rows_taken += 1
             self._rows.append((stream, values))
+            self.rows_put += 1
 
     def take(self) -> tuple[int, list[np.ndarray], int] | None:
         """(stream, one float64 array per column, rows dropped) of the oldest rows in a row of one stream."""
@@ -40,5 +45,6 @@ class MetricsQueue:
             rows = []
             while self._rows and self._rows[0][0] == stream and len(rows) < BATCH_ROWS:
                 rows.append(self._rows.popleft()[1])
+            self.rows_taken += len(rows)
             dropped = self._dropped.pop(stream, 0)
         return stream, list(np.asarray(rows, np.float64).T.copy()), dropped

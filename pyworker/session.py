@@ -132,10 +132,6 @@ class Session:
         with self._lock:
             self._credits += count
 
-    def close(self) -> None:
-        """Frees the streams of this request; call when its result is queued and sent."""
-        self._channel.forget(list(self._streams.values()))
-
     def _metrics_stream(self, name: str, columns: tuple[str, ...]) -> OutStream:
         key = ("metrics", name, columns)
         if key not in self._streams:
