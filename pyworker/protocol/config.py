@@ -8,67 +8,119 @@ from typing import Any, Literal
 
 import msgspec
 
+Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 NormalizeActivations = Literal[
     "none", "expected_average_only_in", "constant_norm_rescale", "layer_norm", "covariance_whitening"
 ]
-Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 
 
 class TrainingSAEConfig(msgspec.Struct, forbid_unknown_fields=True, tag_field="architecture", kw_only=True):
     """Fields every architecture has."""
 
     vocabulary: Literal["v5", "v6"]
+    """Which SAELens generation decides what has no option of its own: how JumpReLU stores its threshold,
+    whether the top-k auxiliary loss decodes with b_dec, how the norm estimate averages, the order of random
+    draws.
+    """
     d_in: int | None
+    """Width of the activations at hook_name."""
     d_sae: int | None
+    """Number of latents."""
     expansion_factor: int | None
+    """Number of latents as a multiple of d_in; instead of d_sae."""
     dtype: Dtype
+    """Number type of the SAE weights."""
     device: str
+    """Device of the SAE."""
     apply_b_dec_to_input: bool
+    """Subtract the decoder bias from the input before encoding."""
     normalize_activations: NormalizeActivations
+    """How activations are normalized before they enter the SAE."""
     reshape_activations: Literal["none", "hook_z"]
+    """hook_z flattens the heads of an attention output."""
     decoder_init_norm: float | None
+    """Norm that the rows of a Kaiming-uniform decoder are scaled to at the start; null leaves them as drawn.
+    """
     decoder_heuristic_init: bool
+    """Draw the decoder from N(0, 1) and scale its rows to decoder_heuristic_init_norm."""
     decoder_heuristic_init_norm: float
+    """Row norm for decoder_heuristic_init."""
     decoder_orthogonal_init: bool
+    """Start from a decoder with orthonormal columns."""
     init_encoder_as_decoder_transpose: bool
+    """Start the encoder as the transpose of the decoder."""
     normalize_sae_decoder: bool
+    """Keep the rows of the decoder at unit norm, at the start and before every step."""
     mse_loss_normalization: Literal["dense_batch"] | None
+    """dense_batch divides the squared error of a row by the norm of its distance from the batch mean."""
     b_dec_init_method: Literal["zeros", "mean", "geometric_median"]
+    """Start of the decoder bias: zeros, or the mean or geometric median of a buffer of activations."""
     noise_scale: float
+    """Standard deviation of Gaussian noise added to the pre-activations while training."""
 
 
 class StandardTrainingSAEConfig(TrainingSAEConfig, tag="standard", forbid_unknown_fields=True, kw_only=True):
+    """Fields of the standard architecture."""
+
     activation_fn: Literal["relu", "tanh-relu", "topk", "gelu"]
+    """Activation function of the latents."""
     activation_fn_kwargs: dict[str, Any]
+    """Arguments of the activation function: {"k": 100} for topk."""
     l1_coefficient: float
+    """Weight of the sparsity penalty."""
     lp_norm: float
+    """The p of the L_p norm in the sparsity penalty."""
     l1_warm_up_steps: int
+    """Steps over which l1_coefficient grows from 0. Unit: steps."""
     scale_sparsity_penalty_by_decoder_norm: bool
+    """Weight each latent in the sparsity penalty by the norm of its decoder row."""
     use_ghost_grads: bool
+    """Give dead latents a gradient from the error that is left over."""
 
 
 class GatedTrainingSAEConfig(TrainingSAEConfig, tag="gated", forbid_unknown_fields=True, kw_only=True):
+    """Fields of the gated architecture."""
+
     l1_coefficient: float
+    """Weight of the sparsity penalty on the gate."""
     l1_warm_up_steps: int
+    """Steps over which l1_coefficient grows from 0. Unit: steps."""
 
 
 class JumpReLUTrainingSAEConfig(TrainingSAEConfig, tag="jumprelu", forbid_unknown_fields=True, kw_only=True):
+    """Fields of the jumprelu architecture."""
+
     jumprelu_init_threshold: float
+    """Threshold of every latent at the start."""
     jumprelu_bandwidth: float
+    """Width of the window in which a threshold receives a gradient."""
     jumprelu_sparsity_loss_mode: Literal["step", "tanh", "quadratic"]
+    """Form of the sparsity penalty."""
     l0_coefficient: float
+    """Weight of the sparsity penalty."""
     l0_warm_up_steps: int
+    """Steps over which l0_coefficient grows from 0. Unit: steps."""
     pre_act_loss_coefficient: float | None
+    """Weight of a loss that pulls the pre-activations of dead latents up; null leaves it out."""
     jumprelu_tanh_scale: float
+    """Slope of the tanh penalty."""
     jumprelu_ste_to_input: bool
+    """Let the straight-through gradient of the threshold reach the pre-activations too."""
     target_l0: float | None
+    """Wanted number of active latents; for the quadratic penalty, which needs it. Unit: latents."""
 
 
 class TopKTrainingSAEConfig(TrainingSAEConfig, tag="topk", forbid_unknown_fields=True, kw_only=True):
+    """Fields of the topk architecture."""
+
     k: int
+    """Latents kept active for each token. Unit: latents."""
     use_sparse_activations: bool
+    """Decode from the active latents only, whatever the measured density says."""
     aux_loss_coefficient: float
+    """Weight of the loss that lets dead latents explain the error that is left over."""
     rescale_acts_by_decoder_norm: bool
+    """Choose the top k by activation times decoder norm."""
 
 
 AnyTrainingSAEConfig = (
@@ -77,92 +129,174 @@ AnyTrainingSAEConfig = (
 
 
 class LoggingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is logged, where and how often."""
+
     log_to_wandb: bool
+    """Send metrics to Weights & Biases."""
     log_activations_store_to_wandb: bool
+    """Add the state of the activation store to the W&B artifact of each checkpoint."""
     log_optimizer_state_to_wandb: bool
+    """Add the state of the optimizer to the W&B artifact of each checkpoint."""
     log_weights_to_wandb: bool
+    """Add the weights to the W&B artifact of each checkpoint."""
     wandb_project: str
+    """W&B project."""
     wandb_id: str | None
+    """W&B run id."""
     run_name: str | None
+    """Name of the run in W&B."""
     wandb_entity: str | None
+    """W&B user or team."""
     wandb_log_frequency: int
+    """Steps between two rows of metrics, with or without W&B. Unit: steps."""
     eval_every_n_wandb_logs: int
+    """Rows of metrics between two evaluations. Unit: rows."""
 
 
 class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A training run."""
+
     sae: AnyTrainingSAEConfig
     # language model
     model_name: str
+    """Language model: a name TransformerLens or Hugging Face knows, a folder, or bundled:NAME."""
     model_class_name: Literal["HookedTransformer", "AutoModelForCausalLM"]
+    """How the model is loaded, and so what its hook points are called."""
     hook_name: str
+    """Hook point whose activations the SAE learns."""
     hook_head_index: int | None
+    """Take one attention head of the hook."""
     model_kwargs: dict[str, Any]
+    """Arguments of every forward pass of the model."""
     model_from_pretrained_kwargs: dict[str, Any]
+    """Arguments for loading the model."""
     # data
     dataset_path: str
+    """Dataset: a Hugging Face name, a local folder or file, or bundled:NAME."""
     dataset_name: str | None
+    """Configuration of the dataset."""
     dataset_split: str
+    """Split to train on."""
     dataset_column: str | None
+    """Column with the text or the tokens."""
     dataset_trust_remote_code: bool
+    """Allow code that comes with the dataset to run here."""
     eval_dataset_path: str | None
+    """Dataset for evaluations."""
     eval_dataset_split: str
+    """Split of eval_dataset_path."""
     streaming: bool
+    """Read the dataset while training, without a download first."""
     is_dataset_tokenized: bool | None
+    """Insist that the dataset holds tokens (true) or text (false)."""
     use_chat_formatting: bool
+    """Format conversations with the tokenizer's chat template."""
     context_size: int
+    """Length of the sequences the model reads. Unit: tokens."""
     prepend_bos: bool
+    """Start each sequence with the BOS token."""
     disable_concat_sequences: bool
+    """One document a sequence; shorter documents are left out."""
     sequence_separator_token: int | Literal["bos", "eos", "sep"] | None
+    """Token between two documents of a sequence: an id, bos, eos, sep or null."""
     exclude_special_tokens: bool | list[int]
+    """Leave out activations of special tokens: all of them (true), or those of a list of ids."""
     seqpos_slice: list[int | None]
+    """Positions to train on, as the arguments of a Python slice. Unit: tokens."""
     on_data_end: Literal["repeat", "stop"]
+    """At the end of the dataset start over, or stop with a complete SAE."""
     # activations
     n_batches_in_buffer: int
+    """Size of the mixing buffer, in batches of the language model. Unit: model batches."""
     store_batch_size_prompts: int
+    """Sequences in one forward pass of the language model. Unit: prompts."""
     activations_mixing_fraction: float
+    """Share of the buffer that is kept back for mixing; 0 means no shuffling."""
     n_batches_for_norm_estimate: int
+    """Training batches read to estimate the scale of the activations. Unit: batches."""
     prefetch_llm_batches: int
+    """Batches of the language model computed ahead; true is 1. Unit: model batches."""
     use_cached_activations: bool
+    """Read activations from a cache on disk."""
     cached_activations_path: str | None
+    """Folder of the cache."""
     # devices and numerics
     device: str
+    """Device for training: auto, cpu, mps, cuda or cuda:N."""
     llm_device: str
+    """Device of the language model."""
     act_store_device: str
+    """Device of the activation buffer; with_model is llm_device."""
     dtype: Dtype
+    """Number type of the SAE and of its activations."""
     autocast: bool
+    """bfloat16 arithmetic in the SAE."""
     autocast_lm: bool
+    """bfloat16 arithmetic in the language model."""
     compile_sae: bool
+    """Compile the training step of the SAE."""
     sae_compilation_mode: str | None
+    """Mode of torch.compile for the SAE."""
     compile_llm: bool
+    """Compile the language model."""
     llm_compilation_mode: str | None
+    """Mode of torch.compile for the model."""
     seed: int
+    """Seed of initialization and of the order of the data."""
     n_threads: int | None
+    """CPU threads of torch."""
     # training
     training_tokens: int
+    """Tokens to train on. Unit: tokens."""
     train_batch_size_tokens: int
+    """Activations in one training step. Unit: tokens."""
     finetuning_tokens: int
+    """Tokens of a second phase that trains only what finetuning_method names. Unit: tokens."""
     finetuning_method: Literal["scale", "decoder", "unrotated_decoder"] | None
+    """What the second phase trains."""
     from_pretrained_path: str | None
+    """SAE folder to start from."""
     lr: float
+    """Learning rate of Adam."""
     lr_end: float
+    """Learning rate at the end of a cosine schedule, where the final decay begins."""
     lr_scheduler_name: Literal["constant", "cosineannealing", "cosineannealingwarmrestarts"]
+    """Shape of the learning rate between warm-up and decay."""
     lr_warm_up_steps: int
+    """Steps of linear warm-up. Unit: steps."""
     lr_decay_steps: int
+    """Steps of linear decay to 0 at the end. Unit: steps."""
     n_restart_cycles: int
+    """Cycles of cosineannealingwarmrestarts. Unit: cycles."""
     adam_beta1: float
+    """Decay of the first moment of Adam."""
     adam_beta2: float
+    """Decay of the second moment of Adam."""
     adam_epsilon: float
+    """Epsilon of Adam."""
     max_grad_norm: float | None
+    """Norm that gradients are clipped to; null does not clip."""
     dead_feature_window: int
+    """Steps without firing after which a latent counts as dead. Unit: steps."""
     feature_sampling_window: int
+    """Steps over which firing frequencies are counted. Unit: steps."""
     dead_feature_threshold: float
-    # evaluation, logging, artifacts
+    """A latent that fires less often than this also counts as dead."""
+    # evaluation, logging and artifacts
     n_eval_batches: int
+    """Batches of one evaluation. Unit: batches."""
     eval_batch_size_prompts: int
+    """Sequences in one batch of an evaluation. Unit: prompts."""
     logger: LoggingConfig
     n_checkpoints: int
+    """Checkpoints, at equal distances."""
     checkpoint_path: str | None
+    """Folder for checkpoints; the run adds a folder with its name."""
     save_final_checkpoint: bool
+    """Write a checkpoint at the end too."""
     output_path: str | None
+    """Folder of the finished SAE."""
     resume_from_checkpoint: str | None
+    """Checkpoint to continue from."""
     verbose: bool
+    """Say more in the log."""

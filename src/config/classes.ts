@@ -69,7 +69,10 @@ export type TrainingSAEConfig =
   | TopKTrainingSAEConfig;
 
 /** What {@link LanguageModelSAERunnerConfig} takes: SAELens' options, nested as in 6.x or with the older names beside. */
-export type LanguageModelSAERunnerOptions = Omit<z.input<typeof runnerSchema>, 'sae' | 'logger' | 'lr_scheduler_name'> & {
+export type LanguageModelSAERunnerOptions = Omit<
+  z.input<typeof runnerSchema>,
+  'sae' | 'logger' | 'lr_scheduler_name'
+> & {
   sae: TrainingSAEConfig;
   lr_scheduler_name?: z.input<typeof runnerSchema>['lr_scheduler_name'] | 'consineannealing';
   logger?: LoggingConfig;

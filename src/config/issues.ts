@@ -31,14 +31,18 @@ function unknownKey(path: string[], settings: Settings, architecture: Architectu
   const setting = settings.get(dotted);
   const where = setting?.provenance.where;
   const candidates =
-    path.length === 1
-      ? knownPaths()
-      : Object.keys(path[0] === 'sae' ? saeShapes[architecture] : loggingOptions);
+    path.length === 1 ? knownPaths() : Object.keys(path[0] === 'sae' ? saeShapes[architecture] : loggingOptions);
   const key = path.at(-1) ?? '';
   const close = nearest(key, candidates);
   const moved = path.length > 1 && key in runnerOptions ? `${key} belongs beside ${path[0]}, not in it` : undefined;
-  const elsewhere = path.length > 1 && architecturesWith(key).length > 0 ? `it belongs to architecture ${architecturesWith(key).join(', ')}` : undefined;
-  const hint = moved ?? elsewhere ?? (close === undefined ? 'list the options with `sae-lens-ts train --help`' : `did you mean ${close}?`);
+  const elsewhere =
+    path.length > 1 && architecturesWith(key).length > 0
+      ? `it belongs to architecture ${architecturesWith(key).join(', ')}`
+      : undefined;
+  const hint =
+    moved ??
+    elsewhere ??
+    (close === undefined ? 'list the options with `sae-lens-ts train --help`' : `did you mean ${close}?`);
   return { path: dotted, value: setting?.value, message: 'is not an option', hint, ...(where ? { where } : {}) };
 }
 
@@ -50,7 +54,10 @@ const MAMBA = {
 function describe(issue: Issue, value: unknown): Pick<Problem, 'message' | 'hint'> {
   switch (issue.code) {
     case 'invalid_type':
-      return { message: `${show(value)} is ${kind(value)}; expected ${expected(issue.expected)}`, ...quoted(issue.expected, value) };
+      return {
+        message: `${show(value)} is ${kind(value)}; expected ${expected(issue.expected)}`,
+        ...quoted(issue.expected, value),
+      };
     case 'invalid_value': {
       if (value === 'HookedMamba') return MAMBA;
       const allowed = issue.values.map(String);
@@ -62,11 +69,17 @@ function describe(issue: Issue, value: unknown): Pick<Problem, 'message' | 'hint
     }
     case 'too_small': {
       if (issue.origin !== 'number' && issue.origin !== 'int') return { message: `${show(value)} is too short` };
-      return { message: `${show(value)} is too small`, hint: `use ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}` };
+      return {
+        message: `${show(value)} is too small`,
+        hint: `use ${issue.inclusive ? 'at least' : 'more than'} ${issue.minimum}`,
+      };
     }
     case 'too_big': {
       if (issue.origin !== 'number' && issue.origin !== 'int') return { message: `${show(value)} is too long` };
-      return { message: `${show(value)} is too large`, hint: `use ${issue.inclusive ? 'at most' : 'less than'} ${issue.maximum}` };
+      return {
+        message: `${show(value)} is too large`,
+        hint: `use ${issue.inclusive ? 'at most' : 'less than'} ${issue.maximum}`,
+      };
     }
     default:
       return { message: `${show(value)} ${issue.message}` };

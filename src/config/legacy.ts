@@ -98,12 +98,22 @@ function takeKFromActivation(settings: Settings): Problem[] {
     problems.push({ path, value: setting.value, message, hint, ...(where ? { where } : {}) });
   };
   if (activation && activation.value !== 'topk' && activation.value !== null) {
-    report(activation, 'sae.activation_fn', `${show(activation.value)} cannot go with architecture topk`, 'remove it or write topk');
+    report(
+      activation,
+      'sae.activation_fn',
+      `${show(activation.value)} cannot go with architecture topk`,
+      'remove it or write topk',
+    );
   }
   if (kwargs && kwargs.value !== null) {
     const { k, ...others } = kwargs.value as { k?: unknown };
     if (k === undefined || Object.keys(others).length > 0) {
-      report(kwargs, 'sae.activation_fn_kwargs', `${show(kwargs.value)} must hold k and nothing else`, 'use the option k');
+      report(
+        kwargs,
+        'sae.activation_fn_kwargs',
+        `${show(kwargs.value)} must hold k and nothing else`,
+        'use the option k',
+      );
     } else if (!settings.has('sae.k')) {
       settings.set('sae.k', { ...kwargs, path: ['sae', 'k'], value: k });
     }

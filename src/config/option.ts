@@ -51,7 +51,6 @@ export const positive = () => z.number().positive();
 export const kwargs = () => z.record(z.string(), z.json());
 
 /** Names torch knows, and `auto` for the best one this machine has. */
-export const device = () =>
-  z.string().regex(/^(auto|cpu|mps|cuda(:\d+)?)$/, 'must be auto, cpu, mps, cuda or cuda:N');
+export const device = () => z.string().regex(/^(auto|cpu|mps|cuda(:\d+)?)$/, 'must be auto, cpu, mps, cuda or cuda:N');
 
 export const dtype = () => z.enum(['float32', 'bfloat16', 'float16', 'float64']).meta({ title: 'Dtype' });

@@ -1,7 +1,7 @@
 import { isFlatV5, settingsOf } from './canonical.ts';
 import { derive } from './derive.ts';
 import { problemsOf } from './issues.ts';
-import { type Layer, LAYER_KINDS, type Provenance, type Setting, type Settings } from './layer.ts';
+import { LAYER_KINDS, type Layer, type Provenance, type Setting, type Settings } from './layer.ts';
 import { fitToArchitecture, v5Defaults } from './legacy.ts';
 import { nearest } from './nearest.ts';
 import { configError, type Problem, show } from './problem.ts';

@@ -22,10 +22,7 @@ export type ParsedConfig = z.output<typeof runnerSchema>;
  * Every key is there; `null` means "none" and never "find it", but for `d_in` and `d_sae`, which the model decides.
  */
 export type ResolvedConfig = Filled<
-  Omit<
-    ParsedConfig,
-    'sae' | 'prefetch_llm_batches' | 'hook_layer' | 'hook_eval' | 'resume'
-  >,
+  Omit<ParsedConfig, 'sae' | 'prefetch_llm_batches' | 'hook_layer' | 'hook_eval' | 'resume'>,
   'lr_end' | 'llm_device' | 'act_store_device' | 'eval_batch_size_prompts' | 'model_from_pretrained_kwargs'
 > & {
   sae: ResolvedSAE;

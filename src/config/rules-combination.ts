@@ -38,13 +38,21 @@ export const combinationRules: readonly Rule[] = [
     check: ({ parsed: { hook_eval } }) =>
       hook_eval === undefined || hook_eval === 'NOT_IN_USE'
         ? undefined
-        : { value: hook_eval, message: `${show(hook_eval)} has no effect, here or in SAELens`, hint: 'remove hook_eval' },
+        : {
+            value: hook_eval,
+            message: `${show(hook_eval)} has no effect, here or in SAELens`,
+            hint: 'remove hook_eval',
+          },
   },
   {
     keys: ['resume'],
     check: ({ parsed }) =>
       parsed.resume
-        ? { value: true, message: 'true is not accepted, as in SAELens 5.x', hint: 'set from_pretrained_path to start from a saved SAE' }
+        ? {
+            value: true,
+            message: 'true is not accepted, as in SAELens 5.x',
+            hint: 'set from_pretrained_path to start from a saved SAE',
+          }
         : undefined,
   },
   {
@@ -74,7 +82,8 @@ export const combinationRules: readonly Rule[] = [
       sae.normalize_sae_decoder && sae.decoder_heuristic_init
         ? {
             value: true,
-            message: 'true undoes decoder_heuristic_init = true: rows cannot have unit norm and decoder_heuristic_init_norm',
+            message:
+              'true undoes decoder_heuristic_init = true: rows cannot have unit norm and decoder_heuristic_init_norm',
             hint: 'set normalize_sae_decoder false, or decoder_heuristic_init false',
           }
         : undefined,

@@ -118,11 +118,13 @@ export const quantityRules: readonly Rule[] = [
   },
   {
     keys: ['sae.l1_warm_up_steps', 'training_tokens', 'finetuning_tokens', 'train_batch_size_tokens'],
-    check: ({ config }) => ('l1_warm_up_steps' in config.sae ? tooLong(config, config.sae.l1_warm_up_steps) : undefined),
+    check: ({ config }) =>
+      'l1_warm_up_steps' in config.sae ? tooLong(config, config.sae.l1_warm_up_steps) : undefined,
   },
   {
     keys: ['sae.l0_warm_up_steps', 'training_tokens', 'finetuning_tokens', 'train_batch_size_tokens'],
-    check: ({ config }) => ('l0_warm_up_steps' in config.sae ? tooLong(config, config.sae.l0_warm_up_steps) : undefined),
+    check: ({ config }) =>
+      'l0_warm_up_steps' in config.sae ? tooLong(config, config.sae.l0_warm_up_steps) : undefined,
   },
   {
     keys: ['sae.k', 'sae.d_sae', 'sae.d_in', 'sae.expansion_factor'],

@@ -1,9 +1,9 @@
-import { combinationRules } from './rules-combination.ts';
-import { quantityRules } from './rules-quantity.ts';
-import { unusedRules } from './rules-unused.ts';
 import type { Provenance, Settings } from './layer.ts';
 import type { Problem } from './problem.ts';
 import type { ParsedConfig, ResolvedConfig } from './resolved.ts';
+import { combinationRules } from './rules-combination.ts';
+import { quantityRules } from './rules-quantity.ts';
+import { unusedRules } from './rules-unused.ts';
 
 /** What a rule may look at. */
 export interface RuleContext {

@@ -41,7 +41,9 @@ const dataShape = {
     computed: 'sequences of the training dataset that are not trained on',
   }),
   eval_dataset_split: option(z.string().min(1).default('train'), { description: 'Split of eval_dataset_path.' }),
-  streaming: option(z.boolean().default(true), { description: 'Read the dataset while training, without a download first.' }),
+  streaming: option(z.boolean().default(true), {
+    description: 'Read the dataset while training, without a download first.',
+  }),
   is_dataset_tokenized: option(z.boolean().nullable().default(null), {
     description: 'Insist that the dataset holds tokens (true) or text (false).',
     computed: 'seen from its columns',
@@ -49,7 +51,10 @@ const dataShape = {
   use_chat_formatting: option(z.boolean().default(false), {
     description: "Format conversations with the tokenizer's chat template.",
   }),
-  context_size: option(positiveInt().default(128), { description: 'Length of the sequences the model reads.', unit: 'tokens' }),
+  context_size: option(positiveInt().default(128), {
+    description: 'Length of the sequences the model reads.',
+    unit: 'tokens',
+  }),
   prepend_bos: option(z.boolean().default(true), { description: 'Start each sequence with the BOS token.' }),
   disable_concat_sequences: option(z.boolean().default(false), {
     description: 'One document a sequence; shorter documents are left out.',
@@ -90,11 +95,14 @@ const activationsShape = {
     description: 'Training batches read to estimate the scale of the activations.',
     unit: 'batches',
   }),
-  prefetch_llm_batches: option(z.union([z.boolean(), count()], 'must be true, false or a number of batches').default(false), {
-    description: 'Batches of the language model computed ahead; true is 1.',
-    unit: 'model batches',
-    resolvesTo: 'int',
-  }),
+  prefetch_llm_batches: option(
+    z.union([z.boolean(), count()], 'must be true, false or a number of batches').default(false),
+    {
+      description: 'Batches of the language model computed ahead; true is 1.',
+      unit: 'model batches',
+      resolvesTo: 'int',
+    },
+  ),
   use_cached_activations: option(z.boolean().default(false), { description: 'Read activations from a cache on disk.' }),
   cached_activations_path: option(z.string().nullable().default(null), { description: 'Folder of the cache.' }),
 };
@@ -106,21 +114,34 @@ const deviceShape = {
     computed: 'device',
     filled: true,
   }),
-  act_store_device: option(z.union([device(), z.literal('with_model')], 'must be auto, cpu, mps, cuda, cuda:N or with_model').nullable().default(null), {
-    description: 'Device of the activation buffer; with_model is llm_device.',
-    computed: 'device',
-    filled: true,
-    resolvesTo: 'str',
-  }),
+  act_store_device: option(
+    z
+      .union([device(), z.literal('with_model')], 'must be auto, cpu, mps, cuda, cuda:N or with_model')
+      .nullable()
+      .default(null),
+    {
+      description: 'Device of the activation buffer; with_model is llm_device.',
+      computed: 'device',
+      filled: true,
+      resolvesTo: 'str',
+    },
+  ),
   dtype: option(dtype().default('float32'), { description: 'Number type of the SAE and of its activations.' }),
   autocast: option(z.boolean().default(false), { description: 'bfloat16 arithmetic in the SAE.' }),
   autocast_lm: option(z.boolean().default(false), { description: 'bfloat16 arithmetic in the language model.' }),
   compile_sae: option(z.boolean().default(false), { description: 'Compile the training step of the SAE.' }),
-  sae_compilation_mode: option(z.string().nullable().default(null), { description: 'Mode of torch.compile for the SAE.' }),
+  sae_compilation_mode: option(z.string().nullable().default(null), {
+    description: 'Mode of torch.compile for the SAE.',
+  }),
   compile_llm: option(z.boolean().default(false), { description: 'Compile the language model.' }),
-  llm_compilation_mode: option(z.string().nullable().default(null), { description: 'Mode of torch.compile for the model.' }),
+  llm_compilation_mode: option(z.string().nullable().default(null), {
+    description: 'Mode of torch.compile for the model.',
+  }),
   seed: option(count().default(42), { description: 'Seed of initialization and of the order of the data.' }),
-  n_threads: option(positiveInt().nullable().default(null), { description: 'CPU threads of torch.', computed: "torch's choice" }),
+  n_threads: option(positiveInt().nullable().default(null), {
+    description: 'CPU threads of torch.',
+    computed: "torch's choice",
+  }),
 };
 
 const trainingShape = {
@@ -149,11 +170,19 @@ const trainingShape = {
   ),
   lr_warm_up_steps: option(count().default(0), { description: 'Steps of linear warm-up.', unit: 'steps' }),
   lr_decay_steps: option(count().default(0), { description: 'Steps of linear decay to 0 at the end.', unit: 'steps' }),
-  n_restart_cycles: option(positiveInt().default(1), { description: 'Cycles of cosineannealingwarmrestarts.', unit: 'cycles' }),
-  adam_beta1: option(z.number().min(0).lt(1).default(0.9), { description: 'Decay of the first moment of Adam.', v5: 0 }),
+  n_restart_cycles: option(positiveInt().default(1), {
+    description: 'Cycles of cosineannealingwarmrestarts.',
+    unit: 'cycles',
+  }),
+  adam_beta1: option(z.number().min(0).lt(1).default(0.9), {
+    description: 'Decay of the first moment of Adam.',
+    v5: 0,
+  }),
   adam_beta2: option(z.number().min(0).lt(1).default(0.999), { description: 'Decay of the second moment of Adam.' }),
   adam_epsilon: option(positive().default(1e-8), { description: 'Epsilon of Adam.' }),
-  max_grad_norm: option(positive().nullable().default(1), { description: 'Norm that gradients are clipped to; null does not clip.' }),
+  max_grad_norm: option(positive().nullable().default(1), {
+    description: 'Norm that gradients are clipped to; null does not clip.',
+  }),
   dead_feature_window: option(positiveInt().default(1000), {
     description: 'Steps without firing after which a latent counts as dead.',
     unit: 'steps',

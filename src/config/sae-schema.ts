@@ -47,7 +47,8 @@ export const sharedSaeShape = {
     description: 'hook_z flattens the heads of an attention output.',
   }),
   decoder_init_norm: option(nonNegative().nullable().default(0.1), {
-    description: 'Norm that the rows of a Kaiming-uniform decoder are scaled to at the start; null leaves them as drawn.',
+    description:
+      'Norm that the rows of a Kaiming-uniform decoder are scaled to at the start; null leaves them as drawn.',
     computed: '0.1, or null when another decoder initialization is chosen',
     v5: null,
   }),

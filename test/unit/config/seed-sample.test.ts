@@ -1,5 +1,9 @@
 import { expect, test } from 'vitest';
-import { LanguageModelSAERunnerConfig, parseConfigObject, StandardTrainingSAEConfig } from '../../../src/config/index.ts';
+import {
+  LanguageModelSAERunnerConfig,
+  parseConfigObject,
+  StandardTrainingSAEConfig,
+} from '../../../src/config/index.ts';
 import { PRESETS, presetLayer } from '../../../src/config/presets/index.ts';
 import { resolveConfig } from '../../../src/config/resolve.ts';
 

@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs';
+import { jsonSchemaFile } from './json-schema.ts';
+import { optionsPage, optionTable } from './options.ts';
+import { pythonTwin } from './python.ts';
+
+/** Every generated file, by its path from the repository root. */
+export const GENERATED: Readonly<Record<string, () => string>> = {
+  'pyworker/protocol/config.py': pythonTwin,
+  'src/config/generated/options.ts': optionTable,
+  'docs/options.md': optionsPage,
+  'docs/config.schema.json': jsonSchemaFile,
+};
+
+/** Paths of generated files that do not hold what the schemas say. */
+export function staleFiles(root: string): string[] {
+  return Object.entries(GENERATED)
+    .filter(([path, render]) => readIfThere(`${root}/${path}`) !== render())
+    .map(([path]) => path);
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,106 @@
+import type { z } from 'zod';
+import { architecturesWith, loggingOptions, runnerOptions, saeOptions } from '../keys.ts';
+import { metaOf, OPTION_GROUPS, type OptionGroup } from '../option.ts';
+import type { OptionRow } from '../option-row.ts';
+import { checkedShape, runnerShapes } from '../runner-schema.ts';
+import { ARCHITECTURES } from '../sae-schema.ts';
+import { alternatives, type JsonType, jsonTypeOf } from './json-type.ts';
+
+/** One row an option, in the order of the option table. */
+export function optionRows(): OptionRow[] {
+  const architecture: OptionRow = {
+    path: 'sae.architecture',
+    flags: ['architecture', 'sae.architecture'],
+    group: 'SAE',
+    types: ['choice'],
+    choices: ARCHITECTURES,
+    default: 'standard',
+    description: 'Kind of SAE; it decides which of the options below there are.',
+  };
+  const sae = Object.entries(saeOptions).map(([key, schema]) => {
+    const flags = key in runnerOptions ? [`sae.${key}`] : [key, `sae.${key}`];
+    const architectures = architecturesWith(key);
+    const some = architectures.length < ARCHITECTURES.length ? { architectures } : {};
+    return { ...row(`sae.${key}`, flags, 'SAE', schema), ...some };
+  });
+  const run = Object.entries(runnerShapes).flatMap(([group, shape]) =>
+    Object.entries(shape)
+      .filter(([key]) => key !== 'logger')
+      .map(([key, schema]) => row(key, [key], group as OptionGroup, schema)),
+  );
+  const last = OPTION_GROUPS[OPTION_GROUPS.length - 1] as OptionGroup;
+  const logging = Object.entries(loggingOptions).map(([key, schema]) =>
+    row(`logger.${key}`, [key, `logger.${key}`], last, schema),
+  );
+  const checked = Object.entries(checkedShape).map(([key, schema]) => row(key, [key], 'Language model', schema));
+  const rows = [architecture, ...sae, ...run, ...logging, ...checked];
+  return OPTION_GROUPS.flatMap((group) => rows.filter((candidate) => candidate.group === group));
+}
+
+function row(path: string, flags: string[], group: OptionGroup, schema: z.ZodType): OptionRow {
+  const { description, unit, computed } = metaOf(schema);
+  const type = jsonTypeOf(schema);
+  const all = alternatives(type);
+  const choices = all.flatMap((part) => part.enum ?? (part.const === undefined ? [] : [part.const])).map(String);
+  const onlyChoices = all.every((part) => part.enum || part.type === 'null');
+  return {
+    path,
+    flags,
+    group,
+    types: [...new Set(all.map(nameOfType))],
+    ...(choices.length > 0 && onlyChoices ? { choices } : {}),
+    default: computed ?? (type.default === undefined ? 'not set' : text(type.default)),
+    ...(unit === undefined ? {} : { unit }),
+    description,
+  };
+}
+
+function nameOfType(type: JsonType): string {
+  if (type.enum || type.const !== undefined) return 'choice';
+  if (type.type === 'array') return `list:${nameOfType(alternatives(type.items ?? {})[0] ?? {})}`;
+  return typeof type.type === 'string' ? type.type : 'object';
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' && value !== '' ? value : JSON.stringify(value);
+}
+
+/** src/config/generated/options.ts */
+export function optionTable(): string {
+  const rows = optionRows().map((option) => `  ${JSON.stringify(option)},`);
+  return [
+    '// Generated from the zod schemas in src/config by `npm run generate`; do not edit.',
+    "import type { OptionRow } from '../option-row.ts';\n",
+    '// biome-ignore format: one option a line',
+    'export const OPTION_ROWS: readonly OptionRow[] = [',
+    ...rows,
+    '];\n',
+  ].join('\n');
+}
+
+/** docs/options.md */
+export function optionsPage(): string {
+  const rows = optionRows();
+  const sections = OPTION_GROUPS.map((group) => {
+    const lines = rows.filter((option) => option.group === group).map(tableLine);
+    return `## ${group}\n\n| option | type | default | effect |\n|---|---|---|---|\n${lines.join('\n')}`;
+  });
+  return [
+    '# Options\n',
+    'Generated from the schemas in `src/config` by `npm run generate`; do not edit.',
+    'The names are those of SAELens. A default in *italics* depends on other options. `config explain KEY` shows one',
+    'option in the terminal, `config print` the final value of each and the layer that set it.\n',
+    `${sections.join('\n\n')}\n`,
+  ].join('\n');
+}
+
+function tableLine(option: OptionRow): string {
+  const schema = saeOptions[option.path.slice(4)] ?? loggingOptions[option.path.slice(7)] ?? runnerOptions[option.path];
+  const meta = schema === undefined ? undefined : metaOf(schema);
+  const v5 = meta?.v5 === undefined || meta.computed?.startsWith('v5') ? '' : ` (flat 5.x: ${text(meta.v5)})`;
+  const initial = meta?.computed ? `*${option.default}*` : `\`${option.default}\``;
+  const only = option.architectures ? ` Only ${option.architectures.join(', ')}.` : '';
+  const unit = option.unit ? ` (${option.unit})` : '';
+  const type = option.choices?.join(' \\| ') ?? option.types.join(' \\| ').replaceAll('list:', 'list of ');
+  return `| \`${option.path}\` | ${type}${unit} | ${initial}${v5} | ${option.description.replaceAll('|', '\\|')}${only} |`;
+}

@@ -1,0 +1,117 @@
+import type { z } from 'zod';
+import { loggingShape } from '../logging-schema.ts';
+import { metaOf } from '../option.ts';
+import { runnerShapes } from '../runner-schema.ts';
+import { type Architecture, saeShapes, sharedSaeShape } from '../sae-schema.ts';
+import { alternatives, type JsonType, jsonTypeOf } from './json-type.ts';
+
+const HEADER = `"""What crosses the border: the resolved configuration, complete, nothing optional.
+
+Generated from the zod schemas in src/config by \`npm run generate\`; do not edit. CI fails when it is stale.
+Defaults live in TypeScript only: every key is always sent, absence is \`\`null\`\`, unknown keys are refused.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+`;
+
+const CLASS_NAMES: Record<Architecture, string> = {
+  standard: 'StandardTrainingSAEConfig',
+  gated: 'GatedTrainingSAEConfig',
+  jumprelu: 'JumpReLUTrainingSAEConfig',
+  topk: 'TopKTrainingSAEConfig',
+};
+
+/** Line width of the Python side (ruff). */
+const WIDTH = 110;
+
+/** The Python twin: pyworker/protocol/config.py. */
+export function pythonTwin(): string {
+  const aliases = new Map<string, string>();
+  const architectures = (Object.keys(saeShapes) as Architecture[]).map((architecture) => {
+    const own = Object.entries(saeShapes[architecture]).filter(([key]) => !(key in sharedSaeShape));
+    const name = CLASS_NAMES[architecture];
+    const head = `class ${name}(TrainingSAEConfig, tag="${architecture}", forbid_unknown_fields=True, kw_only=True):`;
+    return `${head}\n    """Fields of the ${architecture} architecture."""\n\n${fields(Object.fromEntries(own), aliases)}`;
+  });
+  const shared = [
+    'class TrainingSAEConfig(msgspec.Struct, forbid_unknown_fields=True, tag_field="architecture", kw_only=True):',
+    '    """Fields every architecture has."""\n',
+    fields(sharedSaeShape, aliases),
+  ].join('\n');
+  const union = `AnyTrainingSAEConfig = (\n    ${Object.values(CLASS_NAMES).join(' | ')}\n)`;
+  const logging = `class LoggingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):\n    """What is logged, where and how often."""\n\n${fields(loggingShape, aliases)}`;
+  const runner = [
+    'class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):',
+    '    """A training run."""\n',
+    '    sae: AnyTrainingSAEConfig',
+    ...Object.entries(runnerShapes).map(([group, shape]) => `    # ${group.toLowerCase()}\n${fields(shape, aliases)}`),
+  ].join('\n');
+  const names = [...aliases].map(([name, type]) => wrapped(`${name} = `, type)).join('\n');
+  return `${[`${HEADER}\n${names}`, shared, ...architectures, union, logging, runner].join('\n\n\n')}\n`;
+}
+
+/** A Literal on one line, or indented in its brackets where the line is too long. */
+function wrapped(head: string, type: string): string {
+  if (head.length + type.length <= WIDTH) return head + type;
+  return `${head}Literal[\n    ${type.slice('Literal['.length, -1)}\n]`;
+}
+
+function fields(shape: Readonly<Record<string, z.ZodType>>, aliases: Map<string, string>): string {
+  return Object.entries(shape)
+    .map(([key, schema]) => {
+      if (key === 'logger') return '    logger: LoggingConfig';
+      const { description, filled, resolvesTo, unit } = metaOf(schema);
+      const types = alternatives(jsonTypeOf(schema)).filter((type) => !(filled && type.type === 'null'));
+      const type = resolvesTo ?? [...new Set(types.map((part) => pythonType(part, aliases)))].join(' | ');
+      const text = `${description}${unit ? ` Unit: ${unit}.` : ''}`;
+      return `    ${key}: ${type}\n    ${docstring(text)}`;
+    })
+    .join('\n');
+}
+
+function docstring(text: string): string {
+  const one = `"""${text}"""`;
+  if (one.length + 4 <= WIDTH) return one;
+  const lines: string[] = [];
+  let line = '"""';
+  for (const word of text.split(' ')) {
+    if (line.length + word.length + 5 > WIDTH) {
+      lines.push(line.trimEnd());
+      line = '';
+    }
+    line += `${word} `;
+  }
+  return [...lines, line.trimEnd(), '"""'].join('\n    ');
+}
+
+function pythonType(type: JsonType, aliases: Map<string, string>): string {
+  const values = type.enum ?? (type.const === undefined ? undefined : [type.const]);
+  if (values) {
+    const literal = `Literal[${values.map((value) => JSON.stringify(value)).join(', ')}]`;
+    if (type.title === undefined) return literal;
+    aliases.set(type.title, literal);
+    return type.title;
+  }
+  switch (type.type) {
+    case 'integer':
+      return 'int';
+    case 'number':
+      return 'float';
+    case 'string':
+      return 'str';
+    case 'boolean':
+      return 'bool';
+    case 'null':
+      return 'None';
+    case 'object':
+      return 'dict[str, Any]';
+    case 'array':
+      return `list[${alternatives(type.items ?? {})
+        .map((item) => pythonType(item, aliases))
+        .join(' | ')}]`;
+    default:
+      throw new Error(`no Python type for ${JSON.stringify(type)}`);
+  }
+}
