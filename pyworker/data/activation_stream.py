@@ -1,6 +1,6 @@
 """Training batches: sequences through the language model up to the hook, mixed.
 
-The stream is a function of (config, seed): it can be taken from its start again at any time and gives the same rows.
+The stream is a function of (config, seed): taken from its start again, at any time, it gives the same rows.
 
 Shapes: P prompts, C context, S positions kept of it, D d_in, N rows, B train_batch_size_tokens.
 """
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 NOT_FINITE_LIMIT = 0.001
 NOT_FINITE_GRACE_ROWS = 10_000
-"""The limit counts against at least this many rows, so that one bad row among the first does not end a run."""
+"""The limit counts against at least this many rows, so that one bad row at the start does not end a run."""
 EMPTY_CHUNKS_LIMIT = 100
 
 
@@ -91,7 +91,8 @@ class ActivationStream:
     def estimation_batches(self) -> Iterator[Tensor]:
         """The first ``n_batches_for_norm_estimate`` batches of the run, or all it has if those are fewer.
 
-        Afterwards the stream stands at its start again: what the estimate saw is trained on, scaled, like the rest.
+        Afterwards the stream stands at its start again: what the estimate saw is trained on, scaled, like
+        the rest.
         """
         cfg = self._cfg
         n_of_run = -(-(cfg.training_tokens + cfg.finetuning_tokens) // cfg.train_batch_size_tokens)
@@ -107,7 +108,7 @@ class ActivationStream:
         self._start()
 
     def paused(self) -> AbstractContextManager:
-        """While held, no background work uses the language model. For evaluations, which hook the same model."""
+        """While held, no background work uses the model. For evaluations, which hook the same one."""
         return self._model_lock
 
     def close(self) -> None:
@@ -189,6 +190,6 @@ class ActivationStream:
                 "NOT_FINITE",
                 f"{n_not_finite} of {n_seen} activation rows of the language model are NaN or infinite; "
                 f"the limit is {NOT_FINITE_LIMIT:.1%}",
-                hint="float16 overflows in some models: load the model in bfloat16 or float32, without autocast_lm",
+                hint="float16 overflows in some models: load the model in bfloat16 or float32",
                 details={"rows": n_seen, "not_finite": n_not_finite},
             )

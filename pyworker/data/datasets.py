@@ -1,6 +1,6 @@
 """Where texts and token ids come from: local files and folders, folders of ``save_to_disk``, hub datasets.
 
-The only module that knows the ``datasets`` library. Everything else sees a :class:`Source`: one column, row by row.
+The only module that knows the ``datasets`` library. All else sees a :class:`Source`: one column, row by row.
 """
 
 import difflib
@@ -20,6 +20,7 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 from pyworker.errors import WorkerError
 
 log = logging.getLogger(__name__)
+datasets.disable_progress_bars()  # the worker's stderr is a log, not a terminal
 
 TOKEN_COLUMNS = ("tokens", "input_ids")
 TEXT_COLUMNS = ("text", "problem")
@@ -49,7 +50,7 @@ class Source:
         column: the column read.
         kind: what its rows are: lists of token ids, texts, or conversations.
         n_rows: rows of the split, where it is known without reading it.
-        pretokenized: contents of ``sae_lens.json``, written by SAELens' and our pretokenizer; None when there is none.
+        pretokenized: contents of ``sae_lens.json``, as SAELens' pretokenizer writes it; None without one.
     """
 
     name: str
@@ -79,11 +80,11 @@ def open_source(
     """Open a dataset and choose the column to train on.
 
     Args:
-        path: a file (parquet, JSON lines, JSON, CSV, text, arrow; also compressed), a folder of such files, a folder
-            written by ``save_to_disk``, or the name of a hub dataset.
+        path: a file (parquet, JSON lines, JSON, CSV, text, arrow; also compressed), a folder of such files,
+            a folder written by ``save_to_disk``, or the name of a hub dataset.
         name: configuration of a hub dataset.
-        split: a split, with a slice where the dataset is not streamed (``train[:1%]``). One file is one split,
-            whatever it is called.
+        split: a split, with a slice where the dataset is not streamed (``train[:1%]``). One file is one
+            split, whatever it is called.
         column: the column to read; None looks for the usual names.
         streaming: read while training instead of preparing the whole dataset first.
         trust_remote_code: passed on where the installed ``datasets`` still runs code of the hub.
@@ -104,7 +105,7 @@ def open_source(
             )
     try:
         if local.is_file():
-            options["data_files"] = {split.split("[")[0]: str(local)}
+            options["data_files"] = {split.split("[", maxsplit=1)[0]: str(local)}
             rows = datasets.load_dataset(_format(local), **options)
         elif (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
             rows = _load_saved(local, split)
@@ -255,6 +256,4 @@ def _pretokenized(path: str, local: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as cause:
-        raise WorkerError(
-            "DATASET_INVALID", f"sae_lens.json of dataset {path!r} is no JSON: {cause}"
-        ) from cause
+        raise WorkerError("DATASET_INVALID", f"{str(file)!r} is no JSON: {cause}") from cause

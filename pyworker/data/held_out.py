@@ -1,7 +1,7 @@
 """Opens the dataset of a run: sequences to train on, and sequences to evaluate on that are never trained on.
 
-SAELens evaluates on training data and consumes it (reference/saelens.md §3.5); here the two are apart, and every
-evaluation of a run sees the same tokens, so that its numbers can be compared.
+SAELens evaluates on training data and consumes it (reference/saelens.md §3.5); here the two are apart, and
+every evaluation of a run sees the same tokens, so that its numbers can be compared.
 
 Shapes: E evaluation prompts, C context.
 """
@@ -25,7 +25,7 @@ from pyworker.protocol.config import LanguageModelSAERunnerConfig
 log = logging.getLogger(__name__)
 
 SMALLEST_DATASET = 10
-"""A dataset must have this many times the sequences asked for evaluation, or less than those are kept for it."""
+"""How many times the sequences asked for evaluation a dataset must have, or fewer are kept for it."""
 
 
 class TokenizingModel(Protocol):
@@ -64,11 +64,12 @@ class TokenData:
 def open_token_data(cfg: LanguageModelSAERunnerConfig, lm: TokenizingModel) -> TokenData:
     """Open the dataset(s) that ``cfg`` names and set the evaluation's sequences apart.
 
-    These come from ``eval_dataset_path``, or from another split of the training dataset when ``eval_dataset_split``
-    names one; else they are the first of the training dataset, at most a tenth of it.
+    These come from ``eval_dataset_path``, or from another split of the training dataset when
+    ``eval_dataset_split`` names one; else they are the first of the training dataset, at most a tenth of it.
 
     Raises:
-        WorkerError: ``DATASET_NOT_FOUND``, ``DATASET_INVALID``, ``DATASET_EXHAUSTED``, ``TOKENIZER_MISMATCH``, ``HUB``.
+        WorkerError: ``DATASET_NOT_FOUND``, ``DATASET_INVALID``, ``DATASET_EXHAUSTED``,
+            ``TOKENIZER_MISMATCH``, ``HUB``.
     """
     reader = _open_reader(cfg, lm, cfg.dataset_path, cfg.dataset_split)
     n_wanted = cfg.n_eval_batches * cfg.eval_batch_size_prompts
@@ -80,7 +81,7 @@ def open_token_data(cfg: LanguageModelSAERunnerConfig, lm: TokenizingModel) -> T
         if not held_out:
             raise WorkerError(
                 "DATASET_EXHAUSTED",
-                f"evaluation dataset {other[0]!r} gives no sequence of {cfg.context_size} tokens",
+                f"evaluation dataset {other[0]!r} gives no whole sequence",
             )
         if len(held_out) < n_wanted:
             log.warning(
@@ -175,7 +176,7 @@ def _check_pretokenized(source: Source, made: dict, context_size: int, tokenizer
     if isinstance(made_context, int) and made_context < context_size:
         raise WorkerError(
             "DATASET_INVALID",
-            f"dataset {source.name!r} was tokenized with context_size {made_context}, {context_size} is asked",
+            f"dataset {source.name!r} was tokenized with context_size {made_context}, not {context_size}",
             hint=f"set context_size to {made_context} or less, or pretokenize again",
         )
     made_with, ours = made.get("tokenizer_name"), getattr(tokenizer, "name_or_path", None)
@@ -184,9 +185,7 @@ def _check_pretokenized(source: Source, made: dict, context_size: int, tokenizer
     try:
         theirs = type(tokenizer).from_pretrained(made_with).get_vocab()
         same = theirs == tokenizer.get_vocab()
-    except (
-        Exception
-    ) as cause:  # a tokenizer that cannot be loaded fails in as many ways as there are files of one
+    except Exception as cause:  # loading one can fail in as many ways as it has files
         log.debug("tokenizer %s could not be loaded: %s", made_with, cause)
         same = str(made_with).rsplit("/", 1)[-1] == str(ours).rsplit("/", 1)[-1]
     if not same:

@@ -1,9 +1,10 @@
 """Mixes activation rows of neighbouring texts, so that a training batch is not one document.
 
-The rule is SAELens' (reference/saelens.md §3.3, golden/v6/mixing_buffer.json): collect chunks until ``buffer_rows``
-rows are held, permute all of them, serve whole batches from the front while ``mix_fraction`` of the buffer stays,
-and go on with what stayed. Rows are written once into a preallocated store and never moved; only an index is
-permuted. Memory is one buffer and one chunk.
+The rule is SAELens' (reference/saelens.md §3.3, golden/v6/mixing_buffer.json): collect chunks, one at
+least, until ``buffer_rows`` rows are held, permute all of them, serve whole batches from the front while
+``mix_fraction`` of the buffer stays, and go on with what stayed. Rows are written once into a preallocated store
+and never moved; only an index is permuted. Memory is one buffer and one chunk, and one batch more when nearly
+all stays behind.
 
 Shapes: B batch rows, D d_in.
 """
@@ -37,11 +38,11 @@ class MixingBuffer:
         chunks: where rows come from; pulled only when a batch needs them.
         buffer_rows: rows to hold before serving.
         batch_rows: rows of every batch.
-        mix_fraction: share of the buffer that stays behind at each refill; 0 keeps the order and mixes nothing.
+        mix_fraction: share of the buffer that stays behind at each refill; 0 mixes nothing.
         permutation: see :data:`Permutation`.
 
     Raises:
-        WorkerError: ``CONFIG_INVALID`` when the buffer is smaller than a batch or the fraction is outside [0, 1].
+        WorkerError: ``CONFIG_INVALID`` when the buffer is smaller than a batch or the fraction is none.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class MixingBuffer:
             raise WorkerError(
                 "CONFIG_INVALID",
                 f"the mixing buffer holds {buffer_rows} rows, a training batch needs {batch_rows}",
-                hint="raise n_batches_in_buffer or store_batch_size_prompts, or lower train_batch_size_tokens",
+                hint="raise n_batches_in_buffer or lower train_batch_size_tokens",
             )
         if not 0 <= mix_fraction <= 1:
             raise WorkerError(
@@ -67,11 +68,13 @@ class MixingBuffer:
         self._buffer_rows = buffer_rows
         self._batch_rows = batch_rows
         self._mix_fraction = mix_fraction
+        self._n_kept = int(buffer_rows * mix_fraction)
         self._permutation = permutation
         self._store: Rows | None = None
         self._order = torch.empty(0, dtype=torch.int64)  # held rows, as places in the store, in serving order
         self._free = torch.empty(0, dtype=torch.int64)  # places that hold nothing
         self._batches_ready = 0
+        self._has_new = False  # whether a chunk came since the last refill
         self._exhausted = False
 
     def __iter__(self) -> Iterator[Rows]:
@@ -93,13 +96,19 @@ class MixingBuffer:
 
     @torch.no_grad()
     def fill(self) -> None:
-        """Pull chunks until the buffer is full or the chunks end. Serves nothing."""
-        while len(self._order) < self._buffer_rows and not self._exhausted:
+        """Pull chunks, one at least, until the buffer is full or the chunks end. Serves nothing.
+
+        Does nothing while batches of the last refill are still to be served.
+        """
+        if self._batches_ready:
+            return
+        while not self._exhausted and not (self._has_new and len(self._order) >= self._buffer_rows):
             chunk = next(self._chunks, None)
             if chunk is None:
                 self._exhausted = True
             else:
                 self._write(chunk)
+                self._has_new = True
 
     def held(self) -> Rows | None:
         """A copy of the rows now in the buffer; nothing is consumed. None before the first row."""
@@ -111,19 +120,17 @@ class MixingBuffer:
         return 0 if self._store is None else self._store.n_rows
 
     def _refill(self) -> None:
-        if self._exhausted:
-            return
         self.fill()
         n_held = len(self._order)
-        if n_held < self._buffer_rows:  # the chunks ended: serve the rest as it lies
+        if not self._has_new or n_held < self._buffer_rows:  # the chunks ended: serve the rest as it lies
             self._batches_ready = n_held // self._batch_rows
             return
         if self._mix_fraction > 0:
             permutation = self._permutation(n_held, self.n_refills)
             self._order = self._order[permutation.to(self._order.device)]
         self.n_refills += 1
-        n_to_serve = n_held - int(self._buffer_rows * self._mix_fraction)
-        self._batches_ready = max(1, n_to_serve // self._batch_rows)
+        self._has_new = False
+        self._batches_ready = max(1, (n_held - self._n_kept) // self._batch_rows)
 
     def _write(self, chunk: Rows) -> None:
         n = chunk.n_rows
@@ -135,12 +142,13 @@ class MixingBuffer:
         self._order = torch.cat([self._order, places])
 
     def _reserve(self, n: int, like: Rows) -> None:
-        """Room for ``n`` more rows. One allocation for a run, unless a later chunk is larger than the first."""
+        """Room for ``n`` more rows: one allocation a run, unless a later chunk is larger than the first."""
         if n <= len(self._free):
             return
         device = like.x_ND.device
         old, old_capacity = self._store, self.capacity
-        capacity = max(self._buffer_rows + n, old_capacity + n - len(self._free))
+        n_left_at_most = max(self._buffer_rows, self._n_kept + self._batch_rows) - 1
+        capacity = max(n_left_at_most + n, old_capacity + n - len(self._free))
         self._store = Rows(*(column.new_empty((capacity, *column.shape[1:])) for column in like))
         if old is None:
             self._order, self._free = self._order.to(device), self._free.to(device)

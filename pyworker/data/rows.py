@@ -36,7 +36,7 @@ class Rows(NamedTuple):
 
 
 def seeded_generator(seed: int, purpose: str, counter: int) -> torch.Generator:
-    """A CPU generator that is a function of its three arguments alone (design §6), so that work can be redone alike.
+    """A CPU generator that is a function of its three arguments alone (design §6): work can be redone alike.
 
     The arguments are hashed because neighbouring integers make poor seeds and a sum of them would collide.
     """

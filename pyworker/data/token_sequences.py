@@ -1,7 +1,8 @@
-"""The stream of training sequences: a dataset as numbered sequences of ``context_size`` tokens, in its own order.
+"""The stream of training sequences: a dataset as numbered sequences of ``context_size`` tokens.
 
-Chunk c is sequences [c·P, (c+1)·P), so that it is a function of c alone (design §10): any worker can make any chunk,
-and a resumed run goes on at a chunk number. Nothing is shuffled here, as in SAELens; the mixing buffer mixes.
+Chunk c is sequences [c·P, (c+1)·P), so that it is a function of c alone (design §10): any worker can make any
+chunk, and a resumed run goes on at a chunk number. The order is the dataset's own, as in SAELens; the mixing
+buffer mixes.
 
 Shapes: P prompts, C context.
 """
@@ -87,14 +88,14 @@ class SequenceReader:
             if largest >= self._vocab_size or smallest < 0:
                 raise WorkerError(
                     "TOKENIZER_MISMATCH",
-                    f"dataset {self.source.name!r} gives the token id {largest if smallest >= 0 else smallest}, "
+                    f"dataset {self.source.name!r} has the token id {min(smallest, 0) or largest}, "
                     f"the model knows 0 to {self._vocab_size - 1}",
                     hint="the dataset was tokenized for another model, or the tokenizer is not the model's",
                 )
             yield sequence
 
     def estimate_length(self) -> int | None:
-        """About how many sequences a pass gives, from the first rows; exact for a short dataset, None when streaming."""
+        """About how many sequences a pass gives, judged by its first rows; None when streaming."""
         n_rows = self.source.n_rows
         if n_rows is None:
             return None
@@ -116,13 +117,13 @@ class SequenceReader:
 
 
 class TokenSequences:
-    """The training sequences, epoch after epoch; the first ``n_reserved`` of every epoch are left to the evaluation.
+    """The training sequences, epoch after epoch; the first ``n_reserved`` of each are left to the evaluation.
 
     Args:
         read: starts a pass over the dataset.
         name: the dataset, for messages.
-        on_data_end: ``repeat`` starts over, with one warning; ``stop`` ends the stream cleanly, with a warning, so
-            that the run ends as a run that reached its last token does.
+        on_data_end: ``repeat`` starts over, with one warning; ``stop`` ends the stream cleanly, with a
+            warning, so that the run ends as a run that reached its last token does.
         n_reserved: sequences at the head of the dataset that are never trained on.
     """
 
@@ -153,7 +154,7 @@ class TokenSequences:
                     "DATASET_EXHAUSTED",
                     f"dataset {self.name!r} gives no training sequence"
                     + (f" beyond the {self.n_reserved} kept for evaluation" if self.n_reserved else ""),
-                    hint="use more text or a smaller context_size; with disable_concat_sequences each text must fill it",
+                    hint="use more text or a smaller context_size, or leave disable_concat_sequences out",
                 )
             if self._on_data_end == "stop":
                 log.warning("dataset %s ended after %d sequences; training ends here", self.name, n_seen)

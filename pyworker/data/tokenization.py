@@ -1,7 +1,7 @@
 """Texts to token ids, and token ids to sequences of exactly ``context_size``.
 
-The packing rule is SAELens' (reference/saelens.md §3.1; golden/v6/tokenization.json judges it). Token ids travel as
-one-dimensional int64 numpy arrays until they become a batch for the language model.
+The packing rule is SAELens' (reference/saelens.md §3.1; golden/v6/tokenization.json judges it). Token ids
+travel as one-dimensional int64 numpy arrays until they become a batch for the language model.
 """
 
 import logging
@@ -24,16 +24,20 @@ class Tokenizer(Protocol):
     eos_token_id: int | None
     sep_token_id: int | None
 
-    def __call__(self, text: list[str], **options: Any) -> Any: ...
+    def __call__(self, text: list[str], **options: Any) -> Any:
+        """Token ids of each text, under ``input_ids``."""
+        ...
 
-    def apply_chat_template(self, conversation: list[dict[str, Any]], **options: Any) -> Any: ...
+    def apply_chat_template(self, conversation: list[dict[str, Any]], **options: Any) -> Any:
+        """Token ids of a conversation."""
+        ...
 
 
 def tokenize_texts(batches: Iterable[Sequence[str | None]], tokenizer: Tokenizer) -> Iterator[Tokens]:
     """Token ids of each text, without special tokens and without truncation; many texts for each call.
 
-    Fast tokenizers work on the texts of a call in parallel; the ids are those of one call a text. Empty and null
-    texts give nothing.
+    Fast tokenizers work on the texts of a call in parallel; the ids are those of one call a text. Empty and
+    null texts give nothing.
     """
     for batch in batches:
         texts = [text for text in batch if text]
@@ -48,7 +52,7 @@ def tokenize_texts(batches: Iterable[Sequence[str | None]], tokenizer: Tokenizer
 
 
 def tokenize_chats(batches: Iterable[Sequence[Any]], tokenizer: Tokenizer) -> Iterator[Tokens]:
-    """Token ids of each conversation through the tokenizer's chat template; a plain text becomes one user turn."""
+    """Token ids of each conversation through the chat template; a plain text becomes one user turn."""
     if not getattr(tokenizer, "chat_template", None):
         raise WorkerError(
             "TOKENIZER_MISMATCH",
@@ -70,7 +74,7 @@ def tokenize_chats(batches: Iterable[Sequence[Any]], tokenizer: Tokenizer) -> It
 
 
 def special_token_id(token: int | Literal["bos", "eos", "sep"] | None, tokenizer: Tokenizer) -> int | None:
-    """The id that a config names by role or number; None, with a warning, when the tokenizer lacks that role."""
+    """The id that a config names by role or number; None, with a warning, when the tokenizer has none."""
     if token is None or isinstance(token, int):
         return token
     token_id = getattr(tokenizer, f"{token}_token_id", None)
@@ -86,7 +90,7 @@ class SequencePacker:
         context_size: tokens of each sequence.
         begin_batch_token_id: stands first in each sequence (BOS).
         begin_sequence_token_id: stands before each document.
-        sequence_separator_token_id: stands between two documents, and before the rest of one, within a sequence.
+        sequence_separator_token_id: stands between two documents of one sequence.
 
     A special token is left out where the token after it is the same one already.
 
@@ -154,6 +158,7 @@ class SequencePacker:
 def concat_and_batch_sequences(
     documents: Iterable[Tokens],
     context_size: int,
+    *,
     begin_batch_token_id: int | None = None,
     begin_sequence_token_id: int | None = None,
     sequence_separator_token_id: int | None = None,
@@ -162,8 +167,8 @@ def concat_and_batch_sequences(
     """Sequences of exactly ``context_size`` tokens; see :class:`SequencePacker` for the special tokens.
 
     A document goes on in the next sequence; the last sequence is dropped when it is not full. With
-    ``disable_concat_sequences`` each document gives at most one sequence, cut to size, or none when it is too short
-    (the first special token counts).
+    ``disable_concat_sequences`` each document gives at most one sequence, cut to size, or none when it is too
+    short (the first special token counts).
     """
     if disable_concat_sequences:
         yield from _one_sequence_each(documents, context_size, begin_sequence_token_id, begin_batch_token_id)
@@ -204,7 +209,7 @@ def pretokenized_sequences(rows: Iterable[Any], context_size: int) -> Iterator[T
     """Rows of token ids as sequences: cut to ``context_size``, empty ones skipped.
 
     Raises:
-        WorkerError: ``DATASET_INVALID`` when a row is shorter than ``context_size`` or is no list of integers.
+        WorkerError: ``DATASET_INVALID`` when a row is shorter than that or is no list of integers.
     """
     warned = False
     for row in rows:
@@ -221,7 +226,7 @@ def pretokenized_sequences(rows: Iterable[Any], context_size: int) -> Iterator[T
             raise WorkerError(
                 "DATASET_INVALID",
                 f"the dataset is tokenized in rows of {len(tokens)} tokens, context_size is {context_size}",
-                hint=f"set context_size to {len(tokens)} or less, or pretokenize with context_size {context_size}",
+                hint=f"set context_size to {len(tokens)} or less, or pretokenize again",
             )
         if len(tokens) > context_size and not warned:
             warned = True

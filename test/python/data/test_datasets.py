@@ -1,0 +1,174 @@
+"""Every place a dataset can be, every column it can have, and what is said when there is none."""
+
+import gzip
+import json
+
+import datasets
+import pytest
+
+from pyworker.data.datasets import open_source
+from pyworker.errors import WorkerError
+
+TEXTS = [f"w{i} w{i + 1} w{i + 2}" for i in range(20)]
+
+
+def values(source):
+    return [value for batch in source.batches() for value in batch]
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_all_formats(folder, data):
+    data.to_parquet(folder / "a.parquet")
+    data.to_csv(folder / "a.csv")
+    write_jsonl(folder / "a.jsonl", list(data))
+    (folder / "a.json").write_text(json.dumps(list(data)))
+    (folder / "a.txt").write_text("\n".join(data["text"]) + "\n")
+    with gzip.open(folder / "a.jsonl.gz", "wt") as file:
+        file.write((folder / "a.jsonl").read_text())
+    data.save_to_disk(folder / "saved")
+    [arrow] = (folder / "saved").glob("*.arrow")
+    (folder / "a.arrow").write_bytes(arrow.read_bytes())
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_files_of_every_format_give_the_same_rows_in_their_order(tmp_path, streaming):
+    write_all_formats(tmp_path, datasets.Dataset.from_dict({"text": TEXTS}))
+    for name in ("a.parquet", "a.csv", "a.jsonl", "a.json", "a.txt", "a.jsonl.gz", "a.arrow", "saved"):
+        source = open_source(str(tmp_path / name), streaming=streaming)
+        assert (source.kind, source.column) == ("text", "text"), name
+        assert values(source) == TEXTS, name
+        assert values(source) == TEXTS, "a second pass gives the same rows"
+
+
+def test_a_folder_of_files_is_read_by_its_splits(tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", [{"text": text} for text in TEXTS])
+    write_jsonl(tmp_path / "validation.jsonl", [{"text": "w1"}])
+    assert values(open_source(str(tmp_path))) == TEXTS
+    assert values(open_source(str(tmp_path), split="validation")) == ["w1"]
+    with pytest.raises(WorkerError, match="test") as caught:
+        open_source(str(tmp_path), split="test")
+    assert caught.value.code == "DATASET_INVALID"
+
+
+def test_a_saved_folder_with_splits_is_read_by_its_splits(tmp_path):
+    datasets.DatasetDict(
+        {
+            "train": datasets.Dataset.from_dict({"text": TEXTS}),
+            "other": datasets.Dataset.from_dict({"text": ["w9"]}),
+        }
+    ).save_to_disk(tmp_path / "saved")
+    assert values(open_source(str(tmp_path / "saved"))) == TEXTS
+    assert values(open_source(str(tmp_path / "saved"), split="other")) == ["w9"]
+    with pytest.raises(WorkerError, match="train, other"):
+        open_source(str(tmp_path / "saved"), split="test")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "saved"])
+def test_a_slice_of_a_split_is_honoured(tmp_path, name):
+    write_all_formats(tmp_path, datasets.Dataset.from_dict({"text": TEXTS}))
+    assert values(open_source(str(tmp_path / name), split="train[:10%]")) == TEXTS[:2]
+    assert values(open_source(str(tmp_path / name), split="train[15:]")) == TEXTS[15:]
+
+
+def test_one_file_is_one_split_whatever_it_is_called(tmp_path):
+    file = write_jsonl(tmp_path / "a.jsonl", [{"text": "w1"}])
+    assert values(open_source(str(file), split="validation")) == ["w1"]
+
+
+def test_the_shared_fixtures_open(shared):
+    for name, n_rows in (("tinystories/valid.parquet", 136), ("tinystories/valid.jsonl", 136)):
+        source = open_source(str(shared / "fixtures/datasets" / name))
+        assert (source.kind, source.n_rows) == ("text", n_rows)
+    assert open_source(str(shared / "fixtures/datasets/gutenberg")).n_rows == 4371
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "column", "kind"),
+    [
+        ({"text": "w1", "input_ids": [1, 2]}, {}, "input_ids", "tokens"),
+        ({"input_ids": [1], "tokens": [1, 2]}, {}, "tokens", "tokens"),
+        ({"text": "w1", "input_ids": [1, 2]}, {"is_tokenized": False}, "text", "text"),
+        ({"text": "w1", "input_ids": [1, 2]}, {"is_tokenized": True}, "input_ids", "tokens"),
+        ({"problem": "w1", "text": "w2"}, {}, "text", "text"),
+        ({"problem": "w1", "answer": "w2"}, {}, "problem", "text"),
+        ({"story": "w1", "text": "w2"}, {"column": "story"}, "story", "text"),
+        ({"ids": [1, 2], "text": "w2"}, {"column": "ids"}, "ids", "tokens"),
+        ({"messages": [{"role": "u", "content": "c"}], "text": "w"}, {"chat": True}, "messages", "chat"),
+        ({"text": "w", "n": 1}, {"chat": True}, "text", "chat"),
+        ({"talk": "w", "text": "w"}, {"chat": True, "column": "talk"}, "talk", "chat"),
+    ],
+)
+def test_the_column_is_chosen_by_its_name_and_contents(tmp_path, row, options, column, kind):
+    source = open_source(str(write_jsonl(tmp_path / "a.jsonl", [row])), **options)
+    assert (source.column, source.kind) == (column, kind)
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "said"),
+    [
+        ({"story": "w1", "id": 3}, {}, "columns 'story', 'id'.*'tokens', 'input_ids', 'text', 'problem'"),
+        ({"text": "w1"}, {"is_tokenized": True}, "columns 'text'.*'tokens', 'input_ids'"),
+        ({"input_ids": [1]}, {"is_tokenized": False}, "'text', 'problem'"),
+        ({"text": "w1"}, {"column": "body"}, "dataset_column: 'body'"),
+        (
+            {"text": "w1"},
+            {"column": "text", "is_tokenized": True},
+            "holds text, but is_dataset_tokenized is True",
+        ),
+        ({"prompt": "w1"}, {"chat": True}, "'conversation', 'conversations', 'messages', 'text'"),
+    ],
+)
+def test_without_a_usable_column_the_columns_seen_and_accepted_are_named(tmp_path, row, options, said):
+    with pytest.raises(WorkerError, match=said) as caught:
+        open_source(str(write_jsonl(tmp_path / "a.jsonl", [row])), **options)
+    assert caught.value.code == "DATASET_INVALID"
+
+
+def test_a_mistyped_path_is_answered_with_the_nearest_names(tmp_path):
+    write_jsonl(tmp_path / "stories.jsonl", [{"text": "w1"}])
+    for wrong in ("storys.jsonl", "stories.json"):
+        with pytest.raises(WorkerError, match="does not exist") as caught:
+            open_source(str(tmp_path / wrong))
+        assert caught.value.code == "DATASET_NOT_FOUND"
+        assert str(tmp_path / "stories.jsonl") in caught.value.hint
+
+
+def test_a_mistyped_folder_is_answered_with_the_nearest_folder(tmp_path):
+    (tmp_path / "stories").mkdir()
+    with pytest.raises(WorkerError) as caught:
+        open_source(str(tmp_path / "storys" / "train.jsonl"))
+    assert str(tmp_path / "stories") in caught.value.hint
+
+
+def test_a_file_of_unknown_format_an_empty_file_and_a_broken_file_are_refused(tmp_path):
+    (tmp_path / "a.xyz").write_text("w1")
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "broken.jsonl").write_text("{not json\n")
+    (tmp_path / "folder").mkdir()
+    for name, code in (
+        ("a.xyz", "DATASET_INVALID"),
+        ("empty.txt", "DATASET_INVALID"),
+        ("broken.jsonl", "DATASET_INVALID"),
+        ("folder", "DATASET_NOT_FOUND"),
+    ):
+        with pytest.raises(WorkerError) as caught:
+            open_source(str(tmp_path / name))
+        assert caught.value.code == code, name
+
+
+def test_what_the_pretokenizer_recorded_is_read_beside_the_data(tmp_path):
+    saved = tmp_path / "saved"
+    datasets.Dataset.from_dict({"input_ids": [[1, 2, 3]]}).save_to_disk(saved)
+    assert open_source(str(saved)).pretokenized is None
+    (saved / "sae_lens.json").write_text('{"tokenizer_name": "gpt2", "context_size": 3}')
+    assert open_source(str(saved)).pretokenized == {"tokenizer_name": "gpt2", "context_size": 3}
+
+
+def test_code_of_the_hub_is_not_run_by_a_version_that_cannot_and_that_is_said(tmp_path, caplog):
+    file = write_jsonl(tmp_path / "a.jsonl", [{"text": "w1"}])
+    assert values(open_source(str(file), trust_remote_code=True)) == ["w1"]
+    assert "runs no code of the hub" in caplog.text
