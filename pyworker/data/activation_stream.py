@@ -6,9 +6,7 @@ Shapes: P prompts, C context, S positions kept of it, D d_in, N rows, B train_ba
 """
 
 import logging
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Protocol
 
@@ -31,7 +29,7 @@ EMPTY_CHUNKS_LIMIT = 100
 
 
 class ActivationModel(Protocol):
-    """What the stream needs of the language model."""
+    """What the stream needs of the language model. With prefetching, another thread calls it."""
 
     def activations(self, tokens_PC: Tensor) -> Tensor:
         """Activations at the hook, [P, C, D]: one head chosen or all of them flattened."""
@@ -60,7 +58,6 @@ class ActivationStream:
         self._cfg = cfg
         self._lm = lm
         self._sequences = sequences
-        self._model_lock = threading.Lock()
         self._store_dtype = getattr(torch, cfg.dtype)
         self._serve_dtype = getattr(torch, cfg.sae.dtype)
         self._position_slice = slice(*cfg.seqpos_slice)
@@ -96,7 +93,8 @@ class ActivationStream:
         """
         cfg = self._cfg
         n_of_run = -(-(cfg.training_tokens + cfg.finetuning_tokens) // cfg.train_batch_size_tokens)
-        self.restart()
+        if self.n_batches:
+            self.restart()
         try:
             yield from islice(self, min(cfg.n_batches_for_norm_estimate, n_of_run))
         finally:
@@ -106,10 +104,6 @@ class ActivationStream:
         """Go back to the first batch."""
         self.close()
         self._start()
-
-    def paused(self) -> AbstractContextManager:
-        """While held, no background work uses the model. For evaluations, which hook the same one."""
-        return self._model_lock
 
     def close(self) -> None:
         """End the background thread."""
@@ -159,8 +153,7 @@ class ActivationStream:
     def _read(self, chunk: TokenChunk) -> Rows:
         """The rows of one chunk, in reading order."""
         tokens_PC = chunk.tokens_PC
-        with self._model_lock:
-            acts_PCD = self._lm.activations(tokens_PC)
+        acts_PCD = self._lm.activations(tokens_PC)
         device = torch.device(self._cfg.act_store_device)
         n_prompts = chunk.n_valid
         acts_PSD = acts_PCD[:n_prompts, self._position_slice]

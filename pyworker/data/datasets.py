@@ -8,12 +8,13 @@ import inspect
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import datasets
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
@@ -62,8 +63,9 @@ class Source:
 
     def batches(self) -> Iterator[list[Any]]:
         """The column's values, up to 256 rows at a time."""
-        for batch in self._rows.iter(batch_size=ROWS_PER_READ):
-            yield batch[self.column]
+        with _failures_named(self.name, "read"):
+            for batch in self._rows.iter(batch_size=ROWS_PER_READ):
+                yield batch[self.column]
 
 
 def open_source(
@@ -103,7 +105,7 @@ def open_source(
             log.warning(
                 "dataset_trust_remote_code: datasets %s runs no code of the hub", datasets.__version__
             )
-    try:
+    with _failures_named(path, f"opened with split {split!r}"):
         if local.is_file():
             options["data_files"] = {split.split("[", maxsplit=1)[0]: str(local)}
             rows = datasets.load_dataset(_format(local), **options)
@@ -114,28 +116,9 @@ def open_source(
         else:
             _refuse_missing_path(path, local)
             rows = datasets.load_dataset(path, name, **options)
-    except DatasetNotFoundError as cause:
-        raise WorkerError(
-            "DATASET_NOT_FOUND",
-            f"dataset {path!r} was not found: {cause}",
-            hint=_nearest(local) or "check the name; a private or gated dataset needs HF_TOKEN",
-        ) from cause
-    except FileNotFoundError as cause:
-        raise WorkerError("DATASET_NOT_FOUND", f"dataset {path!r} holds no data files: {cause}") from cause
-    except (ConnectionError, HfHubHTTPError) as cause:
-        raise WorkerError(
-            "HUB",
-            f"dataset {path!r} could not be read from the hub: {cause}",
-            hint="check the network, or name a local file or folder",
-        ) from cause
-    except (ValueError, TypeError, NotImplementedError, datasets.exceptions.DatasetGenerationError) as cause:
-        raise WorkerError(
-            "DATASET_INVALID",
-            f"dataset {path!r} with split {split!r} could not be opened: {cause}",
-            hint="check dataset_split and dataset_name",
-        ) from cause
-
-    first = _first_row(rows, path)
+        first = next(iter(rows), None)
+    if first is None:
+        raise WorkerError("DATASET_INVALID", f"dataset {path!r} has no rows")
     chosen, kind = _choose_column(first, path, column, is_tokenized, chat)
     return Source(
         name=path,
@@ -145,6 +128,33 @@ def open_source(
         pretokenized=_pretokenized(path, local) if kind == "tokens" else None,
         _rows=rows.select_columns([chosen]),
     )
+
+
+@contextmanager
+def _failures_named(path: str, action: str) -> Iterator[None]:
+    """Failures of the library as errors with a code, the dataset and what to do."""
+    try:
+        yield
+    except DatasetNotFoundError as cause:
+        raise WorkerError(
+            "DATASET_NOT_FOUND",
+            f"dataset {path!r} was not found: {cause}",
+            hint=_nearest(Path(path)) or "check the name; a private or gated dataset needs HF_TOKEN",
+        ) from cause
+    except FileNotFoundError as cause:
+        raise WorkerError("DATASET_NOT_FOUND", f"dataset {path!r} holds no data files: {cause}") from cause
+    except (ConnectionError, HfHubHTTPError) as cause:
+        raise WorkerError(
+            "HUB",
+            f"dataset {path!r} could not be read from the hub: {cause}",
+            hint="check the network, or name a local file or folder",
+        ) from cause
+    except (ValueError, TypeError, OSError, NotImplementedError, DatasetGenerationError) as cause:
+        raise WorkerError(
+            "DATASET_INVALID",
+            f"dataset {path!r} could not be {action}: {cause}",
+            hint="check its files, dataset_split and dataset_name",
+        ) from cause
 
 
 def _format(file: Path) -> str:
@@ -190,16 +200,6 @@ def _nearest(local: Path) -> str | None:
         return None
     close = difflib.get_close_matches(local.name, names, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(str(folder / name) for name in close)}?" if close else None
-
-
-def _first_row(rows: Any, path: str) -> dict[str, Any]:
-    try:
-        first = next(iter(rows), None)
-    except (ValueError, OSError, datasets.exceptions.DatasetGenerationError) as cause:
-        raise WorkerError("DATASET_INVALID", f"dataset {path!r} could not be read: {cause}") from cause
-    if first is None:
-        raise WorkerError("DATASET_INVALID", f"dataset {path!r} has no rows")
-    return first
 
 
 def _choose_column(

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from pyworker.data.datasets import Source, open_source
 from pyworker.data.token_sequences import SequenceReader, TokenSequences
-from pyworker.data.tokenization import Tokenizer, Tokens
+from pyworker.data.tokenization import TokenizingModel, Tokens
 from pyworker.errors import WorkerError
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 
@@ -26,13 +25,6 @@ log = logging.getLogger(__name__)
 
 SMALLEST_DATASET = 10
 """How many times the sequences asked for evaluation a dataset must have, or fewer are kept for it."""
-
-
-class TokenizingModel(Protocol):
-    """What opening a dataset needs of the language model."""
-
-    tokenizer: Tokenizer
-    vocab_size: int
 
 
 class EvalTokens:
@@ -115,15 +107,14 @@ def _open_reader(
         chat=cfg.use_chat_formatting,
     )
     if source.pretokenized is not None:
-        _check_pretokenized(source, source.pretokenized, cfg.context_size, lm.tokenizer)
+        _check_pretokenized(source, source.pretokenized, cfg.context_size, lm)
     return SequenceReader(
         source,
-        lm.tokenizer,
+        lm,
         context_size=cfg.context_size,
         prepend_bos=cfg.prepend_bos,
         sequence_separator_token=cfg.sequence_separator_token,
         disable_concat_sequences=cfg.disable_concat_sequences,
-        vocab_size=lm.vocab_size,
     )
 
 
@@ -170,7 +161,7 @@ def _warn_if_short(cfg: LanguageModelSAERunnerConfig, n_sequences: int) -> None:
         )
 
 
-def _check_pretokenized(source: Source, made: dict, context_size: int, tokenizer: Tokenizer) -> None:
+def _check_pretokenized(source: Source, made: dict, context_size: int, lm: TokenizingModel) -> None:
     """The dataset says how it was tokenized: it must be as the model would."""
     made_context = made.get("context_size")
     if isinstance(made_context, int) and made_context < context_size:
@@ -179,8 +170,16 @@ def _check_pretokenized(source: Source, made: dict, context_size: int, tokenizer
             f"dataset {source.name!r} was tokenized with context_size {made_context}, not {context_size}",
             hint=f"set context_size to {made_context} or less, or pretokenize again",
         )
-    made_with, ours = made.get("tokenizer_name"), getattr(tokenizer, "name_or_path", None)
-    if made_with is None or made_with == ours:
+    made_with = made.get("tokenizer_name")
+    if made_with is None:
+        return
+    try:
+        tokenizer = lm.tokenizer
+    except WorkerError as missing:
+        log.warning("the tokenizer of dataset %s is not checked: %s", source.name, missing.message)
+        return
+    ours = getattr(tokenizer, "name_or_path", None)
+    if made_with == ours:
         return
     try:
         theirs = type(tokenizer).from_pretrained(made_with).get_vocab()

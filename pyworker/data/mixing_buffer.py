@@ -2,9 +2,9 @@
 
 The rule is SAELens' (reference/saelens.md §3.3, golden/v6/mixing_buffer.json): collect chunks, one at
 least, until ``buffer_rows`` rows are held, permute all of them, serve whole batches from the front while
-``mix_fraction`` of the buffer stays, and go on with what stayed. Rows are written once into a preallocated store
-and never moved; only an index is permuted. Memory is one buffer and one chunk, and one batch more when nearly
-all stays behind.
+``mix_fraction`` of the buffer stays, and go on with what stayed. Rows are written once into a preallocated
+store and never moved; only an index is permuted. Memory is one buffer and one chunk, and one batch more when
+nearly all stays behind.
 
 Shapes: B batch rows, D d_in.
 """

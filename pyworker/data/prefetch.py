@@ -37,9 +37,12 @@ class Prefetch(Generic[Item]):
         return item
 
     def close(self) -> None:
-        """End the thread, after the item it is at, and wait for it. Nothing may be taken afterwards."""
+        """End the thread after the item it is at. Nothing may be taken afterwards.
+
+        A source that hangs is not waited for longer than ten seconds: the thread ends with the process.
+        """
         self._closed.set()
-        self._thread.join()
+        self._thread.join(timeout=10)
 
     def _produce(self) -> None:
         try:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyworker.data.datasets import Source
 from pyworker.data.tokenization import (
-    Tokenizer,
+    TokenizingModel,
     Tokens,
     concat_and_batch_sequences,
     pretokenized_sequences,
@@ -52,35 +52,33 @@ class SequenceReader:
 
     Args:
         source: the dataset's column.
-        tokenizer: the model's; its special tokens are those inserted.
+        lm: the model; its tokenizer reads the texts, its special tokens are those inserted.
         context_size: tokens of each sequence.
         prepend_bos: BOS first in each sequence made from text.
         sequence_separator_token: see the option of this name.
         disable_concat_sequences: see the option of this name.
-        vocab_size: rows of the model's embedding; every id must be below.
     """
 
     def __init__(
         self,
         source: Source,
-        tokenizer: Tokenizer,
+        lm: TokenizingModel,
         *,
         context_size: int,
         prepend_bos: bool,
         sequence_separator_token: int | Literal["bos", "eos", "sep"] | None,
         disable_concat_sequences: bool,
-        vocab_size: int,
     ):
         self.source = source
         self.context_size = context_size
-        self._tokenizer = tokenizer
-        self._vocab_size = vocab_size
+        self._lm = lm
+        self._vocab_size = lm.vocab_size
         self._disable_concat = disable_concat_sequences
         self._bos = self._separator = None
         if source.kind != "tokens":  # token ids on disk have their special tokens already
             separates = not disable_concat_sequences
-            self._bos = special_token_id("bos" if prepend_bos else None, tokenizer)
-            self._separator = special_token_id(sequence_separator_token if separates else None, tokenizer)
+            self._bos = special_token_id("bos" if prepend_bos else None, lm)
+            self._separator = special_token_id(sequence_separator_token if separates else None, lm)
 
     def __iter__(self) -> Iterator[Tokens]:
         for sequence in self._sequences(self.source.batches()):
@@ -108,7 +106,7 @@ class SequenceReader:
             return pretokenized_sequences(chain.from_iterable(batches), self.context_size)
         tokenize = tokenize_chats if self.source.kind == "chat" else tokenize_texts
         return concat_and_batch_sequences(
-            tokenize(batches, self._tokenizer),
+            tokenize(batches, self._lm.tokenizer),
             self.context_size,
             begin_batch_token_id=self._bos,
             sequence_separator_token_id=self._separator,
@@ -157,7 +155,7 @@ class TokenSequences:
                     hint="use more text or a smaller context_size, or leave disable_concat_sequences out",
                 )
             if self._on_data_end == "stop":
-                log.warning("dataset %s ended after %d sequences; training ends here", self.name, n_seen)
+                log.warning("dataset %s ended after %d sequences; on_data_end is stop", self.name, n_seen)
                 return
             if not self._warned:
                 self._warned = True

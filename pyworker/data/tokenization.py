@@ -20,16 +20,41 @@ Tokens = np.ndarray  # int64 [n_tokens]
 class Tokenizer(Protocol):
     """What we need of a Hugging Face tokenizer."""
 
-    bos_token_id: int | None
-    eos_token_id: int | None
-    sep_token_id: int | None
-
     def __call__(self, text: list[str], **options: Any) -> Any:
         """Token ids of each text, under ``input_ids``."""
         ...
 
     def apply_chat_template(self, conversation: list[dict[str, Any]], **options: Any) -> Any:
         """Token ids of a conversation."""
+        ...
+
+
+class TokenizingModel(Protocol):
+    """What making tokens needs of the language model."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer; an error when it has none."""
+        ...
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """Begin of sequence."""
+        ...
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """End of sequence."""
+        ...
+
+    @property
+    def sep_token_id(self) -> int | None:
+        """Separator."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Token ids the model knows: 0 to this, exclusive."""
         ...
 
 
@@ -73,13 +98,13 @@ def tokenize_chats(batches: Iterable[Sequence[Any]], tokenizer: Tokenizer) -> It
             yield np.asarray(ids, dtype=np.int64)
 
 
-def special_token_id(token: int | Literal["bos", "eos", "sep"] | None, tokenizer: Tokenizer) -> int | None:
-    """The id that a config names by role or number; None, with a warning, when the tokenizer has none."""
+def special_token_id(token: int | Literal["bos", "eos", "sep"] | None, lm: TokenizingModel) -> int | None:
+    """The id that a config names by role or number; None, with a warning, when the model has none."""
     if token is None or isinstance(token, int):
         return token
-    token_id = getattr(tokenizer, f"{token}_token_id", None)
+    token_id = getattr(lm, f"{token}_token_id")
     if token_id is None:
-        log.warning("the tokenizer has no %s token; none is inserted", token.upper())
+        log.warning("the model has no %s token; none is inserted", token.upper())
     return token_id
 
 

@@ -42,9 +42,10 @@ def write_texts(path: Path, n_texts: int, seed: int = 0) -> str:
 class SmallVocabulary:
     """What opening a dataset needs of a model."""
 
-    def __init__(self, vocab_size: int | None = None):
+    def __init__(self):
         self.tokenizer = word_tokenizer()
-        self.vocab_size = vocab_size or len(self.tokenizer)
+        self.vocab_size = len(self.tokenizer)
+        self.bos_token_id, self.eos_token_id, self.sep_token_id = 0, 1, None
 
 
 class SmallModel(torch.nn.Module):
@@ -55,6 +56,7 @@ class SmallModel(torch.nn.Module):
         torch.manual_seed(0)
         self.tokenizer = tokenizer
         self.vocab_size = len(tokenizer)
+        self.bos_token_id, self.eos_token_id, self.sep_token_id = 0, 1, None
         self.embed = torch.nn.Embedding(self.vocab_size, d_model)
         self.mix = torch.nn.GRU(d_model, d_model, batch_first=True)
         self.n_calls = 0
@@ -75,12 +77,14 @@ def make_config(**changes) -> LanguageModelSAERunnerConfig:
     config = {
         "sae": {
             "architecture": "topk", "vocabulary": "v6", "d_in": 6, "d_sae": 12, "expansion_factor": None,
-            "dtype": "float32", "device": "cpu", "apply_b_dec_to_input": True, "normalize_activations": "none",
+            "dtype": "float32", "device": "cpu", "apply_b_dec_to_input": True,
+            "normalize_activations": "none",
             "reshape_activations": "none", "decoder_init_norm": 0.1, "decoder_heuristic_init": False,
             "decoder_heuristic_init_norm": 0.1, "decoder_orthogonal_init": False,
             "init_encoder_as_decoder_transpose": True, "normalize_sae_decoder": False,
             "mse_loss_normalization": None, "b_dec_init_method": "zeros", "noise_scale": 0.0, "k": 4,
-            "use_sparse_activations": False, "aux_loss_coefficient": 1.0, "rescale_acts_by_decoder_norm": True,
+            "use_sparse_activations": False, "aux_loss_coefficient": 1.0,
+            "rescale_acts_by_decoder_norm": True,
         },
         "model_name": "small", "model_class_name": "AutoModelForCausalLM", "hook_name": "mix",
         "hook_head_index": None, "model_kwargs": {}, "model_from_pretrained_kwargs": {},

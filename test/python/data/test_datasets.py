@@ -160,6 +160,26 @@ def test_a_file_of_unknown_format_an_empty_file_and_a_broken_file_are_refused(tm
         assert caught.value.code == code, name
 
 
+def test_a_line_that_breaks_in_the_middle_of_a_stream_is_named(tmp_path):
+    file = write_jsonl(tmp_path / "a.jsonl", [{"text": "w1 " * 1000} for _ in range(9000)])
+    with file.open("a") as appended:
+        appended.write("{not json\n")
+    source = open_source(str(file), streaming=True)
+    with pytest.raises(WorkerError, match="could not be read") as caught:
+        values(source)
+    assert caught.value.code == "DATASET_INVALID"
+
+
+def test_a_hub_that_cannot_be_reached_is_said_and_not_mistaken_for_a_missing_dataset(monkeypatch):
+    def refuse(*args, **options):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(WorkerError, match="no route to host") as caught:
+        open_source("someone/stories")
+    assert caught.value.code == "HUB"
+
+
 def test_what_the_pretokenizer_recorded_is_read_beside_the_data(tmp_path):
     saved = tmp_path / "saved"
     datasets.Dataset.from_dict({"input_ids": [[1, 2, 3]]}).save_to_disk(saved)

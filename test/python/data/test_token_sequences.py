@@ -69,7 +69,7 @@ def test_stopping_ends_the_stream_cleanly_with_the_last_chunk_in_its_shape(caplo
     chunks = list(stream(5, "stop").chunks(3))
     assert [chunk.tokens_PC.shape for chunk in chunks] == [(3, 4), (3, 4)]
     assert [chunk.n_valid for chunk in chunks] == [3, 2]
-    assert "training ends here" in caplog.text
+    assert "on_data_end is stop" in caplog.text
 
 
 def test_a_dataset_without_a_whole_sequence_is_an_error_not_a_loop(tmp_path):

@@ -110,13 +110,13 @@ def test_what_a_chat_template_refuses_is_an_error_with_its_words(tokenizer):
     assert caught.value.code == "DATASET_INVALID"
 
 
-def test_special_tokens_are_named_by_role_or_number_and_a_missing_one_is_said(tokenizer, caplog):
-    assert special_token_id("bos", tokenizer) == 0
-    assert special_token_id("eos", tokenizer) == 1
-    assert special_token_id(7, tokenizer) == 7
-    assert special_token_id(None, tokenizer) is None
+def test_special_tokens_are_named_by_role_or_number_and_a_missing_one_is_said(model, caplog):
+    assert special_token_id("bos", model) == 0
+    assert special_token_id("eos", model) == 1
+    assert special_token_id(7, model) == 7
+    assert special_token_id(None, model) is None
     assert not caplog.records
-    assert special_token_id("sep", tokenizer) is None
+    assert special_token_id("sep", model) is None
     assert "no SEP token" in caplog.text
 
 
