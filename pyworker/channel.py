@@ -114,6 +114,8 @@ class Channel:
             socket.setsockopt(zmq.CURVE_SERVERKEY, boot.server_key.encode())
             socket.setsockopt(zmq.CURVE_PUBLICKEY, boot.public_key.encode())
             socket.setsockopt(zmq.CURVE_SECRETKEY, boot.secret_key.encode())
+        if kind == zmq.DEALER:
+            socket.setsockopt(zmq.IDENTITY, b"worker")
         socket.connect(endpoint)
         return socket
 

@@ -33,7 +33,7 @@ class Session:
         self._stop = threading.Event()
         self.cancelled = threading.Event()
 
-    def event(self, kind: str, **data: Any) -> None:
+    def event(self, kind: str, /, **data: Any) -> None:
         """Tells the orchestrator something. Numbers that may be NaN belong into :meth:`metrics`: JSON has none."""
         self._channel.send(m.Event(id=self.id, kind=kind, data=data))
 

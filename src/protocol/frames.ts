@@ -191,6 +191,7 @@ function halfToFloat(bits: number): number {
 
 function checksumOf(parts: readonly Buffer[]): number {
   let crc = 0;
-  for (const part of parts) crc = crc32(part, crc);
+  // zlib starts again at 0 for an empty buffer.
+  for (const part of parts) if (part.byteLength > 0) crc = crc32(part, crc);
   return crc;
 }

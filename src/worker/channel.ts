@@ -1,0 +1,177 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Context, curveKeyPair, Pull, Push, Router, type Socket } from 'zeromq';
+import { SaeLensError } from '../errors.ts';
+import { MAX_MESSAGE_BYTES } from '../protocol/frames.ts';
+import { isAllowedKey } from './z85.ts';
+
+const CONTROL_LIMIT_BYTES = 16 * 2 ** 20;
+const CONTROL_HIGH_WATER_MARK = 1000;
+const METRICS_HIGH_WATER_MARK = 64;
+const BULK_HIGH_WATER_MARK = 4;
+/** How long a message may wait for a worker that does not take it; one that holds the GIL still takes it. */
+const SEND_TIMEOUT_MS = 30_000;
+const LINGER_MS = 0;
+const ZAP_ENDPOINT = 'inproc://zeromq.zap.01';
+const WORKER_IDENTITY = 'worker';
+
+export interface ChannelOptions {
+  /** `ipc` in a private folder, or `tcp` on 127.0.0.1. */
+  transport: 'ipc' | 'tcp';
+  /** CURVE on the bulk sockets too. Without it they are protected by the private folder alone (ipc only). */
+  secureBulk: boolean;
+  heartbeat: { intervalMs: number; timeoutMs: number };
+}
+
+/** Where the worker connects, and the keys it needs: goes down its stdin. */
+export interface ChannelAddress {
+  control: string;
+  metrics: string;
+  up: string;
+  down: string;
+  server_key: string;
+  public_key: string;
+  secret_key: string;
+  secure_bulk: boolean;
+}
+
+/** The only door to ZeroMQ: four bound sockets that only one key may talk to. */
+export class Channel {
+  readonly address: ChannelAddress;
+  readonly #folder: string | undefined;
+  readonly #control: Router;
+  readonly #metrics: Pull;
+  readonly #up: Pull;
+  readonly #down: Push;
+  readonly #zap: Router;
+  #controlQueue: Promise<void> = Promise.resolve();
+  #downQueue: Promise<void> = Promise.resolve();
+  #closed = false;
+  /** Peers that were turned away because of their key. */
+  refused = 0;
+  /** Called when the worker's link is lost (true) or there again (false). */
+  onLink: (lost: boolean) => void = () => {};
+
+  private constructor(fields: {
+    address: ChannelAddress;
+    folder: string | undefined;
+    sockets: { control: Router; metrics: Pull; up: Pull; down: Push; zap: Router };
+  }) {
+    this.address = fields.address;
+    this.#folder = fields.folder;
+    ({
+      control: this.#control,
+      metrics: this.#metrics,
+      up: this.#up,
+      down: this.#down,
+      zap: this.#zap,
+    } = fields.sockets);
+    this.#control.events.on('disconnect', () => this.onLink(true));
+    this.#control.events.on('handshake', () => this.onLink(false));
+  }
+
+  /** Binds everything; the worker is told the addresses only afterwards, so nobody can take them first. */
+  static async open(options: ChannelOptions): Promise<Channel> {
+    // Short, because the path of an ipc socket may not be longer than 107 bytes.
+    const folder = options.transport === 'ipc' ? await mkdtemp(join(tmpdir(), 'sl-')) : undefined;
+    const context = new Context();
+    const server = curveKeyPair();
+    const worker = curveKeyPair();
+    const secure = { curveServer: true, curveSecretKey: server.secretKey, zapDomain: WORKER_IDENTITY };
+    const base = { context, linger: LINGER_MS };
+    const bulk = {
+      ...base,
+      ...(options.secureBulk || options.transport === 'tcp' ? secure : {}),
+      maxMessageSize: MAX_MESSAGE_BYTES,
+    };
+    const sockets = {
+      zap: new Router(base),
+      control: new Router({
+        ...base,
+        ...secure,
+        mandatory: true,
+        sendTimeout: SEND_TIMEOUT_MS,
+        sendHighWaterMark: CONTROL_HIGH_WATER_MARK,
+        receiveHighWaterMark: CONTROL_HIGH_WATER_MARK,
+        maxMessageSize: CONTROL_LIMIT_BYTES,
+        heartbeatInterval: options.heartbeat.intervalMs,
+        heartbeatTimeout: options.heartbeat.timeoutMs,
+      }),
+      metrics: new Pull({
+        ...base,
+        ...secure,
+        receiveHighWaterMark: METRICS_HIGH_WATER_MARK,
+        maxMessageSize: CONTROL_LIMIT_BYTES,
+      }),
+      up: new Pull({ ...bulk, receiveHighWaterMark: BULK_HIGH_WATER_MARK }),
+      down: new Push({ ...bulk, sendHighWaterMark: BULK_HIGH_WATER_MARK, sendTimeout: SEND_TIMEOUT_MS }),
+    };
+    await sockets.zap.bind(ZAP_ENDPOINT);
+    const bind = async (name: 'control' | 'metrics' | 'up' | 'down'): Promise<string> => {
+      const socket: Socket & { bind(address: string): Promise<void> } = sockets[name];
+      await socket.bind(folder === undefined ? 'tcp://127.0.0.1:*' : `ipc://${join(folder, name)}`);
+      return socket.lastEndpoint as string;
+    };
+    const address = {
+      control: await bind('control'),
+      metrics: await bind('metrics'),
+      up: await bind('up'),
+      down: await bind('down'),
+      server_key: server.publicKey,
+      public_key: worker.publicKey,
+      secret_key: worker.secretKey,
+      secure_bulk: options.secureBulk || options.transport === 'tcp',
+    };
+    const channel = new Channel({ address, folder, sockets });
+    void channel.#authenticate(worker.publicKey);
+    return channel;
+  }
+
+  /** Control messages of the worker, in order. One reader only. */
+  async *control(): AsyncGenerator<Buffer> {
+    for await (const [, message] of this.#control) if (message) yield message;
+  }
+
+  /** Data messages of one plane, in order. One reader only. */
+  data(plane: 'metrics' | 'up'): AsyncIterable<Buffer[]> {
+    return plane === 'metrics' ? this.#metrics : this.#up;
+  }
+
+  /** Sends a control message after all sent before it. */
+  sendControl(message: string): Promise<void> {
+    const sent = this.#controlQueue.then(() => this.#control.send([WORKER_IDENTITY, message]));
+    this.#controlQueue = sent.catch(() => {});
+    return sent.catch((cause: unknown) => {
+      throw new SaeLensError('WORKER_LOST', `Cannot send to the worker: ${(cause as Error).message}`, { cause });
+    });
+  }
+
+  /** Sends a data message; resolves when the socket has taken it, which is where back-pressure is felt. */
+  sendDown(parts: Buffer[]): Promise<void> {
+    const sent = this.#downQueue.then(() => this.#down.send(parts));
+    this.#downQueue = sent.catch(() => {});
+    return sent.catch((cause: unknown) => {
+      throw new SaeLensError('WORKER_LOST', `Cannot send arrays to the worker: ${(cause as Error).message}`, { cause });
+    });
+  }
+
+  /** Closes the sockets and removes the folder. Messages not yet taken are lost: the worker acknowledges before. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.onLink = () => {};
+    for (const socket of [this.#control, this.#metrics, this.#up, this.#down, this.#zap]) socket.close();
+    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** ZAP (ZeroMQ RFC 27): libzmq asks here before it lets a peer in. */
+  async #authenticate(publicKey: string): Promise<void> {
+    for await (const [peer, empty, version, request, , , , mechanism, key] of this.#zap) {
+      const ok = mechanism?.toString() === 'CURVE' && key !== undefined && isAllowedKey(key, publicKey);
+      if (!ok) this.refused++;
+      const answer = ok ? ['200', 'OK', WORKER_IDENTITY, ''] : ['400', 'Not the key of the worker', '', ''];
+      await this.#zap.send([peer ?? '', empty ?? '', version ?? '', request ?? '', ...answer]);
+    }
+  }
+}

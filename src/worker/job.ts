@@ -1,0 +1,124 @@
+import { SaeLensError } from '../errors.ts';
+import { type ColumnArray, toFloat32 } from '../protocol/frames.ts';
+import type { ColumnType } from '../protocol/messages.ts';
+import type { Batch } from './data-plane.ts';
+
+/** Numbers with a name and a shape; the first dimension counts the rows. */
+export interface NamedArray {
+  name: string;
+  type: ColumnType;
+  shape: readonly number[];
+  /** float16 and bfloat16 as raw bits. */
+  values: ColumnArray;
+}
+
+/** Something that happened while a request ran. */
+export interface JobEvent {
+  kind: string;
+  data: Record<string, unknown>;
+}
+
+export interface JobResult {
+  value: unknown;
+  arrays: NamedArray[];
+}
+
+export interface JobOptions {
+  /** Cancels the request: the result rejects with INTERRUPTED when the worker has let go of it. */
+  signal?: AbortSignal;
+  /** Sent down with the request. */
+  arrays?: readonly NamedArray[];
+  onEvent?: (event: JobEvent) => void;
+  /** Rows of a metrics stream: one float64 column for each name. */
+  onMetrics?: (batch: Batch) => void;
+  /** A batch of activations that `credit` made room for. */
+  onActivations?: (batch: Batch) => void;
+}
+
+/** What a job asks of its worker. */
+export interface JobLink {
+  ask(op: 'stop' | 'checkpoint_now', id: number): Promise<unknown>;
+  credit(id: number, count: number): void;
+}
+
+/** A request that is on its way. */
+export class Job {
+  readonly id: number;
+  readonly op: string;
+  /** Settles exactly once, also when the worker dies. */
+  readonly result: Promise<JobResult>;
+  readonly #link: JobLink;
+  readonly #options: JobOptions;
+  readonly #arrays: NamedArray[] = [];
+  #settle!: { resolve: (result: JobResult) => void; reject: (error: Error) => void };
+
+  /** @internal Made by `Worker.request`. */
+  constructor(id: number, op: string, options: JobOptions, link: JobLink) {
+    this.id = id;
+    this.op = op;
+    this.#link = link;
+    this.#options = options;
+    this.result = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // Whoever holds the job may look at the result later, or only at its events.
+    this.result.catch(() => {});
+  }
+
+  /** Asks the handler to finish early and return what it has. */
+  stop(): Promise<unknown> {
+    return this.#link.ask('stop', this.id);
+  }
+
+  /** Asks for a checkpoint at the next step. */
+  checkpointNow(): Promise<unknown> {
+    return this.#link.ask('checkpoint_now', this.id);
+  }
+
+  /** Makes room for so many more batches of activations. Without room the worker drops them and counts. */
+  credit(count: number): void {
+    this.#link.credit(this.id, count);
+  }
+
+  /** @internal */
+  event(event: JobEvent): void {
+    this.#options.onEvent?.(event);
+  }
+
+  /** @internal */
+  batch(batch: Batch): void {
+    const { stream, header, columns } = batch;
+    if (stream.plane === 'metrics') this.#options.onMetrics?.(batch);
+    else if (stream.plane === 'tap') this.#options.onActivations?.(batch);
+    else {
+      const column = stream.columns[0];
+      const values = columns[0];
+      if (column === undefined || values === undefined) throw new SaeLensError('PROTOCOL', 'An array without numbers');
+      this.#arrays.push({ name: stream.name, type: column.type, shape: [header.rows, ...column.shape], values });
+    }
+  }
+
+  /** @internal */
+  resolve(value: unknown, arrays: number): void {
+    if (this.#arrays.length === arrays) return this.#settle.resolve({ value, arrays: this.#arrays });
+    const message = `The worker promised ${arrays} arrays for "${this.op}" and sent ${this.#arrays.length}`;
+    this.#settle.reject(new SaeLensError('PROTOCOL', message));
+  }
+
+  /** @internal */
+  reject(error: Error): void {
+    this.#settle.reject(error);
+  }
+}
+
+/** A float32 array for a request. */
+export function float32Array(name: string, values: Float32Array, shape: readonly number[]): NamedArray {
+  const size = shape.reduce((a, b) => a * b, 1);
+  if (shape.length === 0 || size !== values.length) {
+    throw new SaeLensError('USAGE', `Array "${name}" has ${values.length} numbers, its shape [${shape}] needs ${size}`);
+  }
+  return { name, type: 'float32', shape, values };
+}
+
+/** The numbers of an array as float32, widened from half precision where needed. */
+export const float32Values = (array: NamedArray): Float32Array => toFloat32(array.type, array.values);

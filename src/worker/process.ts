@@ -1,0 +1,116 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { LogLines } from './log-lines.ts';
+import { packageRoot } from './package-root.ts';
+
+/** What a worker may know of our environment: no LD_PRELOAD, PYTHONSTARTUP, PYTHONPATH or secrets of others. */
+const ALLOWED_VARIABLES =
+  /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_PREFIX|XDG_.*|HF_.*|HUGGING_?FACE_.*|HUGGINGFACE_.*|TRANSFORMERS_.*|DATASETS_.*|TOKENIZERS_.*|WANDB_.*|CUDA_.*|CUBLAS_.*|NVIDIA_.*|NCCL_.*|ROCR_.*|HIP_.*|OMP_.*|MKL_.*|OPENBLAS_.*|KMP_.*|TORCH.*|PYTORCH_.*|TRITON_.*|SSL_.*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|HTTPS?_PROXY|NO_PROXY|ALL_PROXY|https?_proxy|no_proxy|all_proxy|SAE_LENS_TS_.*)$/;
+
+const live = new Set<WorkerProcess>();
+let watching = false;
+
+export interface ProcessOptions {
+  python: string;
+  entry: string;
+  env: Record<string, string>;
+  onLine: (stream: 'stdout' | 'stderr', line: string) => void;
+}
+
+/** How a process ended. */
+export interface Exit {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+}
+
+/** The script a worker runs. */
+export const defaultEntry = (): string => join(packageRoot(), 'pyworker', '__main__.py');
+
+/** The allowed part of `env`, and what was added on purpose. */
+export function workerEnvironment(env: NodeJS.ProcessEnv, added: Record<string, string>): Record<string, string> {
+  const kept = Object.entries(env).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined && ALLOWED_VARIABLES.test(entry[0]),
+  );
+  return { ...Object.fromEntries(kept), ...added };
+}
+
+/** A Python process that leads its own group: Ctrl-C reaches only us, and killing the group ends its children too. */
+export class WorkerProcess {
+  readonly pid: number | undefined;
+  readonly command: string;
+  /** The last lines of stdout and stderr. */
+  readonly log: LogLines;
+  /** Resolves once, when the process is gone or could not be started. */
+  readonly exited: Promise<Exit & { spawnError?: Error }>;
+  readonly #child: ChildProcess;
+  #gone = false;
+
+  constructor(options: ProcessOptions) {
+    // -I: neither PYTHON* variables, nor the current folder, nor user packages change what the worker runs.
+    const args = ['-I', '-u', options.entry];
+    this.command = [options.python, ...args].join(' ');
+    this.log = new LogLines(options.onLine);
+    this.#child = spawn(options.python, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      detached: true,
+      env: workerEnvironment(process.env, options.env),
+    });
+    this.pid = this.#child.pid;
+    this.#child.stdout?.on('data', (chunk: Buffer) => this.log.push('stdout', chunk));
+    this.#child.stderr?.on('data', (chunk: Buffer) => this.log.push('stderr', chunk));
+    // A worker that died before reading its boot line is reported by its exit, not by a broken pipe.
+    this.#child.stdin?.on('error', () => {});
+    this.exited = new Promise((resolve) => {
+      this.#child.on('error', (spawnError) => this.#end(() => resolve({ code: null, signal: null, spawnError })));
+      this.#child.on('exit', (code, signal) => this.#end(() => resolve({ code, signal })));
+    });
+    live.add(this);
+    if (!watching) {
+      watching = true;
+      process.on('exit', () => {
+        for (const worker of live) worker.kill();
+      });
+    }
+  }
+
+  /** Writes the boot line. stdin stays open: its end is how the worker learns that we are gone. */
+  boot(line: string): void {
+    this.#child.stdin?.write(`${line}\n`);
+  }
+
+  /** Asks Python's faulthandler for the stacks of all threads; they come on stderr. */
+  dumpStacks(): void {
+    if (!this.#gone) this.#child.kill('SIGUSR1');
+  }
+
+  /** Kills the whole group. Harmless when it is gone. */
+  kill(): void {
+    if (this.pid === undefined) return;
+    try {
+      process.kill(-this.pid, 'SIGKILL');
+    } catch {
+      // ESRCH: nothing is left of the group
+    }
+  }
+
+  async #end(resolve: () => void): Promise<void> {
+    this.#gone = true;
+    // What the worker left behind: its guardian, data-loader children.
+    this.kill();
+    live.delete(this);
+    // Its last words may still be in the pipe; a grandchild that holds the pipe open must not keep us waiting.
+    await new Promise<void>((done) => {
+      const timer = setTimeout(done, LAST_WORDS_MS);
+      this.#child.once('close', () => {
+        clearTimeout(timer);
+        done();
+      });
+    });
+    this.log.flush();
+    this.#child.stdout?.destroy();
+    this.#child.stderr?.destroy();
+    resolve();
+  }
+}
+
+const LAST_WORDS_MS = 500;

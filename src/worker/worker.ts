@@ -1,0 +1,390 @@
+import { randomBytes } from 'node:crypto';
+import { SaeLensError } from '../errors.ts';
+import { encodeFrame, MAX_MESSAGE_BYTES, schemaBytes } from '../protocol/frames.ts';
+import {
+  type Event,
+  FromWorker,
+  type Hello,
+  type Outgoing,
+  PROTOCOL_VERSION,
+  StageData,
+} from '../protocol/messages.ts';
+import { Channel, type ChannelOptions } from './channel.ts';
+import { type Batch, DataPlane, Streams } from './data-plane.ts';
+import { Job, type JobOptions, type JobResult, type NamedArray } from './job.ts';
+import { defaultEntry, WorkerProcess } from './process.ts';
+import { StageClock } from './stage-clock.ts';
+import * as failure from './worker-errors.ts';
+
+/** torch on a cold disk takes its time. */
+const START_TIMEOUT_MS = 60_000;
+const SHUTDOWN_TIMEOUT_MS = 30_000;
+/** Answers that only the worker's I/O thread has to give. A worker that holds the GIL may be late. */
+const ASK_TIMEOUT_MS = 60_000;
+/** How long the data that a result counts on may be on its way. */
+const DRAIN_TIMEOUT_MS = 60_000;
+/** A lost link of a live process: time for its exit to be seen, or for libzmq to connect again. */
+const LINK_GRACE_MS = 2_000;
+const STACKS_MS = 1_000;
+const HEARTBEAT = { intervalMs: 2_000, timeoutMs: 20_000 };
+
+export interface WorkerOptions {
+  /** The interpreter of the managed environment. */
+  python: string;
+  /** The script to run; a test runs its own. */
+  entry?: string;
+  /** Variables added to the allowed part of our environment. */
+  env?: Record<string, string>;
+  transport?: ChannelOptions['transport'];
+  secureBulk?: boolean;
+  heartbeat?: ChannelOptions['heartbeat'];
+  startTimeoutMs?: number;
+  /** Longest silence of a stage, by its name; `default` for the others. */
+  stageDeadlinesMs?: Readonly<Record<string, number>>;
+  onLog?: (stream: 'stdout' | 'stderr', line: string) => void;
+}
+
+/**
+ * - `starting`: the process runs, the handshake is not done.
+ * - `ready`: takes requests.
+ * - `stopping`: was told to leave, finishes what it has.
+ * - `ended`: the process group and the sockets are gone.
+ */
+export type WorkerState = 'starting' | 'ready' | 'stopping' | 'ended';
+
+/** The managed Python process: a command server that runs one request at a time. */
+export class Worker {
+  /** Resolves when nothing is left of it: with the failure, or with nothing after `shutdown`. */
+  readonly ended: Promise<SaeLensError | undefined>;
+  readonly #channel: Channel;
+  readonly #process: WorkerProcess;
+  readonly #session: string;
+  readonly #jobs = new Map<number, Job>();
+  readonly #streams = new Streams();
+  readonly #planes = { metrics: new DataPlane('metrics'), up: new DataPlane('activations') };
+  readonly #clock: StageClock;
+  #state: WorkerState = 'starting';
+  #hello: Hello | undefined;
+  #onHello: (hello: Hello) => void = () => {};
+  #onBye: () => void = () => {};
+  readonly #bye = new Promise<void>((resolve) => {
+    this.#onBye = resolve;
+  });
+  #resolveEnded: (error: SaeLensError | undefined) => void = () => {};
+  #nextId = 1;
+  #nextStream = 0;
+  #stageDone: number | null = null;
+  #seq = { sent: 0, due: 0, down: 0 };
+
+  private constructor(channel: Channel, process: WorkerProcess, session: string, options: WorkerOptions) {
+    this.#channel = channel;
+    this.#process = process;
+    this.#session = session;
+    this.#clock = new StageClock(options.stageDeadlinesMs ?? {}, (stage, silentMs) =>
+      this.#stalled(`showed no progress for ${Math.round(silentMs / 1000)} s`, stage),
+    );
+    this.ended = new Promise((resolve) => {
+      this.#resolveEnded = resolve;
+    });
+    channel.onLink = (lost) => lost && setTimeout(() => void this.#probe(), LINK_GRACE_MS).unref();
+    void this.#read();
+    void process.exited.then(async (exit) => {
+      // Its last messages may still be on their way to us.
+      const said = this.#state === 'stopping' && exit.code === 0;
+      if (said) await within(this.#bye, STACKS_MS, () => {});
+      const expected = said && this.#jobs.size === 0;
+      return this.#end(expected ? undefined : failure.lostError(process, exit, this.#doing()));
+    });
+  }
+
+  /** Starts a worker and waits for its handshake. */
+  static async start(options: WorkerOptions): Promise<Worker> {
+    const channel = await Channel.open({
+      transport: options.transport ?? 'ipc',
+      secureBulk: options.secureBulk ?? true,
+      heartbeat: options.heartbeat ?? HEARTBEAT,
+    });
+    const child = new WorkerProcess({
+      python: options.python,
+      entry: options.entry ?? defaultEntry(),
+      env: options.env ?? {},
+      onLine: options.onLog ?? (() => {}),
+    });
+    const session = randomBytes(8).toString('hex');
+    const worker = new Worker(channel, child, session, options);
+    child.boot(
+      JSON.stringify({ version: PROTOCOL_VERSION, session, parent_pid: process.pid, ...channel.address }),
+    );
+    try {
+      await worker.#handshake(options.startTimeoutMs ?? START_TIMEOUT_MS);
+      return worker;
+    } catch (error) {
+      await worker.#end(error as SaeLensError);
+      await worker.ended;
+      throw error;
+    }
+  }
+
+  get state(): WorkerState {
+    return this.#state;
+  }
+
+  get pid(): number {
+    return this.#hello?.pid ?? 0;
+  }
+
+  /** Version of its Python. */
+  get python(): string {
+    return this.#hello?.python ?? '';
+  }
+
+  /** Peers with a wrong key that tried to connect. */
+  get refusedPeers(): number {
+    return this.#channel.refused;
+  }
+
+  /** Runs an operation in the worker; requests wait for each other there. */
+  request(op: string, params: Record<string, unknown> = {}, options: JobOptions = {}): Job {
+    const job = new Job(this.#nextId++, op, options, {
+      ask: (what, id) => this.#ask(what, { id }),
+      credit: (id, count) => void this.#post({ type: 'credit', id, count }),
+    });
+    if (this.#state !== 'ready') {
+      job.reject(new SaeLensError('WORKER_LOST', `Cannot run "${op}": the worker is ${this.#state}`));
+      return job;
+    }
+    this.#jobs.set(job.id, job);
+    this.#clock.running = true;
+    void this.#send(job, params, options).catch((error: Error) => this.#finish(job.id, (j) => j.reject(error)));
+    return job;
+  }
+
+  /** Sends arrays, gets a result and arrays: encode, decode. */
+  call(op: string, params: Record<string, unknown>, arrays: readonly NamedArray[]): Promise<JobResult> {
+    return this.request(op, params, { arrays }).result;
+  }
+
+  /**
+   * Ends the worker: it finishes what it has (its jobs are asked to stop), everything it sent is delivered, and
+   * nothing of it is left. What takes longer than the deadline is killed, and its jobs reject.
+   */
+  async shutdown({ deadlineMs = SHUTDOWN_TIMEOUT_MS }: { deadlineMs?: number } = {}): Promise<void> {
+    if (this.#state === 'ready') {
+      this.#state = 'stopping';
+      void this.#post({ type: 'request', id: this.#nextId++, op: 'shutdown', params: {}, arrays: 0 });
+      await within(this.ended, deadlineMs, () => this.kill());
+    }
+    await this.ended;
+  }
+
+  /** Ends the worker and its children at once; running jobs reject with INTERRUPTED. */
+  async kill(): Promise<void> {
+    await this.#end(new SaeLensError('INTERRUPTED', 'The worker was killed on request'));
+    await this.ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown();
+  }
+
+  async #handshake(timeoutMs: number): Promise<void> {
+    const hello = new Promise<Hello>((resolve) => {
+      this.#onHello = resolve;
+    });
+    const exited = this.#process.exited.then((exit) => {
+      throw failure.startError(this.#process, exit);
+    });
+    const ended = this.ended.then((error) => {
+      throw error;
+    });
+    const first = await within(Promise.race([hello, exited, ended]), timeoutMs, () => {
+      throw failure.startTimeoutError(this.#process, timeoutMs);
+    });
+    this.#hello = first;
+    const problem = failure.helloProblem(first, this.#session);
+    if (problem) {
+      await this.#post({ type: 'reject', message: problem.message });
+      // Time to print why it leaves.
+      await within(this.#process.exited, STACKS_MS, () => {});
+      throw problem;
+    }
+    this.#state = 'ready';
+    await this.#post({ type: 'welcome' });
+  }
+
+  async #read(): Promise<void> {
+    const deliver = (batch: Batch): void => {
+      this.#clock.touch();
+      this.#jobs.get(batch.stream.id)?.batch(batch);
+    };
+    const readers = [
+      this.#readControl(),
+      this.#planes.metrics.read(this.#channel.data('metrics'), this.#streams, deliver),
+      this.#planes.up.read(this.#channel.data('up'), this.#streams, deliver),
+    ];
+    await Promise.all(readers).catch((cause: Error) =>
+      this.#end(cause instanceof SaeLensError ? cause : new SaeLensError('BUG', cause.message, { cause })),
+    );
+  }
+
+  async #readControl(): Promise<void> {
+    for await (const bytes of this.#channel.control()) {
+      let message: FromWorker;
+      try {
+        message = FromWorker.parse(JSON.parse(bytes.toString()));
+      } catch (cause) {
+        const text = bytes.subarray(0, 200).toString();
+        throw new SaeLensError('PROTOCOL', `The worker sent a malformed control message: ${text}`, { cause });
+      }
+      if (message.seq !== this.#seq.due++) {
+        throw new SaeLensError('PROTOCOL', `Control message ${message.seq} came where ${this.#seq.due - 1} was due`);
+      }
+      if ((message.type === 'hello') !== (this.#hello === undefined)) {
+        throw new SaeLensError('PROTOCOL', `"${message.type}" came in state "${this.#state}"`);
+      }
+      this.#receive(message);
+    }
+  }
+
+  #receive(message: FromWorker): void {
+    this.#clock.touch();
+    switch (message.type) {
+      case 'hello':
+        this.#hello = message;
+        return this.#onHello(message);
+      case 'stream':
+        return this.#streams.announce(message);
+      case 'event':
+        return this.#event(message);
+      case 'response':
+        return void this.#settle(message.id, message, (job) => job.resolve(message.result, message.arrays));
+      case 'error': {
+        const error = failure.handlerError(message);
+        if (message.id === null) return void this.#end(error);
+        return void this.#settle(message.id, message, (job) => job.reject(error));
+      }
+      case 'bye':
+        return void this.#drained(message).then(this.#onBye, (error: SaeLensError) => this.#end(error));
+    }
+  }
+
+  #event({ id, kind, data }: Event): void {
+    if (kind === 'stage') {
+      const stage = StageData.safeParse(data);
+      if (!stage.success) throw new SaeLensError('PROTOCOL', `A malformed stage event: ${stage.error.message}`);
+      this.#clock.stage = stage.data.stage;
+      this.#stageDone = stage.data.done;
+    }
+    this.#jobs.get(id)?.event({ kind, data });
+  }
+
+  /** A result counts only when everything the worker sent before it has been delivered. */
+  async #settle(id: number, sent: { metrics_seq: number; up_seq: number }, how: (job: Job) => void): Promise<void> {
+    try {
+      await this.#drained(sent);
+      this.#finish(id, how);
+    } catch (error) {
+      this.#finish(id, (job) => job.reject(error as Error));
+    }
+  }
+
+  async #drained({ metrics_seq, up_seq }: { metrics_seq: number; up_seq: number }): Promise<void> {
+    const all = Promise.all([this.#planes.metrics.reached(metrics_seq), this.#planes.up.reached(up_seq)]);
+    await within(all, DRAIN_TIMEOUT_MS, () => {
+      throw new SaeLensError('PROTOCOL', 'Data that the worker sent never came', { details: { metrics_seq, up_seq } });
+    });
+  }
+
+  #finish(id: number, how: (job: Job) => void): void {
+    const job = this.#jobs.get(id);
+    if (job === undefined) return;
+    this.#jobs.delete(id);
+    this.#streams.forget(id);
+    if (this.#jobs.size === 0) {
+      this.#clock.running = false;
+      this.#clock.stage = null;
+    }
+    how(job);
+  }
+
+  async #send(job: Job, params: Record<string, unknown>, options: JobOptions): Promise<void> {
+    const arrays = options.arrays ?? [];
+    const { signal } = options;
+    if (signal?.aborted) throw new SaeLensError('INTERRUPTED', `"${job.op}" was cancelled before it was sent`);
+    const onAbort = (): void => void this.#post({ type: 'cancel', id: job.id });
+    signal?.addEventListener('abort', onAbort, { once: true });
+    void job.result.catch(() => {}).finally(() => signal?.removeEventListener('abort', onAbort));
+    for (const array of arrays) {
+      if (array.values.byteLength > MAX_MESSAGE_BYTES - 2 ** 20) {
+        throw new SaeLensError('USAGE', `Array "${array.name}" has ${array.values.byteLength} bytes: send fewer rows`);
+      }
+    }
+    await this.#post({ type: 'request', id: job.id, op: job.op, params, arrays: arrays.length });
+    for (const array of arrays) {
+      const [rows = 0, ...shape] = array.shape;
+      const columns = [{ name: 'values', type: array.type, shape }];
+      const stream = this.#nextStream++;
+      const schema = schemaBytes(columns).toString('base64');
+      await this.#post({ type: 'stream', stream, id: job.id, plane: 'array', name: array.name, columns, schema });
+      const header = { stream, seq: this.#seq.down++, rows, dropped: 0, step: null };
+      await this.#channel.sendDown(encodeFrame(header, columns, [array.values]));
+    }
+  }
+
+  async #ask(op: string, params: Record<string, unknown>): Promise<unknown> {
+    const { result } = this.request(op, params);
+    return within(result.then(({ value }) => value), ASK_TIMEOUT_MS, () => {
+      throw new SaeLensError('WORKER_STALLED', `The worker did not answer "${op}" for ${ASK_TIMEOUT_MS} ms`);
+    });
+  }
+
+  #post(message: Outgoing): Promise<void> {
+    const text = JSON.stringify({ ...message, seq: this.#seq.sent++ });
+    // A worker that does not take messages is judged by its exit, its link and its clock, not here.
+    return this.#channel.sendControl(text).catch(() => {});
+  }
+
+  /** The link is lost although the process lives: find out whether it is back, without trusting the event alone. */
+  async #probe(): Promise<void> {
+    if (this.#state !== 'ready' && this.#state !== 'stopping') return;
+    const text = JSON.stringify({ type: 'credit', id: 0, count: 0, seq: this.#seq.sent++ });
+    const reached = this.#channel.sendControl(text).then(() => true, () => false);
+    const alive = await within(reached, LINK_GRACE_MS, () => false);
+    if (!alive) this.#stalled('does not answer: it is stopped, or its link is cut', this.#clock.stage);
+  }
+
+  #stalled(reason: string, stage: string | null): void {
+    this.#process.dumpStacks();
+    const doing = { ...this.#doing(), stage };
+    setTimeout(() => void this.#end(failure.stalledError(this.#process, reason, doing)), STACKS_MS);
+  }
+
+  #doing(): failure.Doing {
+    const [job] = this.#jobs.values();
+    return { op: job?.op ?? null, stage: this.#clock.stage, done: this.#stageDone };
+  }
+
+  /** The one way into `ended`: nothing of the worker is left, and every job has its answer. */
+  async #end(error: SaeLensError | undefined): Promise<void> {
+    if (this.#state === 'ended') return;
+    this.#state = 'ended';
+    this.#clock.running = false;
+    this.#process.kill();
+    const fate = error ?? new SaeLensError('WORKER_LOST', 'The worker has been shut down');
+    for (const id of [...this.#jobs.keys()]) this.#finish(id, (job) => job.reject(fate));
+    await this.#process.exited;
+    await this.#channel.close();
+    this.#resolveEnded(error);
+  }
+}
+
+/** `promise`, or what `late` says when it takes longer. */
+async function within<T, L>(promise: Promise<T>, ms: number, late: () => L): Promise<T | Awaited<L>> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+  });
+  const token = {};
+  const first = await Promise.race([promise, timeout.then(() => token)]).finally(() => clearTimeout(timer));
+  return first === token ? await late() : (first as T);
+}
