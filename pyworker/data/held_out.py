@@ -179,14 +179,13 @@ def _check_pretokenized(source: Source, made: dict, context_size: int, lm: Token
         log.warning("the tokenizer of dataset %s is not checked: %s", source.name, missing.message)
         return
     ours = getattr(tokenizer, "name_or_path", None)
-    if made_with == ours:
+    if str(made_with).rsplit("/", 1)[-1] == str(ours).rsplit("/", 1)[-1]:  # gpt2 and openai-community/gpt2
         return
     try:
-        theirs = type(tokenizer).from_pretrained(made_with).get_vocab()
-        same = theirs == tokenizer.get_vocab()
+        same = type(tokenizer).from_pretrained(made_with).get_vocab() == tokenizer.get_vocab()
     except Exception as cause:  # loading one can fail in as many ways as it has files
-        log.debug("tokenizer %s could not be loaded: %s", made_with, cause)
-        same = str(made_with).rsplit("/", 1)[-1] == str(ours).rsplit("/", 1)[-1]
+        log.warning("tokenizer %s of dataset %s could not be loaded: %s", made_with, source.name, cause)
+        same = False
     if not same:
         raise WorkerError(
             "TOKENIZER_MISMATCH",

@@ -30,8 +30,6 @@ from pyworker.errors import WorkerError
 
 log = logging.getLogger(__name__)
 
-ROWS_FOR_ESTIMATE = 256
-
 
 class TokenChunk(NamedTuple):
     """One batch for the language model, always of the same shape.
@@ -74,6 +72,7 @@ class SequenceReader:
         self._lm = lm
         self._vocab_size = lm.vocab_size
         self._disable_concat = disable_concat_sequences
+        self._warned_of_cut = False
         self._bos = self._separator = None
         if source.kind != "tokens":  # token ids on disk have their special tokens already
             separates = not disable_concat_sequences
@@ -97,13 +96,13 @@ class SequenceReader:
         n_rows = self.source.n_rows
         if n_rows is None:
             return None
-        sample = next(iter(self.source.batches()))[:ROWS_FOR_ESTIMATE]
+        sample = next(iter(self.source.batches()))
         n_sequences = sum(1 for _ in self._sequences(iter([sample])))
         return n_sequences * n_rows // len(sample)
 
     def _sequences(self, batches: Iterator[list]) -> Iterator[Tokens]:
         if self.source.kind == "tokens":
-            return pretokenized_sequences(chain.from_iterable(batches), self.context_size)
+            return pretokenized_sequences(chain.from_iterable(batches), self.context_size, self._warn_of_cut)
         tokenize = tokenize_chats if self.source.kind == "chat" else tokenize_texts
         return concat_and_batch_sequences(
             tokenize(batches, self._lm.tokenizer),
@@ -112,6 +111,15 @@ class SequenceReader:
             sequence_separator_token_id=self._separator,
             disable_concat_sequences=self._disable_concat,
         )
+
+    def _warn_of_cut(self, n_tokens: int) -> None:
+        if not self._warned_of_cut:
+            self._warned_of_cut = True
+            log.warning(
+                "rows of %d tokens are cut to context_size %d; the rest of each row is not used",
+                n_tokens,
+                self.context_size,
+            )
 
 
 class TokenSequences:

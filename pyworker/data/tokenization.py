@@ -5,7 +5,7 @@ travel as one-dimensional int64 numpy arrays until they become a batch for the l
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -230,13 +230,16 @@ def _one_sequence_each(
             yield document[:context_size]
 
 
-def pretokenized_sequences(rows: Iterable[Any], context_size: int) -> Iterator[Tokens]:
+def pretokenized_sequences(
+    rows: Iterable[Any], context_size: int, on_cut: Callable[[int], None]
+) -> Iterator[Tokens]:
     """Rows of token ids as sequences: cut to ``context_size``, empty ones skipped.
+
+    ``on_cut`` is told the length of each row that loses tokens.
 
     Raises:
         WorkerError: ``DATASET_INVALID`` when a row is shorter than that or is no list of integers.
     """
-    warned = False
     for row in rows:
         if row is None or len(row) == 0:
             continue
@@ -253,11 +256,6 @@ def pretokenized_sequences(rows: Iterable[Any], context_size: int) -> Iterator[T
                 f"the dataset is tokenized in rows of {len(tokens)} tokens, context_size is {context_size}",
                 hint=f"set context_size to {len(tokens)} or less, or pretokenize again",
             )
-        if len(tokens) > context_size and not warned:
-            warned = True
-            log.warning(
-                "rows of %d tokens are cut to context_size %d; the rest of each row is not used",
-                len(tokens),
-                context_size,
-            )
+        if len(tokens) > context_size:
+            on_cut(len(tokens))
         yield tokens[:context_size].astype(np.int64)

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import datasets
 import pytest
@@ -170,14 +174,24 @@ def test_a_line_that_breaks_in_the_middle_of_a_stream_is_named(tmp_path):
     assert caught.value.code == "DATASET_INVALID"
 
 
-def test_a_hub_that_cannot_be_reached_is_said_and_not_mistaken_for_a_missing_dataset(monkeypatch):
-    def refuse(*args, **options):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(datasets, "load_dataset", refuse)
-    with pytest.raises(WorkerError, match="no route to host") as caught:
-        open_source("someone/stories")
-    assert caught.value.code == "HUB"
+def test_a_hub_that_cannot_be_reached_is_said_and_not_mistaken_for_a_missing_dataset():
+    program = (
+        "from pyworker.data.datasets import open_source\n"
+        "from pyworker.errors import WorkerError\n"
+        "try:\n"
+        "    open_source('someone/stories')\n"
+        "except WorkerError as error:\n"
+        "    print(error.code, error.message)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[3])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.startswith("HUB dataset 'someone/stories' could not be read from the hub")
 
 
 def test_what_the_pretokenizer_recorded_is_read_beside_the_data(tmp_path):

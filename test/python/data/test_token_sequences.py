@@ -155,6 +155,14 @@ def test_token_ids_beyond_the_models_embedding_are_refused_before_any_forward(tm
     assert caught.value.code == "TOKENIZER_MISMATCH"
 
 
+def test_rows_longer_than_the_context_are_said_once_in_all_passes(tmp_path, caplog):
+    saved = tmp_path / "saved"
+    datasets.Dataset.from_dict({"input_ids": [list(range(12))] * 30}).save_to_disk(saved)
+    data = open_token_data(make_config(dataset_path=str(saved), n_eval_batches=1), SmallVocabulary())
+    assert next(data.training.chunks(60)).tokens_PC.shape == (60, 8)
+    assert caplog.text.count("rows of 12 tokens are cut to context_size 8") == 1
+
+
 def test_a_dataset_tokenized_with_another_vocabulary_is_refused(tmp_path):
     other = word_tokenizer()
     other.add_tokens(["w99"])

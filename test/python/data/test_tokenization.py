@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from itertools import islice
 
 import numpy as np
@@ -120,21 +119,21 @@ def test_special_tokens_are_named_by_role_or_number_and_a_missing_one_is_said(mo
     assert "no SEP token" in caplog.text
 
 
-def test_longer_tokenized_rows_are_cut_with_one_warning(caplog):
-    caplog.set_level(logging.WARNING)
+def test_longer_tokenized_rows_are_cut_and_that_is_told():
     rows = [[1, 2, 3, 4], [], None, [5, 6, 7, 8, 9], [1, 2, 3]]
-    assert [ids.tolist() for ids in pretokenized_sequences(rows, 3)] == [[1, 2, 3], [5, 6, 7], [1, 2, 3]]
-    assert len(caplog.records) == 1
-    assert "rows of 4 tokens are cut to context_size 3" in caplog.text
+    cut: list[int] = []
+    sequences = [ids.tolist() for ids in pretokenized_sequences(rows, 3, cut.append)]
+    assert sequences == [[1, 2, 3], [5, 6, 7], [1, 2, 3]]
+    assert cut == [4, 5]
 
 
 def test_a_shorter_tokenized_row_is_an_error_that_names_both_lengths():
     with pytest.raises(WorkerError, match="rows of 2 tokens, context_size is 3") as caught:
-        list(pretokenized_sequences([[1, 2]], 3))
+        list(pretokenized_sequences([[1, 2]], 3, print))
     assert caught.value.code == "DATASET_INVALID"
 
 
 @pytest.mark.parametrize("row", [["a", "b"], [[1, 2], [3, 4]], [0.5, 0.5]])
 def test_rows_that_are_no_token_ids_are_refused(row):
     with pytest.raises(WorkerError, match="flat list of integers"):
-        list(pretokenized_sequences([row], 2))
+        list(pretokenized_sequences([row], 2, print))
