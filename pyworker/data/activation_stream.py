@@ -6,7 +6,9 @@ Shapes: P prompts, C context, S positions kept of it, D d_in, N rows, B train_ba
 """
 
 import logging
+import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Protocol
 
@@ -65,6 +67,7 @@ class ActivationStream:
         excluded = cfg.exclude_special_tokens
         ids = lm.special_token_ids() if excluded is True else excluded or []
         self._excluded_ids = torch.tensor(sorted(ids), dtype=torch.int64) if ids else None
+        self._model_lock = threading.Lock()
         self._prefetch: Prefetch[Rows] | None = None
         self._start()
 
@@ -104,6 +107,10 @@ class ActivationStream:
         """Go back to the first batch."""
         self.close()
         self._start()
+
+    def paused(self) -> AbstractContextManager:
+        """While held, the background thread computes nothing: an evaluation has the model to itself."""
+        return self._model_lock
 
     def close(self) -> None:
         """End the background thread."""
@@ -153,7 +160,8 @@ class ActivationStream:
     def _read(self, chunk: TokenChunk) -> Rows:
         """The rows of one chunk, in reading order."""
         tokens_PC = chunk.tokens_PC
-        acts_PCD = self._lm.activations(tokens_PC)
+        with self._model_lock:
+            acts_PCD = self._lm.activations(tokens_PC)
         device = torch.device(self._cfg.act_store_device)
         n_prompts = chunk.n_valid
         acts_PSD = acts_PCD[:n_prompts, self._position_slice]

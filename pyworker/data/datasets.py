@@ -124,7 +124,7 @@ def open_source(
         name=path,
         column=chosen,
         kind=kind,
-        n_rows=len(rows) if isinstance(rows, datasets.Dataset) else None,
+        n_rows=_known_length(rows, split),
         pretokenized=_pretokenized(path, local) if kind == "tokens" else None,
         _rows=rows.select_columns([chosen]),
     )
@@ -200,6 +200,13 @@ def _nearest(local: Path) -> str | None:
         return None
     close = difflib.get_close_matches(local.name, names, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(str(folder / name) for name in close)}?" if close else None
+
+
+def _known_length(rows: "datasets.Dataset | datasets.IterableDataset", split: str) -> int | None:
+    if isinstance(rows, datasets.Dataset):
+        return len(rows)
+    told = (rows.info.splits or {}).get(split)  # by the dataset's card, if at all
+    return told.num_examples or None if told is not None else None
 
 
 def _choose_column(

@@ -80,10 +80,12 @@ def open_token_data(cfg: LanguageModelSAERunnerConfig, lm: TokenizingModel) -> T
                 "evaluation dataset %s gives %d sequences of %d asked", other[0], len(held_out), n_wanted
             )
     elif n_wanted:
-        head = list(islice(iter(reader), n_wanted * SMALLEST_DATASET))
-        n_exact = len(head) if len(head) < n_wanted * SMALLEST_DATASET else None
-        n_reserved = n_wanted if n_exact is None else _share_of_small(len(head), n_wanted)
-        held_out = head[:n_reserved]
+        sequences, n_enough = iter(reader), n_wanted * SMALLEST_DATASET
+        held_out = list(islice(sequences, n_wanted))
+        n_seen = len(held_out) + sum(1 for _ in islice(sequences, n_enough - len(held_out)))
+        n_exact = n_seen if n_seen < n_enough else None
+        n_reserved = n_wanted if n_exact is None else _share_of_small(n_exact, n_wanted)
+        held_out = held_out[:n_reserved]
     n_sequences = reader.estimate_length() if n_exact is None else n_exact
     if n_sequences is not None:
         _warn_if_short(cfg, n_sequences - n_reserved)
@@ -150,7 +152,7 @@ def _warn_if_short(cfg: LanguageModelSAERunnerConfig, n_sequences: int) -> None:
         outcome = (
             f"it is read {n_asked / n_tokens:.1f} times"
             if cfg.on_data_end == "repeat"
-            else "training ends when it ends"
+            else "training ends with it"
         )
         log.warning(
             "dataset %s gives about %d training tokens, %d are asked: %s",

@@ -85,6 +85,19 @@ def test_closing_and_restarting_leave_no_thread_behind(model, texts):
     assert threading.active_count() == before
 
 
+def test_while_paused_the_thread_leaves_the_model_alone(model, texts):
+    stream = open_stream(model, dataset_path=texts, prefetch_llm_batches=1)
+    next(stream)
+    with stream.paused():
+        n_calls = model.n_calls
+        threading.Event().wait(0.2)
+        assert model.n_calls == n_calls
+    for _ in range(10):
+        next(stream)
+    assert model.n_calls > n_calls
+    stream.close()
+
+
 def test_an_error_in_the_thread_is_raised_where_the_batch_is_asked_for():
     def failing():
         yield 1

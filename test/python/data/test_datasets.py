@@ -58,6 +58,14 @@ def test_a_folder_of_files_is_read_by_its_splits(tmp_path):
     assert caught.value.code == "DATASET_INVALID"
 
 
+def test_a_streamed_dataset_has_the_length_that_its_card_tells(tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", [{"text": text} for text in TEXTS])
+    assert open_source(str(tmp_path), streaming=True).n_rows is None
+    card = "dataset_info:\n  splits:\n  - name: train\n    num_bytes: 1\n    num_examples: 20\n"
+    (tmp_path / "README.md").write_text(f"---\n{card}---\n")
+    assert open_source(str(tmp_path), streaming=True).n_rows == 20
+
+
 def test_a_saved_folder_with_splits_is_read_by_its_splits(tmp_path):
     datasets.DatasetDict(
         {

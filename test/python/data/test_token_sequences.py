@@ -212,4 +212,4 @@ def test_too_few_tokens_are_said_in_tokens_and_enough_are_not(texts, caplog):
     )
     open_token_data(half, model)
     assert f"about {n_tokens // 2 - 16} training tokens" in caplog.text
-    assert "training ends when it ends" in caplog.text
+    assert "training ends with it" in caplog.text
