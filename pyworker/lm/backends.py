@@ -53,7 +53,7 @@ class Backend(Protocol):
 
 
 def _layers_of(model: nn.Module) -> nn.ModuleList | None:
-    """The decoder layers: by the table, else the longest ModuleList that is not inside another, as experts are."""
+    """The decoder layers: by the table, else the longest ModuleList that is not inside another one."""
     path = DECODER_LAYERS.get(type(model).__name__)
     if path is not None:
         return model.get_submodule(path)  # type: ignore[return-value]
@@ -92,8 +92,8 @@ class HuggingFaceModel:
 class TransformerLensModel:
     """``HookedTransformer``: hook points by TransformerLens' names, values without weight processing.
 
-    Starts as the plain Hugging Face model when the architecture's residual stream can be hooked there, and
-    turns into a TransformerBridge (which wraps that same model, in place) when another hook point is asked for.
+    Starts as the plain Hugging Face model when the architecture's residual stream can be hooked there. Turns
+    into a TransformerBridge (which wraps that same model, in place) when another hook point is asked for.
     """
 
     def __init__(self, model: nn.Module | None, bridge: Any | None, tokenizer: Any | None, model_name: str):
@@ -102,7 +102,7 @@ class TransformerLensModel:
         self._tokenizer = tokenizer
         self._model_name = model_name
         loaded = model if model is not None else bridge.original_model
-        # A native bridge (TransformerLens' own old checkpoints) has no Hugging Face configuration, only its own.
+        # A native bridge (TransformerLens' own old checkpoints) has a configuration of its own only.
         self.config: Any = getattr(loaded, "config", None) or bridge.cfg
 
     @property

@@ -1,6 +1,5 @@
 """Loading a language model: a hub name, a local folder or a GGUF file, as either ``model_class_name``."""
 
-import inspect
 import os
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,15 +11,17 @@ from pyworker.lm.backends import DECODER_LAYERS, HuggingFaceModel, TransformerLe
 from pyworker.lm.model import LanguageModel
 from pyworker.lm.source import ModelSource, find_source
 
-# TransformerLens' weight processing. SAELens loads without any; an explicit true in model_from_pretrained_kwargs
-# asks for it, an explicit false is what happens anyway.
+# TransformerLens' weight processing. SAELens loads without any; an explicit true in
+# model_from_pretrained_kwargs asks for it, an explicit false is what happens anyway.
 _PROCESSING = ("fold_ln", "center_writing_weights", "center_unembed", "fold_value_biases")
+# Keywords that only the loader of TransformerLens understands.
+_LENS_ONLY = {"checkpoint_index", "checkpoint_value", "hf_config_overrides", "n_ctx", "n_devices"}
 _TL_OWN_CHECKPOINTS = ("NeelNanda/", "ArthurConmy/", "Baidicoot/")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageModelConfig:
-    """The fields of LanguageModelSAERunnerConfig that a language model needs, for callers that have no such config."""
+    """The fields of LanguageModelSAERunnerConfig that a language model needs, for callers without one."""
 
     model_name: str
     model_class_name: Literal["HookedTransformer", "AutoModelForCausalLM"] = "HookedTransformer"
@@ -35,7 +36,7 @@ class LanguageModelConfig:
 
 
 def load_language_model(cfg: Any) -> LanguageModel:
-    """Load the model that ``cfg`` names, frozen, on ``cfg.llm_device``, in float32 unless a dtype is asked for.
+    """Load the model that ``cfg`` names, frozen, on ``cfg.llm_device``, in float32 unless told otherwise.
 
     Args:
         cfg: a LanguageModelConfig, or anything with its fields (LanguageModelSAERunnerConfig).
@@ -115,7 +116,7 @@ def _load(
         architectures = AutoConfig.from_pretrained(name, **hub).architectures or []
         plain_hugging_face = any(architecture in DECODER_LAYERS for architecture in architectures)
     tokenizer = _tokenizer(source, kwargs)
-    lens_only = _boot_only(kwargs)
+    lens_only = _LENS_ONLY & kwargs.keys()
     if plain_hugging_face and not lens_only:
         backend = TransformerLensModel(_hugging_face(source, kwargs, device), None, tokenizer, name)
     else:
@@ -136,24 +137,6 @@ def _placed_by_user(kwargs: dict[str, Any]) -> bool:
     return kwargs.get("device_map") is not None or kwargs.get("n_devices") is not None
 
 
-def _boot_only(kwargs: dict[str, Any]) -> bool:
-    """Whether a keyword is one that only TransformerLens' loader understands (n_ctx, checkpoint_index, …)."""
-    from transformer_lens.model_bridge import TransformerBridge
-
-    shared = {
-        "dtype",
-        "revision",
-        "code_revision",
-        "trust_remote_code",
-        "device_map",
-        "max_memory",
-        "offload_folder",
-    }
-    return bool(
-        (inspect.signature(TransformerBridge.boot_transformers).parameters.keys() - shared) & kwargs.keys()
-    )
-
-
 def _transformer_lens_own(
     name: str, kwargs: dict[str, Any], device: torch.device
 ) -> tuple[TransformerLensModel, Any | None]:
@@ -171,7 +154,7 @@ def _hugging_face(source: ModelSource, kwargs: dict[str, Any], device: torch.dev
 
     model = AutoModelForCausalLM.from_pretrained(source.name, **kwargs)
     if source.gguf_file is not None:
-        # The weights are plain floats now; a left-over quantization_config would claim otherwise to whoever wraps it.
+        # The weights are plain floats now; a left-over quantization_config would claim otherwise.
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         model.is_quantized = False
@@ -203,8 +186,8 @@ def _load_failure(model_name: str, source: ModelSource, cause: Exception) -> Wor
         offline = os.environ.get("HF_HUB_OFFLINE") == "1" or "connect" in str(cause)
         return WorkerError(
             "MODEL_NOT_FOUND",
-            f"The model '{model_name}' is no local folder, and the Hugging Face hub did not give it: {first_line}",
-            "The hub cannot be reached from here: give a local folder, or a model that is in the cache (HF_HOME)."
+            f"The model '{model_name}' is no local folder, and the hub did not give it: {first_line}",
+            "The hub cannot be reached: give a local folder, or a model that is in the cache (HF_HOME)."
             if offline
             else "Check the name on huggingface.co; a private or gated model needs HF_TOKEN.",
             {"model_name": model_name, "offline": offline},

@@ -26,7 +26,9 @@ _PROBE = (2, 7)
 _SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id")
 
 
-class _Reached(Exception):  # noqa: N818 - not an error: it carries the value out of the forward pass that it ends
+class _Reached(Exception):
+    """Ends a forward pass at the hook, carrying its value out."""
+
     def __init__(self, value: Tensor):
         self.value = value
 
@@ -47,8 +49,9 @@ class HookPoint:
 class LanguageModel:
     """A loaded, frozen language model with named hook points.
 
-    Methods that take ``hook_name`` and ``head_index`` use those of the configuration when ``hook_name`` is None.
-    One forward pass runs at a time: hooks live on the shared modules, so a prefetching thread waits for an evaluation.
+    Methods that take ``hook_name`` and ``head_index`` use those of the configuration when ``hook_name`` is
+    None. One forward pass runs at a time: hooks live on the shared modules, so a prefetching thread waits for
+    an evaluation.
     """
 
     def __init__(
@@ -79,7 +82,7 @@ class LanguageModel:
         self._points: dict[str, Point] = {}
         self._lock = threading.RLock()
 
-    # --- what the model is -------------------------------------------------------------------------------------
+    # --- what the model is ---
 
     @property
     def tokenizer(self) -> Any:
@@ -92,7 +95,7 @@ class LanguageModel:
             raise WorkerError(
                 "MODEL_LOAD_FAILED",
                 "The model came without a tokenizer, and text was given to it.",
-                "Put tokenizer.json and tokenizer_config.json beside the model, or use a data set that is already tokenized.",
+                "Put tokenizer.json and tokenizer_config.json beside the model, or use tokenized data.",
             )
         return self._tokenizer
 
@@ -104,7 +107,7 @@ class LanguageModel:
 
     @property
     def bos_token_id(self) -> int | None:
-        """Begin of sequence; like TransformerLens, ``HookedTransformer`` takes EOS where the tokenizer has none."""
+        """Begin of sequence; ``HookedTransformer`` takes EOS where there is none, as TransformerLens does."""
         bos = self._token_id("bos_token_id")
         return self.eos_token_id if bos is None and self.model_class_name == "HookedTransformer" else bos
 
@@ -119,9 +122,9 @@ class LanguageModel:
         return self._token_id("sep_token_id")
 
     def special_token_ids(self) -> list[int]:
-        """The ids that ``exclude_special_tokens: true`` leaves out: bos, eos, pad, sep, decoder start of the tokenizer.
+        """The ids that ``exclude_special_tokens: true`` leaves out: bos, eos, pad, sep, decoder start.
 
-        Chat tokens registered as additional special tokens are not among them (reference/saelens.md §3.2).
+        Chat tokens registered as additional special tokens are not among them, as in SAELens.
         """
         source = self._tokenizer if self._tokenizer is not None else self._backend.config
         ids = (getattr(source, name, None) for name in _SPECIAL_TOKENS)
@@ -146,7 +149,7 @@ class LanguageModel:
                 return limit
         return None
 
-    # --- hook points -------------------------------------------------------------------------------------------
+    # --- hook points ---
 
     def _point(self, hook_name: str) -> Point:
         if hook_name not in self._points:
@@ -213,7 +216,7 @@ class LanguageModel:
             self._run(torch.zeros(prompts, context, dtype=torch.long), compiled=False)
         return list(seen.values())
 
-    # --- forward passes ----------------------------------------------------------------------------------------
+    # --- forward passes ---
 
     @torch.no_grad()
     def activations(
@@ -307,9 +310,9 @@ class LanguageModel:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             return self._backend.logits(tokens_PC, self._model_kwargs)
 
-    # --- compilation -------------------------------------------------------------------------------------------
-    # Layer by layer, with hooks outside the compiled code: a hook inside it would be traced away or could not end
-    # the pass. The one layer that a hook sits inside of runs eagerly while the hook is there.
+    # --- compilation ---
+    # Layer by layer, with hooks outside the compiled code: inside it a hook would be traced away or could not
+    # end the pass. The one layer that a hook sits inside of runs eagerly while the hook is there.
 
     def _compile_layers(self) -> None:
         for layer in self._backend.layers():
@@ -340,12 +343,12 @@ class LanguageModel:
 
 
 def _select(value: Tensor, tokens_PC: Tensor, hook_name: str, head_index: int | None) -> Tensor:
-    """x_PCD from what a hook saw: [P, C, D], or [P, C, heads, d_head] with a head chosen or all of them flattened."""
+    """x_PCD from what a hook saw: [P, C, D], or [P, C, heads, d_head], one head chosen or all flattened."""
     if value.shape[:2] != tokens_PC.shape or value.ndim not in (3, 4):
         raise WorkerError(
             "HOOK_SHAPE",
-            f"The hook '{hook_name}' gave {list(value.shape)} for {list(tokens_PC.shape)} tokens; an SAE needs one "
-            "vector, or one for each head, for each token.",
+            f"'{hook_name}' gave {list(value.shape)} for {list(tokens_PC.shape)} tokens; an SAE needs "
+            "one vector, or one for each head, for each token.",
             "Choose a residual stream, MLP or attention output, or attn.hook_z.",
             {"hook_name": hook_name, "shape": list(value.shape)},
         )
@@ -354,7 +357,7 @@ def _select(value: Tensor, tokens_PC: Tensor, hook_name: str, head_index: int | 
     if value.ndim == 3:
         raise WorkerError(
             "HOOK_SHAPE",
-            f"hook_head_index is {head_index}, but the hook '{hook_name}' has no heads: it gave {list(value.shape)}.",
+            f"hook_head_index is {head_index}, but '{hook_name}' has no heads: it gave {list(value.shape)}.",
             "Leave hook_head_index out, or choose a per-head hook such as blocks.N.attn.hook_z.",
             {"hook_name": hook_name, "shape": list(value.shape)},
         )

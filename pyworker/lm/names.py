@@ -8,7 +8,7 @@ _NUMBERS = re.compile(r"\d+")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """At most ``count`` of ``known``, best first; names that differ only in their numbers come before others."""
+    """At most ``count`` of ``known``, best first; those that differ only in their numbers come first."""
     names = list(known)
     wanted = _NUMBERS.sub("#", name)
     alike = [other for other in names if _NUMBERS.sub("#", other) == wanted]

@@ -1,8 +1,8 @@
 """Places in a forward pass where a tensor can be read, replaced, or the pass ended.
 
 Two kinds, one interface: a module of a Hugging Face model (its input or its output), and a hook point of
-TransformerLens. ``attach`` calls ``visit(value)`` when the place is reached; what it returns replaces the value,
-None leaves it. An exception raised by ``visit`` ends the forward pass: that is how it stops at the hook.
+TransformerLens. ``attach`` calls ``visit(value)`` when the place is reached; what it returns replaces the
+value, None leaves it. An exception raised by ``visit`` ends the forward pass: so it stops at the hook.
 """
 
 from collections.abc import Callable, Iterator

@@ -31,8 +31,8 @@ def find_source(model_name: str, from_pretrained_kwargs: dict[str, Any]) -> Mode
     """Tell local files from hub names.
 
     Raises:
-        WorkerError: MODEL_NOT_FOUND for a path that does not exist; MODEL_LOAD_FAILED for a folder of several GGUF
-            files when none is chosen.
+        WorkerError: MODEL_NOT_FOUND for a path that does not exist; MODEL_LOAD_FAILED for a folder of several
+            GGUF files when none is chosen.
     """
     chosen = from_pretrained_kwargs.get("gguf_file")
     path = Path(model_name).expanduser()
