@@ -99,6 +99,11 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
             state["threshold"] = state.pop("log_threshold").exp()
         return state
 
+    def training_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        if not self.is_log:
+            return state
+        return {"log_threshold": state["threshold"].log(), **{k: v for k, v in state.items() if k != "threshold"}}
+
     def coefficients(self) -> dict[str, Coefficient]:
         return {"l0": Coefficient(self.training_cfg.l0_coefficient, self.training_cfg.l0_warm_up_steps)}
 

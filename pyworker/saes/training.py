@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode
 from pyworker.protocol.config import TrainingSAEConfig
 from pyworker.saes.base import SAE
@@ -145,6 +146,28 @@ class TrainingSAE(SAE):
         """Put the weights back where the options want them; called at the start of every step."""
         if self.training_cfg.normalize_sae_decoder:
             self.W_dec.copy_(unit_rows(self.W_dec))
+
+    @torch.no_grad()
+    def adopt(self, sae: SAE) -> None:
+        """Go on from the weights of a finished SAE.
+
+        Raises:
+            WorkerError: SAE_INVALID, when it has another architecture or other sizes than the configuration.
+        """
+        ours, theirs = self.inference_config(), sae.cfg
+        wanted, found = ((c.architecture, c.d_in, c.d_sae) for c in (ours, theirs))
+        if wanted != found:
+            raise WorkerError(
+                "SAE_INVALID",
+                f"from_pretrained_path: the SAE is {found[0]} {found[1]} x {found[2]}, "
+                f"the configuration asks for {wanted[0]} {wanted[1]} x {wanted[2]}",
+                hint="Set architecture, d_in and d_sae as the SAE has them.",
+            )
+        self.load_state_dict(self.training_state(sae.state_dict()), strict=False)
+
+    def training_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The parameters in training that make the inference SAE with these parameters."""
+        return state
 
     def add_finetuning_scaling_factor(self) -> None:
         """Give each latent a factor, 1 at first, that fine-tuning may train."""

@@ -1,0 +1,124 @@
+"""Normalisation estimated from data: applied to every batch while training, folded into the weights afterwards.
+
+Legend: B batch, D d_in.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyworker.errors import WorkerError
+from pyworker.protocol.config import TrainingSAEConfig
+from pyworker.saes import SAE
+
+WHITENING_REGULARIZATION = 1e-3
+"""Added to the eigenvalues of the covariance, so that a direction without variance is not blown up."""
+
+
+@dataclass
+class Whitening:
+    """``(x - mean) @ matrix`` has unit covariance; ``inverse`` leads back. All float64."""
+
+    mean_D: Tensor
+    matrix_DD: Tensor
+    inverse_DD: Tensor
+
+
+class ActivationScaler:
+    """Nothing, one factor, or a whitening, as ``normalize_activations`` says."""
+
+    def __init__(self, factor: float | None = None, whitening: Whitening | None = None):
+        self.factor = factor
+        self.whitening = whitening
+
+    def estimate(self, cfg: TrainingSAEConfig, batches: Iterator[Tensor], n_batches: int) -> None:
+        """Take the statistics from the next ``n_batches`` batches, unless they are already known.
+
+        Raises:
+            WorkerError: DATASET_EXHAUSTED, when the activations end before one batch was seen.
+        """
+        if self.factor is not None or self.whitening is not None:
+            return
+        if cfg.normalize_activations == "expected_average_only_in":
+            mean_norm = _mean_norm(_some(batches, n_batches), by_batch=cfg.vocabulary == "v5")
+            assert cfg.d_in is not None
+            self.factor = math.sqrt(cfg.d_in) / mean_norm
+        elif cfg.normalize_activations == "covariance_whitening":
+            self.whitening = _whitening(_some(batches, n_batches))
+
+    def __call__(self, x_BD: Tensor) -> Tensor:
+        """Raw activations as the SAE in training sees them."""
+        if self.factor is not None:
+            return x_BD * self.factor
+        if self.whitening is not None:
+            w = self.whitening
+            return (x_BD - w.mean_D.to(x_BD)) @ w.matrix_DD.to(x_BD)
+        return x_BD
+
+    def unscale(self, y_BD: Tensor) -> Tensor:
+        """The way back."""
+        if self.factor is not None:
+            return y_BD / self.factor
+        if self.whitening is not None:
+            w = self.whitening
+            return y_BD @ w.inverse_DD.to(y_BD) + w.mean_D.to(y_BD)
+        return y_BD
+
+    def fold_into(self, sae: SAE) -> None:
+        """Make the SAE take raw activations. This scaler stays as it is."""
+        if self.factor is not None:
+            sae.fold_scaling_factor(self.factor)
+        if self.whitening is not None:
+            sae.fold_whitening(self.whitening.mean_D, self.whitening.matrix_DD, self.whitening.inverse_DD)
+
+    def unfold_from(self, sae: SAE) -> None:
+        """Make an SAE of raw activations take scaled ones: the way back of :meth:`fold_into`."""
+        if self.factor is not None:
+            sae.fold_scaling_factor(1 / self.factor)
+        if self.whitening is not None:
+            w = self.whitening
+            sae.fold_whitening(-(w.mean_D @ w.matrix_DD), w.inverse_DD, w.matrix_DD)
+
+    def clear(self) -> None:
+        """Forget the statistics: they have been folded."""
+        self.factor = self.whitening = None
+
+
+def _some(batches: Iterator[Tensor], n_batches: int) -> Iterator[Tensor]:
+    seen = 0
+    for batch_BD in batches:
+        yield batch_BD
+        seen += 1
+        if seen == n_batches:
+            return
+    if seen == 0:
+        raise WorkerError("DATASET_EXHAUSTED", "estimating the scale of the activations: there is not one batch")
+
+
+def _mean_norm(batches: Iterator[Tensor], by_batch: bool) -> float:
+    """The mean length of a row. v5 took the mean of the means of the batches (trap 14)."""
+    total, count = 0.0, 0
+    for batch_BD in batches:
+        norms_B = batch_BD.norm(dim=-1)
+        total += norms_B.mean().item() if by_batch else norms_B.sum().item()
+        count += 1 if by_batch else norms_B.numel()
+    return total / count
+
+
+def _whitening(batches: Iterator[Tensor]) -> Whitening:
+    """ZCA-free whitening by the eigenvectors of the covariance, all in float64."""
+    count, sum_D, gram_DD = 0, None, None
+    for batch_BD in batches:
+        exact_BD = batch_BD.double()
+        count += exact_BD.shape[0]
+        sum_D = exact_BD.sum(dim=0) + (0 if sum_D is None else sum_D)
+        gram_DD = exact_BD.T @ exact_BD + (0 if gram_DD is None else gram_DD)
+    assert isinstance(sum_D, Tensor) and isinstance(gram_DD, Tensor)
+    mean_D = sum_D / count
+    covariance_DD = (gram_DD - count * torch.outer(mean_D, mean_D)) / max(count - 1, 1)
+    values_D, vectors_DD = torch.linalg.eigh(covariance_DD)
+    deviations_D = (values_D.clamp(min=0) + WHITENING_REGULARIZATION).sqrt()
+    return Whitening(mean_D, vectors_DD / deviations_D, deviations_D[:, None] * vectors_DD.T)

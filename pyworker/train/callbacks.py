@@ -1,0 +1,34 @@
+"""What the trainer tells the outside, and what it asks it."""
+
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+CheckpointKind = Literal["scheduled", "requested", "final"]
+
+
+class TrainerCallbacks(Protocol):
+    """The loop's only view of the worker. None of these may block on a slow reader."""
+
+    def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
+        """A stage began or moved on: ``estimate_scale``, ``init_b_dec``, ``train``, ``fold``."""
+
+    def on_metrics(self, step: int, row: dict[str, float]) -> None:
+        """The metrics of a logging step, under SAELens' names (reference §4.3)."""
+
+    def on_sparsity(self, step: int, row: dict[str, float], log10_frequency_F: Tensor) -> None:
+        """A sampling window is full. The tensor is the histogram's data: float32 ``[F]`` on the SAE's device."""
+
+    def evaluate(self, step: int) -> dict[str, float] | None:
+        """Run the evaluations; the SAE is in eval mode and takes activations through the trainer's scaler."""
+
+    def should_stop(self) -> bool:
+        """Asked before every step. A stop is orderly: the SAE is folded and can be saved as it is."""
+        ...
+
+    def take_checkpoint_request(self) -> bool:
+        """Asked after every step; answering true takes the request."""
+        ...
+
+    def on_checkpoint(self, kind: CheckpointKind, n_training_samples: int) -> None:
+        """A checkpoint is due: the files come from ``write_sae_files``."""

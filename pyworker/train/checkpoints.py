@@ -1,0 +1,50 @@
+"""When a checkpoint is due, and what is written about the SAE."""
+
+import math
+from typing import Any
+
+import msgspec
+
+import pyworker
+from pyworker.protocol.config import AnyTrainingSAEConfig, LanguageModelSAERunnerConfig
+
+NOT_DETAILS = {
+    "vocabulary",
+    "d_in",
+    "d_sae",
+    "dtype",
+    "device",
+    "apply_b_dec_to_input",
+    "reshape_activations",
+}
+"""What ``cfg.json`` has at its top, or what says nothing about how the SAE was trained."""
+
+
+def thresholds(config: LanguageModelSAERunnerConfig, total_samples: int) -> list[int]:
+    """The numbers of samples after which a checkpoint is due: evenly spaced, the end not included."""
+    if config.n_checkpoints < 1 or config.checkpoint_path is None:
+        return []
+    return list(range(0, total_samples, math.ceil(total_samples / (config.n_checkpoints + 1))))[1:]
+
+
+def metadata(config: LanguageModelSAERunnerConfig, sae: AnyTrainingSAEConfig) -> dict[str, Any]:
+    """Where the SAE comes from: SAELens' keys (reference §4.1), and our version."""
+    return {
+        "sae_lens_ts_version": pyworker.__version__,
+        "training_architecture": type(sae).__struct_config__.tag,
+        "training_architecture_details": {
+            key: value for key, value in msgspec.structs.asdict(sae).items() if key not in NOT_DETAILS
+        },
+        "dataset_path": config.dataset_path,
+        "hook_name": config.hook_name,
+        "model_name": config.model_name,
+        "model_class_name": config.model_class_name,
+        "hook_head_index": config.hook_head_index,
+        "context_size": config.context_size,
+        "seqpos_slice": config.seqpos_slice,
+        "model_from_pretrained_kwargs": config.model_from_pretrained_kwargs,
+        "prepend_bos": config.prepend_bos,
+        "exclude_special_tokens": config.exclude_special_tokens,
+        "sequence_separator_token": config.sequence_separator_token,
+        "disable_concat_sequences": config.disable_concat_sequences,
+    }

@@ -1,0 +1,233 @@
+"""The training loop.
+
+Legend: B batch, D d_in.
+"""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from pyworker.protocol.config import LanguageModelSAERunnerConfig
+from pyworker.saes import StepInput, StepOutput, TrainingSAE, save_inference, to_inference
+from pyworker.train import checkpoints
+from pyworker.train.activation_scaler import ActivationScaler
+from pyworker.train.b_dec_init import initial_b_dec
+from pyworker.train.callbacks import TrainerCallbacks
+from pyworker.train.dead_latents import FiringStatistics
+from pyworker.train.failures import check_finite, named_compile_errors, named_memory_errors
+from pyworker.train.finetuning import FineTuning
+from pyworker.train.metrics import sparsity_metrics, step_metrics
+from pyworker.train.optimizer import clip_gradients, make_optimizer, set_learning_rate
+from pyworker.train.schedules import LearningRateSchedule, coefficient_at
+
+
+class ActivationBatches(Protocol):
+    """Where the activations come from: raw rows, ``train_batch_size_tokens`` of them at a time."""
+
+    def __iter__(self) -> Iterator[Tensor]: ...
+
+    def __next__(self) -> Tensor: ...
+
+    def peek_rows(self) -> Tensor:
+        """Rows that lie ready, for the initial ``b_dec``; nothing is consumed."""
+        ...
+
+
+@dataclass
+class TrainResult:
+    """How training ended, and what the last sampling window says about the SAE."""
+
+    ended: Literal["done", "stopped", "data_ended"]
+    n_training_steps: int
+    n_training_samples: int
+    l0: float
+    num_dead_features: int
+
+
+class SAETrainer:
+    """Trains one SAE on batches of activations.
+
+    Args:
+        sae: drawn or loaded weights.
+        config: resolved; ``sae.d_in`` and ``sae.d_sae`` included.
+        batches: see :class:`ActivationBatches`; ``peek_rows`` is asked only when ``b_dec_init_method`` wants rows.
+        callbacks: where metrics, checkpoints and questions go.
+
+    ``scaler`` and ``firing`` may be read between steps; evaluations need the scaler.
+    """
+
+    def __init__(
+        self,
+        sae: TrainingSAE,
+        config: LanguageModelSAERunnerConfig,
+        batches: ActivationBatches,
+        callbacks: TrainerCallbacks,
+    ):
+        self.sae, self.config, self.batches, self.callbacks = sae, config, batches, callbacks
+        self.total_samples = config.training_tokens + config.finetuning_tokens
+        self.total_steps = self.total_samples // config.train_batch_size_tokens
+        self.schedule = LearningRateSchedule(
+            config.lr_scheduler_name,
+            config.lr,
+            config.lr_end,
+            self.total_steps,
+            config.lr_warm_up_steps,
+            config.lr_decay_steps,
+            config.n_restart_cycles,
+        )
+        self.finetuning = FineTuning(sae, config)
+        self.parameters = list(sae.parameters())
+        self.optimizer = make_optimizer(self.parameters, config)
+        self.scaler = ActivationScaler()
+        self.firing = FiringStatistics(
+            sae.cfg.d_sae, sae.cfg.device, config.dead_feature_window, config.dead_feature_threshold
+        )
+        self.n_training_steps = 0
+        self.n_training_samples = 0
+        self.pending_checkpoints = checkpoints.thresholds(config, self.total_samples)
+        self.training_forward = self._training_forward()
+
+    def fit(self) -> TrainResult:
+        """Train until the samples, the data or the user's patience end; then fold what was estimated from data.
+
+        Raises:
+            WorkerError: NOT_FINITE, OUT_OF_MEMORY, DATASET_EXHAUSTED, TRAINING_FAILED.
+        """
+        with named_memory_errors(self.config):
+            self.prepare()
+            self.callbacks.on_stage("train", "training the SAE", 0, self.total_steps)
+            ended = self._loop()
+            self.scaler.fold_into(self.sae)
+            self.scaler.clear()
+            if self.config.save_final_checkpoint:
+                self.callbacks.on_checkpoint("final", self.n_training_samples)
+        return TrainResult(ended, self.n_training_steps, self.n_training_samples, **self._sparsity_summary())
+
+    def prepare(self) -> None:
+        """Estimate the scale of the activations, then put ``b_dec`` in their middle, scaled alike (trap 1)."""
+        config, sae = self.config, self.sae
+        if config.sae.normalize_activations in ("expected_average_only_in", "covariance_whitening"):
+            self.callbacks.on_stage("estimate_scale", "estimating the scale of the activations")
+            self.scaler.estimate(config.sae, self.batches, config.n_batches_for_norm_estimate)
+        if config.from_pretrained_path is not None:
+            self.scaler.unfold_from(sae)
+        elif config.sae.b_dec_init_method != "zeros":
+            self.callbacks.on_stage("init_b_dec", f"initial b_dec by {config.sae.b_dec_init_method}")
+            rows_ND = self.scaler(self.batches.peek_rows().to(sae.cfg.device))
+            with torch.no_grad():
+                sae.b_dec.copy_(initial_b_dec(config.sae.b_dec_init_method, rows_ND))
+
+    def _loop(self) -> Literal["done", "stopped", "data_ended"]:
+        while self.n_training_samples < self.total_samples:
+            if self.callbacks.should_stop():
+                return "stopped"
+            batch_BD = next(self.batches, None)
+            if batch_BD is None:
+                return "data_ended"
+            self._turn_sampling_window()
+            x_BD, output = self.train_step(batch_BD)
+            self._report(x_BD, output)
+            self._checkpoint_if_due()
+            self.n_training_steps += 1
+            self.finetuning.begin_if_due(self.sae, self.n_training_samples)
+        if self._window_is_full() and self.config.sae.vocabulary == "v6":
+            self.callbacks.on_sparsity(self.n_training_steps, *sparsity_metrics(self.firing))
+        return "done"
+
+    def train_step(self, batch_BD: Tensor) -> tuple[Tensor, StepOutput]:
+        """One step on a raw batch. The scaled batch and what became of it are returned."""
+        sae, config = self.sae, self.config
+        self.n_training_samples += batch_BD.shape[0]
+        x_BD = self.scaler(batch_BD.to(sae.cfg.device))
+        sae.train()
+        sae.constrain()
+        lr = self.schedule.at(self.n_training_steps)
+        with self._autocast():
+            output = self.training_forward(StepInput(x_BD, self.firing.dead(), self.coefficients()))
+        self.firing.update(output.code, config.train_batch_size_tokens)
+        output.loss.backward()
+        grad_norm = clip_gradients(self.parameters, config.max_grad_norm)
+        check_finite(self.n_training_steps, lr, x_BD, output, grad_norm)
+        set_learning_rate(self.optimizer, lr)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return x_BD, output
+
+    def coefficients(self) -> dict[str, float]:
+        """The coefficients of the current step."""
+        return {name: coefficient_at(c, self.n_training_steps) for name, c in self.sae.coefficients().items()}
+
+    def write_sae_files(self, staging: Path) -> list[Path]:
+        """Write the SAE as it is now in inference form; training goes on undisturbed.
+
+        Returns:
+            ``cfg.json``, ``sae_weights.safetensors`` and ``sparsity.safetensors``, each on the disk.
+        """
+        metadata = {**checkpoints.metadata(self.config, self.sae.training_cfg), **self._sparsity_summary()}
+        return save_inference(
+            to_inference(self.sae, self.scaler), staging, metadata, self.firing.log10_sparsity()
+        )
+
+    # -- what happens between steps --------------------------------------------------------------------------------
+
+    def _report(self, x_BD: Tensor, output: StepOutput) -> None:
+        logger, step = self.config.logger, self.n_training_steps
+        if (step + 1) % logger.wandb_log_frequency != 0:
+            return
+        row = step_metrics(x_BD, output, self.firing)
+        row["details/current_learning_rate"] = self.schedule.at(step)
+        row["details/n_training_samples"] = self.n_training_samples
+        row.update({f"details/{name}_coefficient": value for name, value in self.coefficients().items()})
+        if (step + 1) % (logger.wandb_log_frequency * logger.eval_every_n_wandb_logs) == 0:
+            self.sae.eval()
+            row.update(self.callbacks.evaluate(step) or {})
+        self.callbacks.on_metrics(step, row)
+
+    def _window_is_full(self) -> bool:
+        """v5 closed its first sampling window one step early."""
+        done = self.n_training_steps + (1 if self.config.sae.vocabulary == "v5" else 0)
+        return done > 0 and done % self.config.feature_sampling_window == 0
+
+    def _turn_sampling_window(self) -> None:
+        if self._window_is_full():
+            self.callbacks.on_sparsity(self.n_training_steps, *sparsity_metrics(self.firing))
+            self.firing.start_window()
+
+    def _checkpoint_if_due(self) -> None:
+        scheduled = False
+        while self.pending_checkpoints and self.n_training_samples > self.pending_checkpoints[0]:
+            self.pending_checkpoints.pop(0)
+            scheduled = True
+        requested = self.callbacks.take_checkpoint_request()
+        if scheduled or requested:
+            self.callbacks.on_checkpoint("scheduled" if scheduled else "requested", self.n_training_samples)
+
+    def _sparsity_summary(self) -> dict[str, Any]:
+        return {
+            "l0": self.firing.frequencies().sum().item(),
+            "num_dead_features": int(self.firing.dead().sum().item()),
+        }
+
+    # -- numerics --------------------------------------------------------------------------------------------------
+
+    def _autocast(self) -> Any:
+        if not self.config.autocast:
+            return nullcontext()
+        return torch.autocast(torch.device(self.sae.cfg.device).type, dtype=torch.bfloat16)
+
+    def _training_forward(self) -> Any:
+        if not self.config.compile_sae:
+            return self.sae.training_forward
+        mode = self.config.sae_compilation_mode
+        compiled = torch.compile(self.sae.training_forward, mode=mode)
+
+        def forward(step: StepInput) -> StepOutput:
+            with named_compile_errors(mode):
+                return compiled(step)
+
+        return forward
