@@ -6,7 +6,16 @@ export const MARKER = 'SAE_LENS_TS_TEST_MARKER';
 /** A value of the marker that no other test file uses. */
 export const newMarker = (): string => `${process.pid}-${Math.random().toString(36).slice(2)}`;
 
-/** Pids of living processes that carry the marker; a zombie is dead, its parent only has not looked yet. */
+/** Whether a process runs; a zombie is dead, its parent only has not looked yet. */
+export function isAlive(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '')[0] !== 'Z';
+  } catch {
+    return false;
+  }
+}
+
+/** Pids of living processes that carry the marker. */
 export function marked(marker: string): number[] {
   const wanted = `${MARKER}=${marker}`;
   return readdirSync('/proc')
@@ -15,8 +24,7 @@ export function marked(marker: string): number[] {
     .filter((pid) => {
       try {
         const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-        const state = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '')[0];
-        return environment.includes(wanted) && state !== 'Z';
+        return environment.includes(wanted) && isAlive(pid);
       } catch {
         return false; // gone meanwhile
       }

@@ -1,0 +1,37 @@
+import { execFileSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+import { ColumnType, describe as describeMessages, schemaHash } from '../../src/protocol/messages.ts';
+import { pythonForTests } from '../python-for-tests.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+it('both twins of the protocol have the same messages with the same fields in the same order', () => {
+  const script =
+    'import json, typing; from pyworker.protocol import messages as m; ' +
+    'print(json.dumps([m.describe(), m.schema_hash(), typing.get_args(m.ColumnType)]))';
+  const output = execFileSync(pythonForTests(), ['-c', script], { cwd: root, encoding: 'utf8' });
+  const [messages, hash, types] = JSON.parse(output);
+  expect(messages).toEqual(describeMessages());
+  expect(hash).toBe(schemaHash());
+  expect(types).toEqual(ColumnType.options);
+});
+
+it('the messages of the border are these; a new one is a deliberate edit here', () => {
+  expect(describeMessages().map(([name]) => name)).toEqual([
+    'Column',
+    'Boot',
+    'FrameHeader',
+    'Hello',
+    'Welcome',
+    'Reject',
+    'Request',
+    'Cancel',
+    'Credit',
+    'Stream',
+    'Response',
+    'Error',
+    'Event',
+    'Bye',
+  ]);
+});
