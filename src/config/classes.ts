@@ -3,7 +3,7 @@ import type { loggingSchema } from './logging-schema.ts';
 import { parseConfigObject } from './resolve.ts';
 import type { ResolvedConfig } from './resolved.ts';
 import type { runnerSchema } from './runner-schema.ts';
-import type { gatedSchema, jumpreluSchema, standardSchema, topkSchema } from './sae-schema.ts';
+import type { Architecture, gatedSchema, jumpreluSchema, standardSchema, topkSchema } from './sae-schema.ts';
 
 type OptionsOf<Schema extends z.ZodType> = Omit<z.input<Schema>, 'architecture'>;
 
@@ -17,49 +17,51 @@ type TopKOptions = OptionsOf<typeof topkSchema> & {
 };
 type LoggingOptions = z.input<typeof loggingSchema>;
 
-/** Options of an SAE trained with an L1 penalty. */
-export class StandardTrainingSAEConfig {
-  readonly architecture = 'standard';
-  constructor(options: StandardOptions = {}) {
-    Object.assign(this, options);
-  }
+/** A class of SAE options: what it is given plus its architecture. It is checked when the run is configured. */
+function saeConfigClass<A extends Architecture, Options extends object>(name: string, architecture: A) {
+  const made = class {
+    readonly architecture = architecture;
+    constructor(options: Options) {
+      Object.assign(this, options);
+    }
+  };
+  Object.defineProperty(made, 'name', { value: name });
+  return made as new (
+    options?: Options,
+  ) => Options & { readonly architecture: A };
 }
-export interface StandardTrainingSAEConfig extends StandardOptions {}
+
+/** Options of an SAE trained with an L1 penalty. */
+export const StandardTrainingSAEConfig = saeConfigClass<'standard', StandardOptions>(
+  'StandardTrainingSAEConfig',
+  'standard',
+);
+export type StandardTrainingSAEConfig = InstanceType<typeof StandardTrainingSAEConfig>;
 
 /** Options of a gated SAE. */
-export class GatedTrainingSAEConfig {
-  readonly architecture = 'gated';
-  constructor(options: GatedOptions = {}) {
-    Object.assign(this, options);
-  }
-}
-export interface GatedTrainingSAEConfig extends GatedOptions {}
+export const GatedTrainingSAEConfig = saeConfigClass<'gated', GatedOptions>('GatedTrainingSAEConfig', 'gated');
+export type GatedTrainingSAEConfig = InstanceType<typeof GatedTrainingSAEConfig>;
 
 /** Options of a JumpReLU SAE. */
-export class JumpReLUTrainingSAEConfig {
-  readonly architecture = 'jumprelu';
-  constructor(options: JumpReLUOptions = {}) {
-    Object.assign(this, options);
-  }
-}
-export interface JumpReLUTrainingSAEConfig extends JumpReLUOptions {}
+export const JumpReLUTrainingSAEConfig = saeConfigClass<'jumprelu', JumpReLUOptions>(
+  'JumpReLUTrainingSAEConfig',
+  'jumprelu',
+);
+export type JumpReLUTrainingSAEConfig = InstanceType<typeof JumpReLUTrainingSAEConfig>;
 
 /** Options of a top-k SAE. */
-export class TopKTrainingSAEConfig {
-  readonly architecture = 'topk';
-  constructor(options: TopKOptions = {}) {
-    Object.assign(this, options);
-  }
-}
-export interface TopKTrainingSAEConfig extends TopKOptions {}
+export const TopKTrainingSAEConfig = saeConfigClass<'topk', TopKOptions>('TopKTrainingSAEConfig', 'topk');
+export type TopKTrainingSAEConfig = InstanceType<typeof TopKTrainingSAEConfig>;
 
 /** Options of logging. */
-export class LoggingConfig {
-  constructor(options: LoggingOptions = {}) {
+export const LoggingConfig = class LoggingConfig {
+  constructor(options?: LoggingOptions) {
     Object.assign(this, options);
   }
-}
-export interface LoggingConfig extends LoggingOptions {}
+} as new (
+  options?: LoggingOptions,
+) => LoggingOptions;
+export type LoggingConfig = LoggingOptions;
 
 /** An SAE to train: an instance of a class above, or an object with `architecture`. */
 export type TrainingSAEConfig =
@@ -68,7 +70,7 @@ export type TrainingSAEConfig =
   | JumpReLUTrainingSAEConfig
   | TopKTrainingSAEConfig;
 
-/** What {@link LanguageModelSAERunnerConfig} takes: SAELens' options, nested as in 6.x or with the older names beside. */
+/** What {@link LanguageModelSAERunnerConfig} takes: SAELens' options, nested as in 6.x, older names beside them. */
 export type LanguageModelSAERunnerOptions = Omit<
   z.input<typeof runnerSchema>,
   'sae' | 'logger' | 'lr_scheduler_name'
@@ -87,9 +89,11 @@ export type LanguageModelSAERunnerOptions = Omit<
  *
  * @throws SaeLensError `CONFIG_INVALID` with all problems at once.
  */
-export class LanguageModelSAERunnerConfig {
+export const LanguageModelSAERunnerConfig = class LanguageModelSAERunnerConfig {
   constructor(options: LanguageModelSAERunnerOptions) {
     Object.assign(this, parseConfigObject(options));
   }
-}
-export interface LanguageModelSAERunnerConfig extends ResolvedConfig {}
+} as new (
+  options: LanguageModelSAERunnerOptions,
+) => ResolvedConfig;
+export type LanguageModelSAERunnerConfig = ResolvedConfig;

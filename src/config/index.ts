@@ -8,7 +8,10 @@ export {
   TopKTrainingSAEConfig,
   type TrainingSAEConfig,
 } from './classes.ts';
+export { environmentLayer } from './environment.ts';
+export { fileLayer } from './file.ts';
 export type { Layer, Provenance } from './layer.ts';
+export { nearest } from './nearest.ts';
 export { PRESETS, presetLayer } from './presets/index.ts';
 export { parseConfigObject, type Resolution, resolveConfig } from './resolve.ts';
 export type { ResolvedConfig, ResolvedSAE } from './resolved.ts';

@@ -37,6 +37,7 @@ export function resolveConfig(layers: readonly Layer[]): Resolution {
   const config = derive(parsed, isSet);
   problems.push(...checkRules({ config, parsed, isSet }, settings, broken));
 
+  problems.sort((a, b) => (a.where ?? '').localeCompare(b.where ?? '', 'en', { numeric: true }));
   if (problems.length > 0) throw configError(problems, placeOf(ordered), hintFor(problems));
   return { config, provenance: provenanceOf(config, settings) };
 }

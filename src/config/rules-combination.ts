@@ -1,5 +1,5 @@
 import { show } from './problem.ts';
-import type { Rule } from './rules.ts';
+import type { Rule } from './rule.ts';
 
 /** The layer a hook name speaks of, as SAELens reads it; null when it names none. */
 export function layerOfHook(hookName: string): number | null {

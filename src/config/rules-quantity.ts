@@ -1,5 +1,5 @@
 import type { ResolvedConfig } from './resolved.ts';
-import type { Rule } from './rules.ts';
+import type { Rule } from './rule.ts';
 
 /** Positions that `seqpos_slice` keeps of `context_size`, by Python's rules for slices. */
 export function slicedContextSize(config: Pick<ResolvedConfig, 'seqpos_slice' | 'context_size'>): number {

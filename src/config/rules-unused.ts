@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { schemaAt } from './keys.ts';
 import { show } from './problem.ts';
 import type { ResolvedConfig } from './resolved.ts';
-import type { Rule } from './rules.ts';
+import type { Rule } from './rule.ts';
 
 type Unused = [path: string, needs: string, otherKeys: string[], isUsed: (config: ResolvedConfig) => boolean];
 

@@ -1,0 +1,52 @@
+import { OPTION_ROWS } from './generated/options.ts';
+import type { Layer } from './layer.ts';
+import { nearest } from './nearest.ts';
+import { configError, type Problem } from './problem.ts';
+import { readText } from './text.ts';
+
+/** Options are read from `SAE_LENS_TS_<OPTION>`; `__` stands for a dot: `SAE_LENS_TS_SAE__K=32`. */
+const PREFIX = 'SAE_LENS_TS_';
+
+/**
+ * The options in the environment. Other variables with our prefix belong to the program itself and are left alone,
+ * unless they look like a misspelled option.
+ */
+export function environmentLayer(environment: Readonly<Record<string, string | undefined>>): Layer | undefined {
+  const value: Record<string, unknown> = {};
+  const variables = new Map<string, string>();
+  const problems: Problem[] = [];
+  for (const [variable, text] of Object.entries(environment)) {
+    if (!variable.startsWith(PREFIX) || text === undefined) continue;
+    const name = variable.slice(PREFIX.length).toLowerCase().replaceAll('__', '.');
+    const row = OPTION_ROWS.find(({ path, flags }) => path === name || flags.includes(name));
+    if (row === undefined) {
+      const close =
+        name.length > 4
+          ? nearest(
+              name,
+              OPTION_ROWS.flatMap(({ flags }) => flags),
+            )
+          : undefined;
+      if (close === undefined) continue;
+      const hint = `did you mean ${PREFIX}${close.replaceAll('.', '__').toUpperCase()}?`;
+      problems.push({ path: name, value: text, message: 'is not an option', hint, where: variable });
+      continue;
+    }
+    put(value, row.path.split('.'), readText(row, text));
+    variables.set(row.path, variable);
+  }
+  if (problems.length > 0) throw configError(problems, 'the environment');
+  if (variables.size === 0) return undefined;
+  return { kind: 'environment', source: 'the environment', value, at: (path) => variables.get(path.join('.')) };
+}
+
+/** Set a value at a path, making the groups on the way. */
+export function put(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  const [first = '', ...rest] = path;
+  if (rest.length === 0) {
+    target[first] = value;
+    return;
+  }
+  target[first] ??= {};
+  put(target[first] as Record<string, unknown>, rest, value);
+}
