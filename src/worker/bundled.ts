@@ -21,7 +21,8 @@ interface Asset {
   fetch(destination: string, python: string, log: InstallLog): Promise<void>;
 }
 
-const SCHEME = 'bundled:';
+/** How a bundled model or dataset is named: `bundled:english`. */
+export const BUNDLED = 'bundled:';
 const LOCK_DEADLINE_MS = 1_800_000;
 
 const MODELS: Readonly<Record<string, Asset>> = {
@@ -36,7 +37,7 @@ const DATASETS: Readonly<Record<string, Asset>> = {
 
 /** Whether a `model_name` or `dataset_path` names something that comes from a package registry. */
 export function isBundled(reference: string | null | undefined): boolean {
-  return reference?.startsWith(SCHEME) ?? false;
+  return reference?.startsWith(BUNDLED) ?? false;
 }
 
 /**
@@ -62,13 +63,17 @@ async function resolve(
   options: BundledOptions,
 ): Promise<string> {
   if (!isBundled(reference)) return reference;
-  const name = reference.slice(SCHEME.length);
+  const name = reference.slice(BUNDLED.length);
   const asset = Object.hasOwn(assets, name) ? assets[name] : undefined;
   if (asset === undefined) {
     const names = Object.keys(assets);
-    throw new SaeLensError(code, `"${reference}" is not bundled; there is ${names.map((n) => SCHEME + n).join(', ')}`, {
-      hint: `did you mean ${SCHEME}${closest(name, names)}?`,
-    });
+    throw new SaeLensError(
+      code,
+      `"${reference}" is not bundled; there is ${names.map((n) => BUNDLED + n).join(', ')}`,
+      {
+        hint: `did you mean ${BUNDLED}${closest(name, names)}?`,
+      },
+    );
   }
   const folder = join(cacheHome(options.env), 'bundled');
   const path = join(folder, asset.path);
