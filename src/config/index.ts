@@ -15,3 +15,4 @@ export { nearest } from './nearest.ts';
 export { PRESETS, presetLayer } from './presets/index.ts';
 export { parseConfigObject, type Resolution, resolveConfig } from './resolve.ts';
 export type { ResolvedConfig, ResolvedSAE } from './resolved.ts';
+export { scheduledSteps, slicedContextSize } from './rules-quantity.ts';

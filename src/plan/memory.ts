@@ -1,0 +1,48 @@
+import type { ResolvedConfig } from '../config/index.ts';
+import { slicedContextSize } from '../config/index.ts';
+
+const BYTES_OF = { float64: 8, float32: 4, bfloat16: 2, float16: 2 } as const;
+
+/** Memory by part; `null` where the width of the activations is not known before the model is loaded. */
+export interface MemoryPlan {
+  weightBytes: number;
+  gradientBytes: number;
+  optimizerBytes: number;
+  bufferBytes: number;
+  /** Weights of the language model, when they were measured. */
+  modelBytes: number | null;
+  totalBytes: number;
+}
+
+/** Numbers in the SAE's parameters: two matrices, and vectors by architecture. */
+export function parameterCount(architecture: ResolvedConfig['sae']['architecture'], dIn: number, dSae: number): number {
+  const vectorsOfLatents = { standard: 1, topk: 1, jumprelu: 2, gated: 3 }[architecture];
+  return 2 * dIn * dSae + dIn + vectorsOfLatents * dSae;
+}
+
+/** Bytes of the SAE's weights, or null when `d_in` or `d_sae` is read from the model. */
+export function weightBytes({ sae }: ResolvedConfig): number | null {
+  if (sae.d_in === null || sae.d_sae === null) return null;
+  return parameterCount(sae.architecture, sae.d_in, sae.d_sae) * BYTES_OF[sae.dtype];
+}
+
+/** Rows in the mixing buffer. */
+export function bufferRows(config: ResolvedConfig): number {
+  return config.n_batches_in_buffer * config.store_batch_size_prompts * slicedContextSize(config);
+}
+
+/** What stays in memory during training, without the working memory of torch itself. */
+export function planMemory(config: ResolvedConfig, modelBytes: number | null): MemoryPlan | null {
+  const weights = weightBytes(config);
+  if (weights === null) return null;
+  const parts = {
+    weightBytes: weights,
+    gradientBytes: weights,
+    // Adam keeps two moments of every weight.
+    optimizerBytes: 2 * weights,
+    // The buffer holds float32, and as much again while it is refilled and mixed.
+    bufferBytes: 2 * bufferRows(config) * (config.sae.d_in as number) * BYTES_OF.float32,
+  };
+  const total = Object.values(parts).reduce((sum, bytes) => sum + bytes, modelBytes ?? 0);
+  return { ...parts, modelBytes, totalBytes: total };
+}
