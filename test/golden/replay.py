@@ -115,7 +115,7 @@ class Replay:
         if self.record.get("error") is None:
             self._finish()
         else:
-            for batch_BD in batches[-self.n_steps :]:
+            for batch_BD in self._numbered("batch")[: self.n_steps]:
                 self.trainer.train_step(batch_BD)
                 self._after_step()
         return self.compared
