@@ -6,11 +6,19 @@ export type RunEvent =
   /** The model is loaded and every size is known. */
   | { kind: 'started'; d_in: number; d_sae: number; total_steps: number; device: string }
   /** Numbers of a step under SAELens' names (reference/saelens.md §4.3), evaluations and sparsity included. */
-  | { kind: 'metrics'; step: number; row: Readonly<Record<string, number>> }
+  | { kind: 'metrics'; step: number; row: Record<string, number> }
   /** `counts[i]` values lie between `edges[i]` and `edges[i + 1]`. */
   | { kind: 'histogram'; step: number; name: string; counts: readonly number[]; edges: readonly number[] }
   /** A folder is complete: in its place, with manifest. */
-  | { kind: 'checkpoint'; path: string; n_training_samples: number; final: boolean }
+  | {
+      kind: 'checkpoint';
+      path: string;
+      n_training_samples: number;
+      final: boolean;
+      /** Files of the training state that belong to it, where they are kept. */
+      optimizer_state: string | null;
+      activations_store: string | null;
+    }
   | { kind: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string }
   | RunSummary;
 
