@@ -1,38 +1,32 @@
-import { join } from 'node:path';
 import { type ResolvedConfig, scheduledSteps } from '../config/index.ts';
 import { checkpointSamples } from './checkpoints.ts';
 import { bufferRows, type MemoryPlan, planMemory, weightBytes } from './memory.ts';
-import { runName } from './run-name.ts';
 
-/** What a plan needs to know of the world. */
-export interface PlanInputs {
-  /** The date in UTC, `2026-11-23`. */
-  today: string;
-  /** Folder of all runs. */
-  runsFolder: string;
-  /** Name of the run, when the user gave one. */
-  name?: string | undefined;
-  /** Bytes of the language model's weights, when known. */
-  modelBytes?: number | undefined;
-  /** Training speed measured on this machine, when there is a measurement. */
-  tokensPerSecond?: number | undefined;
+/** What was measured or seen beforehand; a plan without it leaves the matter open. */
+export interface Measurements {
+  /** Bytes of the language model's weights. */
+  modelBytes?: number;
+  /** Training speed on this machine. */
+  tokensPerSecond?: number;
 }
 
-/** Places of a run; `<n_training_samples>` folders are made below `checkpoints`. */
-export interface RunPaths {
-  run: string;
-  checkpoints: string;
-  output: string;
+/** What a run will write. */
+export interface DiskPlan {
+  /** Checkpoints and the finished SAE. */
+  nSaved: number;
+  /** One of them; null while d_in is not known. */
+  savedBytes: number | null;
+  /** All that is known to be written; without the saved SAEs while d_in is not known. */
+  totalBytes: number;
 }
 
 /** Everything a run will do, known before it starts. Frozen. */
 export interface TrainPlan {
-  runName: string;
-  paths: RunPaths;
   /** Steps until every token was seen; the last batch may reach beyond the last token. */
   totalSteps: number;
   /** Steps the learning-rate schedule is made for: whole batches only, as in SAELens. */
   scheduleSteps: number;
+  /** First step of the fine-tuning phase, null without one. */
   finetuningStartStep: number | null;
   lrWarmUpSteps: number;
   /** First step of the final decay, null without one. */
@@ -42,34 +36,29 @@ export interface TrainPlan {
   checkpointsAtSamples: readonly number[];
   metricRows: number;
   evaluations: number;
+  /** Activations in the mixing buffer. */
   bufferRows: number;
+  /** Null while d_in is read from the model. */
   memory: MemoryPlan | null;
-  checkpointBytes: number | null;
-  diskBytes: number | null;
+  disk: DiskPlan;
   /** Null without a measured speed. */
   durationSeconds: number | null;
 }
 
+/** A row of metrics in metrics.jsonl, as seen. */
+const METRIC_ROW_BYTES = 1000;
+
 /** Work out a run. Pure: no clock, no disk, no Python. */
-export function planTraining(config: ResolvedConfig, inputs: PlanInputs): Readonly<TrainPlan> {
-  const batch = config.train_batch_size_tokens;
+export function planTraining(config: ResolvedConfig, measured: Measurements = {}): Readonly<TrainPlan> {
+  const { sae, train_batch_size_tokens: batch } = config;
   const tokens = config.training_tokens + config.finetuning_tokens;
   const totalSteps = Math.ceil(tokens / batch);
   const scheduleSteps = scheduledSteps(config);
-  const name = inputs.name ?? runName(config, inputs.today);
-  const run = join(inputs.runsFolder, name);
   const checkpointsAtSamples = checkpointSamples(config);
-  const checkpointBytes = weightBytes(config);
-  const nSaved = checkpointsAtSamples.length + (config.save_final_checkpoint ? 1 : 0) + 1;
   const metricRows = Math.floor(totalSteps / config.logger.wandb_log_frequency);
-  const { sae } = config;
+  const nSaved = checkpointsAtSamples.length + (config.save_final_checkpoint ? 2 : 1);
+  const savedBytes = weightBytes(config);
   return deepFreeze({
-    runName: name,
-    paths: {
-      run,
-      checkpoints: config.checkpoint_path === null ? join(run, 'checkpoints') : join(config.checkpoint_path, name),
-      output: config.output_path ?? join(run, 'output'),
-    },
     totalSteps,
     scheduleSteps,
     finetuningStartStep: config.finetuning_tokens > 0 ? Math.ceil(config.training_tokens / batch) : null,
@@ -81,10 +70,9 @@ export function planTraining(config: ResolvedConfig, inputs: PlanInputs): Readon
     metricRows,
     evaluations: Math.floor(metricRows / config.logger.eval_every_n_wandb_logs),
     bufferRows: bufferRows(config),
-    memory: planMemory(config, inputs.modelBytes ?? null),
-    checkpointBytes,
-    diskBytes: checkpointBytes === null ? null : nSaved * checkpointBytes,
-    durationSeconds: inputs.tokensPerSecond === undefined ? null : tokens / inputs.tokensPerSecond,
+    memory: planMemory(config, measured.modelBytes ?? null),
+    disk: { nSaved, savedBytes, totalBytes: nSaved * (savedBytes ?? 0) + metricRows * METRIC_ROW_BYTES },
+    durationSeconds: measured.tokensPerSecond === undefined ? null : tokens / measured.tokensPerSecond,
   });
 }
 
