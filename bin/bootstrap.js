@@ -53,6 +53,11 @@ function run(what, command, args) {
   process.exit(3);
 }
 
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 19)) {
+  process.stderr.write(`Node 20.19 or newer is needed; this is ${process.version}.\n`);
+  process.exit(3);
+}
 if (!modulesAreInstalled()) {
   // Dev dependencies hold the bundler; install scripts are not needed by anything we use.
   run('Installing node modules', 'npm', ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund']);

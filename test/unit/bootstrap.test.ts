@@ -1,0 +1,84 @@
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { packageRoot } from '../../src/worker/package-root.ts';
+
+const root = packageRoot();
+let clone: string;
+const bootstrap = () => execa(process.execPath, [join(clone, 'bin', 'bootstrap.js')], { all: true, reject: false });
+
+/** A small checkout with the real bin, lock and node modules, and two sources. */
+beforeAll(() => {
+  clone = mkdtempSync(join(tmpdir(), 'slts-clone-'));
+  for (const name of ['bin', 'package.json', 'package-lock.json', 'tsconfig.json', 'tsdown.config.ts']) {
+    cpSync(join(root, name), join(clone, name), { recursive: true });
+  }
+  symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
+  mkdirSync(join(clone, 'src', 'cli'), { recursive: true });
+  writeFileSync(join(clone, 'src', 'index.ts'), 'export const answer: number = 42;\n');
+  writeFileSync(join(clone, 'src', 'cli', 'main.ts'), "process.stdout.write('the cli ran');\n");
+});
+afterAll(() => rmSync(clone, { recursive: true, force: true }));
+
+describe('bootstrap', () => {
+  it('leaves the start of an unbuilt checkout with a plain word instead of a stack', async () => {
+    const cli = await execa(process.execPath, [join(clone, 'bin', 'sae-lens-ts.js')], { reject: false });
+    expect(cli.exitCode).toBe(3);
+    expect(cli.stderr).toContain('node bin/bootstrap.js');
+    expect(cli.stderr).not.toContain('at ');
+  });
+
+  it('builds what is not built, without a word on stdout', async () => {
+    const built = await bootstrap();
+    expect(built.all).toContain('Building');
+    expect(built.stdout).toBe('');
+    expect(built.exitCode).toBe(0);
+    const cli = await execa(process.execPath, [join(clone, 'bin', 'sae-lens-ts.js')]);
+    expect(cli.stdout).toBe('the cli ran');
+  });
+
+  it('does nothing, and quickly, when nothing changed', async () => {
+    const built = statSync(join(clone, 'dist', 'index.mjs')).mtimeMs;
+    const started = performance.now();
+    const again = await bootstrap();
+    expect(performance.now() - started).toBeLessThan(1000);
+    expect(again.all).toBe('');
+    expect(statSync(join(clone, 'dist', 'index.mjs')).mtimeMs).toBe(built);
+  });
+
+  it('builds again when a source changed', async () => {
+    writeFileSync(join(clone, 'src', 'index.ts'), 'export const answer: number = 43;\n');
+    await bootstrap();
+    expect(readFileSync(join(clone, 'dist', 'index.mjs'), 'utf8')).toContain('43');
+  });
+
+  it('fails with the build, and tries again the next time', async () => {
+    writeFileSync(join(clone, 'src', 'index.ts'), "export * from './nowhere.ts';\n");
+    expect((await bootstrap()).exitCode).toBe(3);
+    expect((await bootstrap()).exitCode).toBe(3);
+  });
+
+  it('installs node modules when they are not what package-lock.json says', async () => {
+    const lock = join(clone, 'package-lock.json');
+    const text = readFileSync(lock, 'utf8');
+    // npm ci refuses a lock that disagrees with package.json: enough to see that it was asked.
+    writeFileSync(lock, text.replace(/("node_modules\/zod": \{\s+"version": ")[^"]+/, '$10.0.0'));
+    rmSync(join(clone, 'node_modules'));
+    const installed = await bootstrap();
+    expect(installed.all).toContain('Installing node modules: npm ci');
+    expect(installed.exitCode).toBe(3);
+    expect(existsSync(join(root, 'node_modules', 'zod'))).toBe(true);
+  });
+});
