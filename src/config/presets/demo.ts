@@ -12,7 +12,7 @@ export const demo: Preset = {
     // This family of models has massive activations on its first token, which says nothing about language.
     exclude_special_tokens: true,
     sae: { architecture: 'topk', k: 48, expansion_factor: 4, normalize_activations: 'expected_average_only_in' },
-    lr: 2e-3,
+    lr: 3e-3,
     lr_warm_up_steps: 25,
     lr_decay_steps: 100,
     context_size: 256,
