@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Context, curveKeyPair, Pull, Push, Router, type Socket } from 'zeromq';
+import { Context, capability, curveKeyPair, Pull, Push, Router, type Socket } from 'zeromq';
 import { SaeLensError } from '../errors.ts';
 import { MAX_MESSAGE_BYTES } from '../protocol/frames.ts';
 import { isAllowedKey } from './z85.ts';
@@ -78,7 +78,13 @@ export class Channel {
     const context = new Context();
     const server = curveKeyPair();
     const worker = curveKeyPair();
-    const secure = { curveServer: true, curveSecretKey: server.secretKey, zapDomain: WORKER_IDENTITY };
+    const secure = {
+      curveServer: true,
+      curveSecretKey: server.secretKey,
+      zapDomain: WORKER_IDENTITY,
+      // Without anybody to ask, nobody comes in.
+      zapEnforceDomain: true,
+    };
     const base = { context, linger: LINGER_MS };
     const bulk = {
       ...base,
@@ -86,7 +92,8 @@ export class Channel {
       maxMessageSize: MAX_MESSAGE_BYTES,
     };
     const sockets = {
-      zap: new Router(base),
+      // A copy: zeromq.js removes `context` from the object it is given.
+      zap: new Router({ ...base }),
       control: new Router({
         ...base,
         ...secure,
@@ -175,3 +182,6 @@ export class Channel {
     }
   }
 }
+
+/** Whether the installed zeromq can encrypt and authenticate; without it no worker is started. */
+export const curveAvailable = (): boolean => capability.curve === true;
