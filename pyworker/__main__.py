@@ -10,7 +10,14 @@ if not __package__:
 from pyworker.serve import serve  # noqa: E402  after the path is set
 
 # operation → "module:function", imported when first asked for
-OPERATIONS: dict[str, str] = {}
+OPERATIONS: dict[str, str] = {
+    "train": "pyworker.runners.training:train",
+    "list_hooks": "pyworker.runners.models:list_hooks",
+    "load_sae": "pyworker.runners.saes:load",
+    "unload_sae": "pyworker.runners.saes:unload",
+    "encode": "pyworker.runners.saes:encode",
+    "decode": "pyworker.runners.saes:decode",
+}
 
 if __name__ == "__main__":
     serve(OPERATIONS)

@@ -50,7 +50,7 @@ module.exports = {
     door('@huggingface/hub', '^src/artifacts/hub\\.ts$'),
     door('pythonia', '^src/worker/pythonia\\.ts$'),
     door('commander', '^src/cli/'),
-    door('yaml', '^src/config/'),
+    door('yaml', '^src/(config|artifacts)/'),
     door('pino', '^src/log\\.ts$'),
   ],
   options: {

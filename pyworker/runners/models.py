@@ -1,0 +1,34 @@
+"""The language model this worker holds. A notebook trains, looks and trains again on one that is loaded once."""
+
+from typing import Any
+
+import msgspec
+
+from pyworker.lm import LanguageModel, LanguageModelConfig, load_language_model
+
+_held: tuple[dict[str, Any], LanguageModel] | None = None
+
+
+def language_model(cfg: Any) -> LanguageModel:
+    """The model of ``cfg`` with its hook chosen; loaded only when the one held is another.
+
+    Raises:
+        WorkerError: see :func:`pyworker.lm.load_language_model`.
+    """
+    global _held  # noqa: PLW0603  one model a worker is the point
+    wanted = {name: getattr(cfg, name) for name in LanguageModelConfig.__dataclass_fields__}
+    hook_name, head_index = wanted.pop("hook_name"), wanted.pop("hook_head_index")
+    if _held is None or _held[0] != wanted:
+        _held = None  # two models need not fit side by side
+        _held = (wanted, load_language_model(cfg))
+    model = _held[1]
+    model.hook_name, model.head_index = hook_name, head_index
+    return model
+
+
+def list_hooks(params: dict[str, Any], session: Any) -> list[dict[str, Any]]:
+    """Operation ``list_hooks``: the hook points of a model, with the shape each gives for 2 prompts of 7 tokens."""
+    cfg = msgspec.convert(params, LanguageModelConfig)
+    session.stage("load_model", f"loading {cfg.model_name}")
+    points = language_model(cfg).hook_points()
+    return [{"name": p.name, "shape": list(p.shape), "d_in": p.d_in} for p in points]

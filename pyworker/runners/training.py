@@ -1,0 +1,263 @@
+"""Operation ``train``: language model, data and trainer put together, and what they say sent across the border.
+
+Legend: B batch, D d_in, F d_sae (latents).
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import torch
+from torch import Tensor
+
+from pyworker.data import ActivationStream, EvalTokens, open_token_data
+from pyworker.errors import WorkerError
+from pyworker.evals import run_evals
+from pyworker.lm import LanguageModel, check_context_size, check_d_in
+from pyworker.protocol.config import LanguageModelSAERunnerConfig
+from pyworker.runners.models import language_model
+from pyworker.saes import create_sae, load_sae, seeded_generator
+from pyworker.train import CheckpointKind, SAETrainer
+
+DEFAULT_EXPANSION_FACTOR = 4
+HISTOGRAM_BINS = 64
+
+
+class TrainingPlaces(msgspec.Struct, forbid_unknown_fields=True):
+    """Where finished files are to lie. They are written beside, as ``<place>.<suffix>``, and moved by TypeScript."""
+
+    checkpoints: str
+    output: str | None
+    staging_suffix: str
+
+
+def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
+    """Train one SAE.
+
+    Args:
+        params: ``config``, a resolved LanguageModelSAERunnerConfig, and ``places``, a TrainingPlaces.
+        session: the request, see :class:`pyworker.session.Session`.
+
+    Returns:
+        how it ended: ``ended``, ``n_training_steps``, ``n_training_samples``, ``l0``, ``num_dead_features``.
+
+    Raises:
+        WorkerError: whatever loading, reading or training can fail with.
+    """
+    config = msgspec.convert(params["config"], LanguageModelSAERunnerConfig)
+    places = msgspec.convert(params["places"], TrainingPlaces)
+    if config.n_threads is not None:
+        torch.set_num_threads(config.n_threads)
+    torch.manual_seed(config.seed)
+    with forwarded_logs(session):
+        check_devices(config)
+        session.stage("load_model", f"loading {config.model_name}")
+        lm = language_model(config)
+        check_context_size(lm, config.context_size)
+        config.sae.d_in = check_d_in(lm, config.sae.d_in)
+        if config.sae.d_sae is None:
+            config.sae.d_sae = config.sae.d_in * (config.sae.expansion_factor or DEFAULT_EXPANSION_FACTOR)
+        session.stage("open_dataset", f"opening {config.dataset_path}")
+        data = open_token_data(config, lm)
+        stream = ActivationStream(config, lm, data.training)
+        try:
+            return TrainingRun(config, places, lm, stream, data.evaluation, session).run()
+        finally:
+            stream.close()
+
+
+class TrainingRun:
+    """The trainer's callbacks: the loop's view of the border and of the files."""
+
+    def __init__(
+        self,
+        config: LanguageModelSAERunnerConfig,
+        places: TrainingPlaces,
+        lm: LanguageModel,
+        stream: ActivationStream,
+        eval_tokens: EvalTokens,
+        session: Any,
+    ):
+        self.config, self.places, self.lm, self.session = config, places, lm, session
+        self.stream, self.eval_tokens = stream, eval_tokens
+        self.process = psutil.Process()
+        sae = create_sae(config.sae, seeded_generator(config.seed))
+        if config.from_pretrained_path is not None:
+            sae.adopt(load_sae(Path(config.from_pretrained_path))[0])
+        self.trainer = SAETrainer(sae, config, TappedBatches(stream, config.hook_name, session), self)
+
+    def run(self) -> dict[str, Any]:
+        """Estimate, train, evaluate once more, write the output."""
+        config, trainer = self.config, self.trainer
+        self.session.event(
+            "started",
+            d_in=config.sae.d_in,
+            d_sae=config.sae.d_sae,
+            total_steps=trainer.total_steps,
+            device=config.device,
+            torch=torch.__version__,
+            cpu=torch.backends.cpu.get_cpu_capability(),
+            threads=torch.get_num_threads(),
+            n_eval_prompts=len(self.eval_tokens.tokens_EC),
+        )
+        if config.sae.normalize_activations in ("expected_average_only_in", "covariance_whitening"):
+            self.on_stage("estimate_scale", "estimating the scale of the activations")
+            trainer.scaler.estimate(
+                config.sae, self.stream.estimation_batches(), config.n_batches_for_norm_estimate
+            )
+        result = trainer.fit()
+        last_step = max(result.n_training_steps - 1, 0)
+        if result.n_training_steps > 0 and result.ended != "stopped":
+            self.on_stage("evaluate", "evaluating the finished SAE")
+            trainer.sae.eval()
+            self.on_metrics(last_step, self.evaluate(last_step) or {})
+        if result.ended == "stopped":
+            self.on_checkpoint("requested", result.n_training_samples)
+        elif self.places.output is not None:
+            self._write("output", Path(self.places.output), result.n_training_samples)
+        return msgspec.to_builtins(result)
+
+    # -- TrainerCallbacks ------------------------------------------------------------------------------------------
+
+    def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
+        """Say what is going on."""
+        self.session.stage(stage, message, done, total)
+
+    def on_metrics(self, step: int, row: dict[str, float]) -> None:
+        """Send a row, with the memory this process holds."""
+        row["system/rss_bytes"] = self.process.memory_info().rss
+        if torch.cuda.is_available():
+            row["system/gpu_bytes"] = torch.cuda.memory_allocated()
+        self.session.metrics("metrics", {"step": step, **row})
+
+    def on_sparsity(self, step: int, row: dict[str, float], log10_frequency_F: Tensor) -> None:
+        """Send a row and the distribution behind it."""
+        self.session.metrics("metrics", {"step": step, **row})
+        self._histogram(step, "plots/feature_density_line_chart", log10_frequency_F)
+        for name, values in self.trainer.sae.weight_histograms().items():
+            self._histogram(step, name, values)
+
+    def evaluate(self, step: int) -> dict[str, float] | None:
+        """Evaluate on the held-out tokens, with the language model to itself."""
+        if not len(self.eval_tokens.tokens_EC):
+            return None
+        with self.stream.paused():
+            return run_evals(
+                self.trainer.sae,
+                self.lm,
+                self.eval_tokens.batches(),
+                self.trainer.scaler,
+                exclude_special_tokens=self.config.exclude_special_tokens,
+                compute_kl=True,
+            )
+
+    def should_stop(self) -> bool:
+        """Asked before every step, so this is also where progress is told."""
+        trainer = self.trainer
+        self.session.stage("train", "training the SAE", trainer.n_training_steps, trainer.total_steps)
+        return self.session.stop_requested()
+
+    def take_checkpoint_request(self) -> bool:
+        """Whether somebody asked for a checkpoint since the last step."""
+        return self.session.checkpoint_requested()
+
+    def on_checkpoint(self, kind: CheckpointKind, n_training_samples: int) -> None:
+        """Write the files of a checkpoint; TypeScript makes a checkpoint of them."""
+        name = f"final_{n_training_samples}" if kind == "final" else str(n_training_samples)
+        self._write(kind, Path(self.places.checkpoints) / name, n_training_samples)
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _write(self, purpose: str, final: Path, n_training_samples: int) -> None:
+        staging = final.with_name(f"{final.name}.{self.places.staging_suffix}")
+        try:
+            self.trainer.write_sae_files(staging)
+        except OSError as error:
+            raise WorkerError(
+                "STORAGE",
+                f"Cannot write the SAE to {staging}: {error}",
+                hint="Free space there, or choose another output_path or checkpoint_path.",
+            ) from error
+        self.session.event(
+            "checkpoint",
+            purpose=purpose,
+            staging=str(staging),
+            final=str(final),
+            n_training_samples=n_training_samples,
+        )
+
+    def _histogram(self, step: int, name: str, values_F: Tensor) -> None:
+        values_F = values_F.detach().float().cpu()
+        counts, edges = torch.histogram(values_F[torch.isfinite(values_F)], HISTOGRAM_BINS)
+        self.session.event(
+            "histogram", step=step, name=name, counts=counts.int().tolist(), edges=edges.tolist()
+        )
+
+
+class TappedBatches:
+    """The stream's batches; whoever taps the run gets a copy of those there is room for."""
+
+    def __init__(self, stream: ActivationStream, hook_name: str, session: Any):
+        self.stream, self.hook_name, self.session = stream, hook_name, session
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self
+
+    def __next__(self) -> Tensor:
+        x_BD = next(self.stream)
+        if self.session.tap_wanted():
+            rows = self.stream.rows
+            self.session.tap(
+                activation=rows.x_ND,
+                token_id=rows.token_id_N,
+                position=rows.position_N,
+                sequence=rows.sequence_N,
+                hook_name=self.hook_name,
+                step=self.stream.n_batches - 1,
+            )
+        return x_BD
+
+    def peek_rows(self) -> Tensor:
+        """See :class:`pyworker.train.ActivationBatches`."""
+        return self.stream.peek_rows()
+
+
+def check_devices(config: LanguageModelSAERunnerConfig) -> None:
+    """Every device named must be there, before minutes are spent on loading a model.
+
+    Raises:
+        WorkerError: DEVICE_UNAVAILABLE.
+    """
+    for name in ("device", "llm_device", "act_store_device"):
+        device = getattr(config, name)
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            there = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+            there += ["mps"] if torch.backends.mps.is_available() else []
+            raise WorkerError(
+                "DEVICE_UNAVAILABLE",
+                f"{name} is {device}: {str(error).splitlines()[0]}",
+                hint=f"This machine has cpu{''.join(', ' + d for d in there)}; `sae-lens-ts doctor` tells why.",
+            ) from error
+
+
+@contextmanager
+def forwarded_logs(session: Any) -> Iterator[None]:
+    """While training, what this package logs becomes lines of the run's log."""
+
+    class Forward(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            session.log(record.levelname.lower(), record.getMessage())
+
+    handler = Forward(logging.INFO)
+    logger = logging.getLogger("pyworker")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

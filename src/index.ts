@@ -1,0 +1,27 @@
+export {
+  GatedTrainingSAEConfig,
+  JumpReLUTrainingSAEConfig,
+  LanguageModelSAERunnerConfig,
+  type LanguageModelSAERunnerOptions,
+  LoggingConfig,
+  PRESETS,
+  type Provenance,
+  type ResolvedConfig,
+  StandardTrainingSAEConfig,
+  TopKTrainingSAEConfig,
+  type TrainingSAEConfig,
+} from './config/index.ts';
+export { ERROR_CODES, type ErrorCode, ExitCode, SaeLensError, type SaeLensErrorOptions } from './errors.ts';
+export { createLogger, type Logger, type LogLevel } from './log.ts';
+export type { TrainPlan } from './plan/plan.ts';
+export { SAETrainingRunner, type TrainingOptions } from './runners/training.ts';
+export { type Metrics, type TrainingResult, TrainingRun } from './runners/training-run.ts';
+export { startWorker } from './sae/lease.ts';
+export { type LoadOptions, type PretrainedOptions, SAE, type SaeConfigDict } from './sae/sae.ts';
+export { JsonSink } from './sinks/json.ts';
+export type { RunEvent, RunHeader, RunSummary, Sink } from './sinks/sink.ts';
+export { TerminalSink } from './sinks/terminal.ts';
+export type { ActivationBatch } from './stream/activation-tap.ts';
+export { VERSION } from './version.ts';
+export { PythonSession } from './worker/pythonia.ts';
+export type { Worker } from './worker/worker.ts';

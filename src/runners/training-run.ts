@@ -1,0 +1,246 @@
+import { commitFolder } from '../artifacts/checkpoints.ts';
+import type { RunPaths } from '../artifacts/run-folder.ts';
+import type { ResolvedConfig } from '../config/index.ts';
+import { SaeLensError } from '../errors.ts';
+import type { Logger, LogLevel } from '../log.ts';
+import type { RunEvent, Sink } from '../sinks/sink.ts';
+import { type ActivationBatch, ActivationTap } from '../stream/activation-tap.ts';
+import { MetricsLog, rowsOf } from '../stream/metrics-log.ts';
+import type { Job, JobEvent, JobResult } from '../worker/job.ts';
+import type { Worker } from '../worker/worker.ts';
+import { type StagedFolder, TrainResult, trainingEvent } from './worker-events.ts';
+
+/** W&B may have an artifact to upload; the terminal and the files need milliseconds. */
+const SINKS_CLOSE_MS = 60_000;
+
+/** How a run ended and what it left. */
+export interface TrainingResult {
+  /** `done` after all tokens, `stopped` on request, `data_ended` when the dataset ended first. */
+  readonly ended: 'done' | 'stopped' | 'data_ended';
+  /** The finished SAE; null for a stopped run, whose state is `checkpoint`. */
+  readonly output: string | null;
+  /** The last complete checkpoint. */
+  readonly checkpoint: string | null;
+  /** The run folder. */
+  readonly folder: string;
+  readonly nTrainingSteps: number;
+  readonly nTrainingSamples: number;
+  readonly numDeadFeatures: number;
+  /** The last value of every metric, under SAELens' names. */
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly elapsedS: number;
+}
+
+/** The numbers of one step under SAELens' names; evaluations and sparsity statistics come as rows of their own. */
+export type Metrics = Readonly<Record<string, number>> & { readonly step: number };
+
+/** @internal What a run is made of. */
+export interface RunParts {
+  readonly config: ResolvedConfig;
+  readonly paths: RunPaths;
+  readonly name: string;
+  readonly sinks: Sink;
+  readonly log: Logger;
+  /** Lets go of everything the run holds: lock, worker, log. */
+  readonly release: () => Promise<void>;
+}
+
+/** A training run that is on its way. Readers may come, go and come again; the run does not wait for them. */
+export class TrainingRun {
+  readonly name: string;
+  /** Every place the run writes to. */
+  readonly paths: RunPaths;
+  /** The configuration, complete. */
+  readonly config: ResolvedConfig;
+  /** Settles when everything is on disk and every sink is closed. */
+  readonly done: Promise<TrainingResult>;
+  readonly #parts: RunParts;
+  readonly #rows = new MetricsLog();
+  readonly #tap: ActivationTap;
+  readonly #began = performance.now();
+  readonly #last: Record<string, number> = {};
+  readonly #worker: Worker;
+  readonly #job: Job;
+  #checkpoint: string | null = null;
+  #output: string | null = null;
+  /** Folders are committed one after the other while training goes on. */
+  #committed: Promise<void> = Promise.resolve();
+
+  /** @internal Made by `SAETrainingRunner.start`. */
+  constructor(parts: RunParts, worker: Worker, params: Record<string, unknown>) {
+    this.#parts = parts;
+    this.name = parts.name;
+    this.paths = parts.paths;
+    this.config = parts.config;
+    this.#worker = worker;
+    this.#tap = new ActivationTap((count) => this.#job.credit(count));
+    this.#job = worker.request('train', params, {
+      onEvent: (event) => this.#onEvent(event),
+      onMetrics: (batch) => {
+        this.#rows.push(batch);
+        for (const { values } of rowsOf(batch)) this.#onRow(values as Metrics);
+      },
+      onActivations: (batch) => this.#tap.push(batch),
+    });
+    this.done = this.#finish();
+    // Whoever does not look at the end still must not die of an unhandled rejection.
+    this.done.catch(() => {});
+  }
+
+  /** Every row of metrics from the first on; ends when the run ends, throws what the run failed with. */
+  async *metrics(): AsyncGenerator<Metrics, void, void> {
+    for await (const { values } of this.#rows) yield values as Metrics;
+  }
+
+  /** Batches the SAE is trained on, for one reader, as many as it takes; those it has no time for are left out. */
+  activations(): AsyncIterable<ActivationBatch> {
+    return this.#tap;
+  }
+
+  /** All rows, when the run has ended. */
+  async collect(): Promise<Metrics[]> {
+    const rows: Metrics[] = [];
+    for await (const row of this.metrics()) rows.push(row);
+    return rows;
+  }
+
+  /** Finishes the current step, writes a checkpoint and ends; `done` resolves with `stopped`. */
+  async stop(): Promise<void> {
+    await this.#job.stop();
+  }
+
+  /** Writes a checkpoint after the current step. */
+  async checkpointNow(): Promise<void> {
+    await this.#job.checkpointNow();
+  }
+
+  /** Ends at once; what was not checkpointed is lost and `done` rejects with INTERRUPTED. */
+  async kill(): Promise<void> {
+    await this.#worker.kill();
+  }
+
+  /** @internal Something the orchestrator itself has to tell. */
+  emit(event: RunEvent): void {
+    this.#parts.sinks.consume(event);
+  }
+
+  #onEvent(raw: JobEvent): void {
+    const event = trainingEvent(raw);
+    if (event.kind === 'checkpoint') {
+      this.#committed = this.#committed.then(() => this.#commit(event));
+    } else if (event.kind === 'log') {
+      const level = logLevel(event.level);
+      this.#parts.log[level](event.message);
+      this.emit({ kind: 'log', level, message: event.message });
+    } else {
+      this.emit(event);
+    }
+  }
+
+  #onRow({ step, ...row }: Metrics): void {
+    Object.assign(this.#last, row);
+    this.emit({ kind: 'metrics', step, row });
+  }
+
+  /** A checkpoint that cannot be kept costs the checkpoint, not the run; an output that cannot be kept is the run's failure. */
+  async #commit({ purpose, staging, final, n_training_samples }: StagedFolder): Promise<void> {
+    const isOutput = purpose === 'output';
+    try {
+      await commitFolder({
+        staging,
+        final,
+        kind: isOutput ? 'output' : 'checkpoint',
+        nTrainingSamples: n_training_samples,
+        runnerConfig: this.config,
+      });
+    } catch (error) {
+      if (isOutput || purpose === 'final') throw error;
+      this.#parts.log.warn(`${(error as Error).message}; training goes on without this checkpoint`);
+      return;
+    }
+    if (isOutput) this.#output = final;
+    else this.#checkpoint = final;
+    this.emit({
+      kind: 'checkpoint',
+      path: final,
+      n_training_samples,
+      final: isOutput || purpose === 'final',
+      optimizer_state: null,
+      activations_store: null,
+    });
+  }
+
+  async #finish(): Promise<TrainingResult> {
+    try {
+      const { value } = await this.#job.result.catch(async (error: JobResult | Error) => {
+        // What was staged before the failure is good.
+        await this.#committed.catch(() => {});
+        throw error;
+      });
+      const ended = TrainResult.parse(value);
+      await this.#committed;
+      const result: TrainingResult = {
+        ended: ended.ended,
+        output: this.#output,
+        checkpoint: this.#checkpoint,
+        folder: this.paths.folder,
+        nTrainingSteps: ended.n_training_steps,
+        nTrainingSamples: ended.n_training_samples,
+        numDeadFeatures: ended.num_dead_features,
+        metrics: { ...this.#last },
+        elapsedS: (performance.now() - this.#began) / 1000,
+      };
+      this.emit({
+        kind: 'finished',
+        stopped: result.ended === 'stopped',
+        elapsed_s: result.elapsedS,
+        output: result.output,
+        checkpoint: result.checkpoint,
+        next: nextSteps(result),
+      });
+      await this.#close();
+      return result;
+    } catch (error) {
+      const failure = error instanceof SaeLensError ? this.#withCheckpoint(error) : error;
+      await this.#close(failure as Error);
+      throw failure;
+    }
+  }
+
+  async #close(error?: Error): Promise<void> {
+    this.#rows.end(error);
+    this.#tap.end(error);
+    await this.#parts.sinks.close(SINKS_CLOSE_MS);
+    await this.#parts.release();
+  }
+
+  /** A failed run says what it left. */
+  #withCheckpoint(error: SaeLensError): SaeLensError {
+    if (this.#checkpoint === null) return error;
+    const kept = `the last complete checkpoint is ${this.#checkpoint}`;
+    return new SaeLensError(error.code, error.message, {
+      hint: error.hint === undefined ? kept : `${error.hint}\n${kept}`,
+      details: { ...error.details, checkpoint: this.#checkpoint },
+      cause: error.cause,
+    });
+  }
+}
+
+/** Python's names of levels are not ours. */
+function logLevel(level: string): LogLevel {
+  if (level === 'warning') return 'warn';
+  if (level === 'critical') return 'error';
+  return level === 'debug' || level === 'error' || level === 'warn' ? level : 'info';
+}
+
+function nextSteps({ output, checkpoint }: TrainingResult): { command: string; purpose: string }[] {
+  const folder = output ?? checkpoint;
+  if (folder === null) return [];
+  return [
+    {
+      command: `python -c "from sae_lens import SAE; print(SAE.load_from_disk('${folder}'))"`,
+      purpose: 'load it with SAELens',
+    },
+    { command: `SAE.loadFromDisk('${folder}')`, purpose: 'load it in TypeScript' },
+  ];
+}

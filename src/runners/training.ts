@@ -1,0 +1,198 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { removeAbandoned } from '../artifacts/checkpoints.ts';
+import { requireFreeSpace } from '../artifacts/free-space.ts';
+import { type RunPaths, type RunRecord, runPaths, writeRunFolder } from '../artifacts/run-folder.ts';
+import { acquireRunLock } from '../artifacts/run-lock.ts';
+import {
+  type LanguageModelSAERunnerConfig,
+  type LanguageModelSAERunnerOptions,
+  type Provenance,
+  parseConfigObject,
+  type ResolvedConfig,
+} from '../config/index.ts';
+import { createLogger, type Logger, type LogLevel } from '../log.ts';
+import { planTraining, runName, type TrainPlan } from '../plan/index.ts';
+import { JsonlSink } from '../sinks/jsonl.ts';
+import type { RunHeader, Sink } from '../sinks/sink.ts';
+import { SinkGroup } from '../sinks/sink-group.ts';
+import { WandbSink } from '../sinks/wandb.ts';
+import { VERSION } from '../version.ts';
+import { resolveBundled } from '../worker/bundled.ts';
+import { requireEnvironment } from '../worker/environment.ts';
+import { packageRoot } from '../worker/package-root.ts';
+import { PythonSession } from '../worker/pythonia.ts';
+import { Worker } from '../worker/worker.ts';
+import { type TrainingResult, TrainingRun } from './training-run.ts';
+
+/** How a run is embedded. */
+export interface TrainingOptions {
+  /** A worker of your own, which stays loaded after the run; without one the run has its own and ends it. */
+  worker?: Worker;
+  /** Folder of run folders; default `runs`. */
+  runsFolder?: string;
+  /** Name of the run and its folder; default: day, model, hook, architecture and two words. */
+  name?: string;
+  /** Besides metrics.jsonl and W&B. */
+  sinks?: readonly Sink[];
+  /** Where messages for people go; default: only the run's log.jsonl. */
+  log?: Logger;
+  /** Where each option came from, for config.yaml. */
+  provenance?: ReadonlyMap<string, Provenance>;
+  /** The command line, for run.json. */
+  command?: readonly string[];
+}
+
+/**
+ * Trains an SAE on the activations of a language model.
+ *
+ * @example
+ * const run = await new SAETrainingRunner(cfg).start();
+ * for await (const m of run.metrics()) console.log(m.step, m['metrics/l0']);
+ * const { output } = await run.done;
+ */
+export class SAETrainingRunner {
+  readonly config: ResolvedConfig;
+  /** What will happen: steps, schedules, memory, disk. */
+  readonly plan: TrainPlan;
+  /** Of the run and its folder. */
+  readonly name: string;
+  readonly #runsFolder: string;
+  readonly #options: TrainingOptions;
+
+  /** @throws SaeLensError CONFIG_INVALID with all problems at once */
+  constructor(cfg: LanguageModelSAERunnerConfig | LanguageModelSAERunnerOptions, options: TrainingOptions = {}) {
+    this.config = parseConfigObject(cfg);
+    this.plan = planTraining(this.config);
+    this.#options = options;
+    const today = new Date().toISOString().slice(0, 10);
+    this.#runsFolder = options.runsFolder ?? 'runs';
+    this.name = options.name ?? freeName(this.#runsFolder, runName(this.config, today));
+  }
+
+  /**
+   * Starts the run; resolves when the worker has it.
+   *
+   * @throws SaeLensError ENVIRONMENT_MISSING, STORAGE, WORKER_START
+   */
+  async start(): Promise<TrainingRun> {
+    const { config, plan } = this;
+    const options = this.#options;
+    const { python } = await requireEnvironment();
+    const paths = runPaths({
+      runsFolder: this.#runsFolder,
+      name: this.name,
+      outputPath: config.output_path,
+      checkpointPath: config.checkpoint_path,
+    });
+    await requireFreeSpace(paths.folder, plan.disk.totalBytes);
+    const lock = await acquireRunLock(paths.folder);
+    const file = createLogger({ file: paths.log, level: 'silent' });
+    const log = options.log === undefined ? file : both(options.log, file);
+    const held: (() => unknown)[] = [() => file.close(), () => lock.release()];
+    const release = async (): Promise<void> => {
+      for (let letGo = held.pop(); letGo !== undefined; letGo = held.pop()) await letGo();
+    };
+    try {
+      if (lock.tookOver) log.warn(`Took the folder over from process ${lock.tookOver.pid}, which is gone`);
+      await removeAbandoned(paths.checkpoints);
+      await writeRunFolder(paths, config, layersOf(options.provenance), this.#record(python));
+      const sinks = new SinkGroup([...(options.sinks ?? []), ...this.#files(python, paths, log)], log);
+      sinks.consume(this.#header(paths.folder));
+      const located = await resolveBundled(config, { python, progress: (message) => log.info(message) });
+      const onLog = (_: string, line: string): void => file.debug(line);
+      const worker = options.worker ?? (await Worker.start({ python, onLog }));
+      if (options.worker === undefined) held.push(() => worker.shutdown());
+      return new TrainingRun({ config, paths, name: this.name, sinks, log, release }, worker, {
+        config: { ...located, checkpoint_path: paths.checkpoints, output_path: paths.output },
+        places: {
+          checkpoints: paths.checkpoints,
+          output: paths.output,
+          staging_suffix: `tmp-${randomBytes(4).toString('hex')}`,
+        },
+      });
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  /** Trains to the end, as SAELens' runner of this name does. */
+  async run(): Promise<TrainingResult> {
+    return (await this.start()).done;
+  }
+
+  /** What is kept of every run, wherever it is shown. */
+  #files(python: string, paths: RunPaths, log: Logger): Sink[] {
+    const { logger, model_name, hook_name } = this.config;
+    const metrics = new JsonlSink(paths.metrics, log);
+    if (!logger.log_to_wandb) return [metrics];
+    const startPython = () => PythonSession.start({ python, cwd: packageRoot() });
+    const wandb = new WandbSink(
+      { logger, config: { ...this.config }, model_name, hook_name, directory: paths.wandb },
+      startPython,
+      log,
+    );
+    return [metrics, wandb];
+  }
+
+  #header(folder: string): RunHeader {
+    const { config, plan } = this;
+    return {
+      kind: 'header',
+      run_name: this.name,
+      model: config.model_name,
+      hook: config.hook_name,
+      dataset: config.dataset_path,
+      architecture: config.sae.architecture,
+      d_in: config.sae.d_in,
+      d_sae: config.sae.d_sae,
+      training_tokens: config.training_tokens + config.finetuning_tokens,
+      total_steps: plan.totalSteps,
+      device: config.device,
+      folder,
+    };
+  }
+
+  #record(python: string): RunRecord {
+    return {
+      name: this.name,
+      created: new Date().toISOString(),
+      command: [...(this.#options.command ?? process.argv)],
+      seed: this.config.seed,
+      versions: { 'sae-lens-ts': VERSION, node: process.version },
+      hashes: { config: createHash('sha256').update(JSON.stringify(this.config)).digest('hex') },
+      machine: { platform: `${process.platform}-${process.arch}`, python },
+    };
+  }
+}
+
+/** The name itself, or with a number behind it when a run has it already. */
+function freeName(runsFolder: string, name: string): string {
+  let free = name;
+  for (let n = 2; existsSync(join(runsFolder, free)); n++) free = `${name}-${n}`;
+  return free;
+}
+
+/** Layer names for config.yaml; defaults are not named. */
+function layersOf(provenance: TrainingOptions['provenance']): Record<string, string> {
+  const given = [...(provenance ?? [])].filter(([, { layer }]) => layer !== 'default');
+  return Object.fromEntries(given.map(([path, { layer, where }]) => [path, where ?? layer]));
+}
+
+/** Messages for people go where the caller wants, and into the run's log. */
+function both(people: Logger, file: Logger): Logger {
+  const level = (name: LogLevel) => (message: string, fields?: Record<string, unknown>) => {
+    people[name](message, fields);
+    file[name](message, fields);
+  };
+  return {
+    debug: level('debug'),
+    info: level('info'),
+    warn: level('warn'),
+    error: level('error'),
+    printTo: (print) => people.printTo(print),
+    close: () => {},
+  };
+}

@@ -1,0 +1,155 @@
+import { z } from 'zod';
+import { downloadSae } from '../artifacts/hub.ts';
+import { readSaeFolder } from '../artifacts/sae-folder.ts';
+import { SaeLensError } from '../errors.ts';
+import { float32Array, float32Values } from '../worker/job.ts';
+import type { Worker } from '../worker/worker.ts';
+import { leaseWorker, type WorkerLease } from './lease.ts';
+
+/** A result comes in one frame; larger inputs are sent in parts of at most so many numbers (64 MiB). */
+const NUMBERS_A_CALL = 16 * 2 ** 20;
+
+const Loaded = z.object({
+  handle: z.int(),
+  cfg: z.record(z.string(), z.unknown()),
+  d_in: z.int(),
+  d_sae: z.int(),
+});
+
+/** Where and how an SAE is loaded. */
+export interface LoadOptions {
+  /** `cpu`, `cuda`, `cuda:1`, `mps`; default `cpu`. */
+  device?: string;
+  /** Default: the one in cfg.json. */
+  dtype?: 'float32' | 'bfloat16' | 'float16' | 'float64';
+  /** A worker of your own; without one, all SAEs share one that ends with the last of them. */
+  worker?: Worker;
+}
+
+/** How an SAE is fetched from the hub. */
+export interface PretrainedOptions extends LoadOptions {
+  /** Branch, tag or commit; default `main`. */
+  revision?: string;
+}
+
+/** The contents of cfg.json. */
+export type SaeConfigDict = Record<string, unknown>;
+
+/**
+ * A trained sparse autoencoder. The numbers lie in a Python worker; arrays go there and back as Arrow frames.
+ * Close it when done, or declare it with `await using`: an open one keeps its worker, and so the process, alive.
+ */
+export class SAE {
+  /** cfg.json in the words of SAELens 6. */
+  readonly cfg: SaeConfigDict;
+  readonly dIn: number;
+  readonly dSae: number;
+  /** log10 of how often each latent fires, where the folder says so. */
+  readonly sparsity: Float32Array | null;
+  readonly #handle: number;
+  readonly #lease: WorkerLease;
+  #open = true;
+
+  private constructor(loaded: z.infer<typeof Loaded>, sparsity: Float32Array | null, lease: WorkerLease) {
+    this.cfg = loaded.cfg;
+    this.dIn = loaded.d_in;
+    this.dSae = loaded.d_sae;
+    this.sparsity = sparsity;
+    this.#handle = loaded.handle;
+    this.#lease = lease;
+  }
+
+  /**
+   * Loads an SAE folder of ours, of SAELens 6 or of SAELens 5.
+   *
+   * @throws SaeLensError SAE_INVALID when it is no whole SAE, ENVIRONMENT_MISSING before `sae-lens-ts setup`.
+   */
+  static async loadFromDisk(folder: string, options: LoadOptions = {}): Promise<SAE> {
+    const { path } = await readSaeFolder(folder);
+    const lease = await leaseWorker(options.worker);
+    try {
+      const params = { path, device: options.device ?? 'cpu', dtype: options.dtype ?? null };
+      const { value, arrays } = await lease.worker.call('load_sae', params, []);
+      const sparsity = arrays.find(({ name }) => name === 'log_sparsity');
+      return new SAE(Loaded.parse(value), sparsity === undefined ? null : float32Values(sparsity), lease);
+    } catch (error) {
+      await lease.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Fetches an SAE from the Hugging Face hub (or its cache) and loads it.
+   *
+   * @param release repository, `user/repo`
+   * @param saeId folder in the repository
+   * @returns the SAE, cfg.json as a dictionary, and log10 sparsity where there is one
+   * @throws SaeLensError HUB, SAE_INVALID
+   */
+  static async fromPretrained(
+    release: string,
+    saeId: string,
+    options: PretrainedOptions = {},
+  ): Promise<[sae: SAE, cfgDict: SaeConfigDict, sparsity: Float32Array | null]> {
+    const revision = options.revision === undefined ? {} : { revision: options.revision };
+    const folder = await downloadSae(release, saeId, revision);
+    const sae = await SAE.loadFromDisk(folder, options);
+    return [sae, sae.cfg, sae.sparsity];
+  }
+
+  /** `standard`, `topk`, … */
+  get architecture(): string {
+    return String(this.cfg.architecture);
+  }
+
+  /**
+   * Latent activations of model activations.
+   *
+   * @param x rows of `dIn` numbers, one after the other
+   * @returns as many rows of `dSae` numbers
+   */
+  encode(x: Float32Array): Promise<Float32Array> {
+    return this.#map('encode', x, this.dIn, this.dSae);
+  }
+
+  /**
+   * Model activations of latent activations.
+   *
+   * @param latents rows of `dSae` numbers, one after the other
+   * @returns as many rows of `dIn` numbers
+   */
+  decode(latents: Float32Array): Promise<Float32Array> {
+    return this.#map('decode', latents, this.dSae, this.dIn);
+  }
+
+  /** Lets the worker forget it; the shared worker ends with its last SAE. */
+  async close(): Promise<void> {
+    if (!this.#open) return;
+    this.#open = false;
+    await this.#lease.worker.call('unload_sae', { handle: this.#handle }, []).catch(() => {});
+    await this.#lease.release();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #map(op: 'encode' | 'decode', values: Float32Array, from: number, to: number): Promise<Float32Array> {
+    if (!this.#open) throw new SaeLensError('USAGE', `Cannot ${op} with an SAE that was closed`);
+    if (values.length % from !== 0) {
+      throw new SaeLensError('USAGE', `Cannot ${op} ${values.length} numbers: rows of ${from} are needed`);
+    }
+    const rows = values.length / from;
+    const result = new Float32Array(rows * to);
+    const rowsACall = Math.max(1, Math.floor(NUMBERS_A_CALL / Math.max(from, to)));
+    for (let row = 0; row < rows; row += rowsACall) {
+      const n = Math.min(rowsACall, rows - row);
+      const part = float32Array('x', values.subarray(row * from, (row + n) * from), [n, from]);
+      const { arrays } = await this.#lease.worker.call(op, { handle: this.#handle }, [part]);
+      const [answer] = arrays;
+      if (answer === undefined) throw new SaeLensError('PROTOCOL', `The worker answered "${op}" without an array`);
+      result.set(float32Values(answer), row * to);
+    }
+    return result;
+  }
+}
