@@ -1,0 +1,218 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { restoreReplaced, toJson, writeFileAtomic } from '../../../src/artifacts/atomic.ts';
+import { checkpointFolder, commitFolder, listCheckpoints, removeAbandoned, stagingFolder } from '../../../src/artifacts/checkpoints.ts';
+import { freeSpace, requireFreeSpace } from '../../../src/artifacts/free-space.ts';
+import { MANIFEST_FORMAT, verifyFolder } from '../../../src/artifacts/manifest.ts';
+import { checkRunName, configYaml, runPaths, toRunName, updateRunRecord, writeRunFolder } from '../../../src/artifacts/run-folder.ts';
+import { acquireRunLock } from '../../../src/artifacts/run-lock.ts';
+import { readSaeFolder } from '../../../src/artifacts/sae-folder.ts';
+import { readSafetensorsHeader } from '../../../src/artifacts/safetensors.ts';
+import { floats, safetensors, STANDARD, writeSaeFolder } from '../../fixtures/sae-folder.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'artifacts-'));
+});
+
+async function commit(final: string, n = 100): Promise<void> {
+  const staging = stagingFolder(final);
+  writeSaeFolder(staging);
+  await commitFolder({ staging, final, kind: 'checkpoint', nTrainingSamples: n, runnerConfig: { seed: n } });
+}
+
+describe('a committed folder', () => {
+  it('has SAELens’ files and a manifest that vouches for each', async () => {
+    const final = checkpointFolder(folder, 100);
+    await commit(final);
+    expect(readdirSync(folder)).toEqual(['100']);
+    const names = ['cfg.json', 'runner_cfg.json', 'sae_weights.safetensors', 'sparsity.safetensors'];
+    expect(Object.keys((await verifyFolder(final)).files)).toEqual(names);
+    expect(readdirSync(final)).toEqual([...names, 'manifest.json'].sort());
+  });
+
+  it('takes the place of an older one as a whole', async () => {
+    const final = join(folder, 'output');
+    await commit(final, 1);
+    writeFileSync(join(final, 'left-behind'), '');
+    await commit(final, 2);
+    expect((await verifyFolder(final)).n_training_samples).toBe(2);
+    expect(existsSync(join(final, 'left-behind'))).toBe(false);
+    expect(readdirSync(folder)).toEqual(['output']);
+  });
+
+  it.each([
+    ['a flipped byte', (path: string) => writeFileSync(path, Buffer.alloc(readFileSync(path).length, 1)), 'sha256'],
+    ['a cut file', (path: string) => truncateSync(path, 10), '10 bytes instead of'],
+    ['a missing file', (path: string) => execFileSync('rm', [path]), 'is missing'],
+  ])('with %s does not exist', async (_, damage, reason) => {
+    const final = checkpointFolder(folder, 7);
+    await commit(final);
+    damage(join(final, 'sae_weights.safetensors'));
+    await expect(verifyFolder(final)).rejects.toThrow(reason);
+  });
+
+  it('of a newer format is refused with the way out, a symlink in it too', async () => {
+    const final = checkpointFolder(folder, 7);
+    await commit(final);
+    symlinkSync('/etc/hostname', join(final, 'link'));
+    await expect(verifyFolder(final)).rejects.toThrow('not a regular file');
+    const path = join(final, 'manifest.json');
+    writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), format: MANIFEST_FORMAT + 1 }));
+    await expect(verifyFolder(final)).rejects.toMatchObject({ code: 'STORAGE', hint: expect.stringContaining('npm install') });
+  });
+
+  it('is listed in order; what a killed run left is not, and is removed', async () => {
+    for (const n of [1000, 20]) await commit(checkpointFolder(folder, n), n);
+    mkdirSync(join(folder, '3000'));
+    mkdirSync(join(folder, '4000.tmp-0123abcd'));
+    expect((await listCheckpoints(folder)).map(({ nTrainingSamples }) => nTrainingSamples)).toEqual([20, 1000]);
+    expect(await removeAbandoned(folder)).toEqual(['4000.tmp-0123abcd']);
+  });
+
+  it('comes back when a replacement was cut in half', async () => {
+    mkdirSync(join(folder, 'output.old-0123abcd'));
+    await restoreReplaced(join(folder, 'output'));
+    expect(readdirSync(folder)).toEqual(['output']);
+  });
+
+  it('is not made from a staging folder without an SAE, which is removed', async () => {
+    const final = join(folder, 'output');
+    const staging = stagingFolder(final);
+    mkdirSync(staging);
+    const commit = commitFolder({ staging, final, kind: 'output', nTrainingSamples: 1, runnerConfig: {} });
+    await expect(commit).rejects.toMatchObject({ code: 'SAE_INVALID' });
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
+describe('safetensors headers', () => {
+  const tensor = (changes: object) => ({ x: { dtype: 'F32', shape: [2], data_offsets: [0, 8], ...changes } });
+  const huge = Buffer.alloc(64, 0xff);
+  it.each([
+    ['a length of 2^64', huge, 'header claims'],
+    ['seven bytes', Buffer.alloc(7), 'only 7 bytes'],
+    ['no JSON', Buffer.concat([Buffer.from([2, 0, 0, 0, 0, 0, 0, 0]), Buffer.from('{]')]), 'not JSON'],
+    ['an unknown dtype', safetensors(tensor({ dtype: 'Q4' }), 8), 'dtype "Q4"'],
+    ['a shape that does not fit', safetensors(tensor({ shape: [3] }), 8), 'needs 12'],
+    ['a shape beyond counting', safetensors(tensor({ shape: [2 ** 40, 2 ** 40] }), 8), 'takes 8 bytes'],
+    ['negative offsets', safetensors(tensor({ data_offsets: [-8, 0] }), 8), 'offsets [-8,0]'],
+    ['a gap', safetensors(tensor({ data_offsets: [8, 16] }), 16), 'begins at 8 instead of 0'],
+    ['an overlap', safetensors({ ...tensor({}), y: tensor({}).x }, 8), 'begins at 0 instead of 8'],
+    ['data that is cut off', safetensors(tensor({}), 4), 'take 8 bytes and the file holds 4'],
+  ])('with %s are refused', async (_, bytes, reason) => {
+    const path = join(folder, 'x.safetensors');
+    writeFileSync(path, bytes);
+    await expect(readSafetensorsHeader(path)).rejects.toMatchObject({ code: 'SAE_INVALID', message: expect.stringContaining(reason) });
+  });
+
+  it('with one random byte changed are read or refused, never anything else', async () => {
+    const path = join(folder, 'x.safetensors');
+    const good = floats(STANDARD);
+    let refused = 0;
+    for (let i = 0; i < 500; i++) {
+      const bytes = Buffer.from(good);
+      bytes[(i * 7919) % 300] = (i * 31) % 256;
+      writeFileSync(path, bytes);
+      await readSafetensorsHeader(path).catch((error) => {
+        expect(error).toMatchObject({ code: 'SAE_INVALID' });
+        refused++;
+      });
+    }
+    expect(refused).toBeGreaterThan(100);
+  });
+});
+
+describe('readSaeFolder', () => {
+  it('reads folders of SAELens 6 and 5', async () => {
+    writeSaeFolder(folder);
+    expect(await readSaeFolder(folder)).toMatchObject({ vocabulary: 'v6', architecture: 'standard', d_in: 4, d_sae: 8 });
+    writeSaeFolder(folder, { metadata: undefined, activation_fn_str: 'topk', hook_name: 'blocks.0' });
+    expect(await readSaeFolder(folder)).toMatchObject({ vocabulary: 'v5', architecture: 'topk' });
+  });
+
+  it.each([
+    ['a missing tensor', { architecture: 'jumprelu' }, STANDARD, 'threshold is missing'],
+    ['an extra tensor', {}, { ...STANDARD, evil: [1] }, 'do not belong there: evil'],
+    ['another size', { d_sae: 9 }, STANDARD, 'instead of [4,9]'],
+    ['no sizes', { d_in: -1 }, STANDARD, 'd_in -1'],
+  ])('refuses %s', async (_, cfg, shapes, reason) => {
+    writeSaeFolder(folder, cfg, shapes);
+    await expect(readSaeFolder(folder)).rejects.toMatchObject({ code: 'SAE_INVALID', message: expect.stringContaining(reason) });
+  });
+});
+
+describe('the run lock', () => {
+  it('refuses a second run on the folder and names the first', async () => {
+    const lock = await acquireRunLock(folder);
+    await expect(acquireRunLock(folder)).rejects.toThrow(`process ${process.pid} on ${hostname()}`);
+    await lock.release();
+    await (await acquireRunLock(folder)).release();
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('takes over from a process that is gone, from a boot that is over, and from a pid used again', async () => {
+    const dead = { id: 'x', pid: 2 ** 22 - 1, processStart: '1', bootId: null, host: hostname(), since: 'then' };
+    for (const holder of [dead, { ...dead, pid: 1, bootId: 'another' }, { ...dead, pid: process.pid }]) {
+      writeFileSync(join(folder, 'lock.json'), JSON.stringify(holder));
+      const lock = await acquireRunLock(folder);
+      expect(lock.tookOver).toEqual({ pid: holder.pid, since: 'then' });
+      await lock.release();
+    }
+  });
+
+  it('believes a lock of another machine', async () => {
+    writeFileSync(join(folder, 'lock.json'), JSON.stringify({ id: 'x', pid: 1, host: 'elsewhere', since: 'then' }));
+    await expect(acquireRunLock(folder)).rejects.toThrow('on elsewhere');
+  });
+});
+
+describe('the run folder', () => {
+  it('holds config.yaml with layers and run.json, without secrets', async () => {
+    process.env.PLANTED_API_KEY = 'planted-"secret"-value';
+    try {
+      const paths = runPaths({ runsFolder: folder, name: 'a-run' });
+      const config = { seed: 1, sae: { k: 16 }, note: 'planted-"secret"-value' };
+      const record = { name: 'a-run', created: 'now', command: ['train', '--x', 'planted-"secret"-value'], seed: 1, versions: {}, hashes: {}, machine: {} };
+      await writeRunFolder(paths, config, { 'sae.k': 'flag' }, record);
+      await updateRunRecord(paths, { machine: { threads: 1 } });
+      expect(readFileSync(paths.config, 'utf8')).toContain('k: 16 # flag');
+      expect(parse(readFileSync(paths.config, 'utf8'))).toMatchObject({ seed: 1, sae: { k: 16 } });
+      expect(JSON.parse(readFileSync(paths.run, 'utf8'))).toMatchObject({ command: ['train', '--x', '[secret]'], machine: { threads: 1 } });
+      expect(() => execFileSync('grep', ['-rq', 'planted-', paths.folder])).toThrow();
+    } finally {
+      delete process.env.PLANTED_API_KEY;
+    }
+  });
+
+  it('lets output_path and checkpoint_path lie elsewhere', () => {
+    const paths = runPaths({ runsFolder: 'runs', name: 'r', outputPath: '/o', checkpointPath: '/c' });
+    expect([paths.output, paths.checkpoints]).toEqual(['/o', join('/c', 'r')]);
+  });
+
+  it.each(['../x', 'a/b', '', '-rf', 'x;rm', 'a\nb', '.hidden'])('is never named %j', (name) => {
+    expect(() => checkRunName(name)).toThrow();
+    expect(() => checkRunName(toRunName(name))).not.toThrow();
+  });
+
+  it('keeps every key of the configuration', () => {
+    expect(parse(configYaml({ a: [1, null], b: {}, c: null, d: 'x # y' }, { d: 'file' }))).toEqual({ a: [1, null], b: {}, c: null, d: 'x # y' });
+  });
+});
+
+it('writeFileAtomic leaves the old content or the new, and no temporary file', async () => {
+  const path = join(folder, 'x.json');
+  await writeFileAtomic(path, toJson({ a: 1 }));
+  mkdirSync(join(folder, 'taken'));
+  await expect(writeFileAtomic(join(folder, 'taken'), 'x')).rejects.toThrow();
+  expect(readdirSync(folder)).toEqual(['taken', 'x.json']);
+});
+
+it('free space is that of the nearest folder that exists, and too little of it names what to do', async () => {
+  expect(await freeSpace(join(folder, 'not', 'yet'))).toBeGreaterThan(0);
+  await expect(requireFreeSpace(folder, 1e18)).rejects.toMatchObject({ code: 'STORAGE', hint: expect.stringContaining('output_path') });
+});
