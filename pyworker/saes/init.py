@@ -62,5 +62,3 @@ def _kaiming(shape: tuple[int, int], generator: Generator) -> Tensor:
 def seeded_generator(seed: int) -> Generator:
     """A CPU generator that gives what ``torch.manual_seed(seed)`` would."""
     return torch.Generator().manual_seed(seed)
-
-

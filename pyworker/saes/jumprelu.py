@@ -65,7 +65,9 @@ class JumpReLUSAE(SAE):
 
     def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
         threshold_F = self.threshold
-        return encode_select(x_BD, self.W_enc, self.b_enc, lambda z_BF: torch.relu(z_BF) * (z_BF > threshold_F))
+        return encode_select(
+            x_BD, self.W_enc, self.b_enc, lambda z_BF: torch.relu(z_BF) * (z_BF > threshold_F)
+        )
 
 
 class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
@@ -102,7 +104,10 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
     def training_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         if not self.is_log:
             return state
-        return {"log_threshold": state["threshold"].log(), **{k: v for k, v in state.items() if k != "threshold"}}
+        return {
+            "log_threshold": state["threshold"].log(),
+            **{k: v for k, v in state.items() if k != "threshold"},
+        }
 
     def coefficients(self) -> dict[str, Coefficient]:
         return {"l0": Coefficient(self.training_cfg.l0_coefficient, self.training_cfg.l0_warm_up_steps)}
@@ -119,7 +124,9 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
         penalty_B = self._sparsity(forward)
         losses = {"l0_loss": (step.coefficients["l0"] * penalty_B).mean()}
         if self.training_cfg.pre_act_loss_coefficient is not None:
-            losses["pre_act_loss"] = self.training_cfg.pre_act_loss_coefficient * self._pre_act_loss(step, forward)
+            losses["pre_act_loss"] = self.training_cfg.pre_act_loss_coefficient * self._pre_act_loss(
+                step, forward
+            )
         return losses
 
     def _sparsity(self, forward: Forward) -> Tensor:

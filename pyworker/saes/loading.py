@@ -71,7 +71,9 @@ def read_cfg(folder: Path) -> dict[str, Any]:
         cfg = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise WorkerError(
-            "SAE_INVALID", f"reading {path}: {error}", hint="Give the folder that holds cfg.json and the weights."
+            "SAE_INVALID",
+            f"reading {path}: {error}",
+            hint="Give the folder that holds cfg.json and the weights.",
         ) from error
     if not isinstance(cfg, dict):
         raise WorkerError("SAE_INVALID", f"reading {path}: expected a JSON object, got {type(cfg).__name__}")
@@ -121,5 +123,3 @@ def _fold_scaling_of_checkpoint(sae: SAE, folder: Path) -> None:
 
 def _run_time_only(kind: str) -> str:
     return "none" if kind in ("expected_average_only_in", "covariance_whitening") else kind
-
-

@@ -35,7 +35,9 @@ def save_inference(
     versions = {"sae_lens_version": SAE_LENS_FORMAT, "sae_lens_training_version": SAE_LENS_FORMAT}
     content = {**sae.cfg.to_json(), "metadata": {**versions, **metadata}}
     (folder / CFG_FILE).write_text(json.dumps(content, allow_nan=False))
-    save_file({name: t.detach().cpu().contiguous() for name, t in sae.state_dict().items()}, folder / WEIGHTS_FILE)
+    save_file(
+        {name: t.detach().cpu().contiguous() for name, t in sae.state_dict().items()}, folder / WEIGHTS_FILE
+    )
     written = [folder / CFG_FILE, folder / WEIGHTS_FILE]
     if log_sparsity_F is not None:
         save_file({"sparsity": log_sparsity_F.detach().float().cpu().contiguous()}, folder / SPARSITY_FILE)

@@ -36,7 +36,8 @@ class StandardSAE(SAE):
     def fold_W_dec_norm(self) -> None:
         if self.activation is not torch.relu:
             raise WorkerError(
-                "SAE_INVALID", f"fold_W_dec_norm: {self.cfg.options['activation_fn']} does not scale with its input"
+                "SAE_INVALID",
+                f"fold_W_dec_norm: {self.cfg.options['activation_fn']} does not scale with its input",
             )
         super().fold_W_dec_norm()
 

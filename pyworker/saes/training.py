@@ -121,7 +121,9 @@ class TrainingSAE(SAE):
         error_BD = squared_error(out_BD, x_BD, self.training_cfg.mse_loss_normalization)
         forward = Forward(x_BD, out_BD, error_BD, code, hidden_pre_BF, rows)
         losses = {"mse_loss": error_BD.sum(dim=-1).mean(), **self.sparsity_losses(step, forward)}
-        loss = torch.stack([part.to(torch.promote_types(part.dtype, torch.float32)) for part in losses.values()])
+        loss = torch.stack(
+            [part.to(torch.promote_types(part.dtype, torch.float32)) for part in losses.values()]
+        )
         return StepOutput(out_BD, code, hidden_pre_BF, loss.sum(), losses)
 
     def decode_rows(self, code: SparseCode) -> Tensor:
@@ -182,5 +184,3 @@ class TrainingSAE(SAE):
         state = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
         state.pop("finetuning_scaling_factor", None)
         return state
-
-

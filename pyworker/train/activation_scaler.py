@@ -95,7 +95,9 @@ def _some(batches: Iterator[Tensor], n_batches: int) -> Iterator[Tensor]:
         if seen == n_batches:
             return
     if seen == 0:
-        raise WorkerError("DATASET_EXHAUSTED", "estimating the scale of the activations: there is not one batch")
+        raise WorkerError(
+            "DATASET_EXHAUSTED", "estimating the scale of the activations: there is not one batch"
+        )
 
 
 def _mean_norm(batches: Iterator[Tensor], by_batch: bool) -> float:

@@ -22,7 +22,7 @@ NOT_DETAILS = {
 
 def thresholds(config: LanguageModelSAERunnerConfig, total_samples: int) -> list[int]:
     """The numbers of samples after which a checkpoint is due: evenly spaced, the end not included."""
-    if config.n_checkpoints < 1 or config.checkpoint_path is None:
+    if config.n_checkpoints < 1:
         return []
     return list(range(0, total_samples, math.ceil(total_samples / (config.n_checkpoints + 1))))[1:]
 

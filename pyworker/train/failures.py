@@ -19,7 +19,10 @@ def check_finite(step: int, lr: float, x_BD: Tensor, output: StepOutput, grad_no
     """
     if torch.isfinite(output.loss.detach() + grad_norm):
         return
-    terms = {**{name: value.item() for name, value in output.losses.items()}, "gradient_norm": grad_norm.item()}
+    terms = {
+        **{name: value.item() for name, value in output.losses.items()},
+        "gradient_norm": grad_norm.item(),
+    }
     broken = [name for name, value in terms.items() if not torch.isfinite(torch.tensor(value))]
     largest = x_BD.abs().max().item()
     raise WorkerError(

@@ -24,5 +24,3 @@ def set_learning_rate(optimizer: Adam, lr: float) -> None:
     """The rate of the next step."""
     for group in optimizer.param_groups:
         group["lr"] = lr
-
-

@@ -224,7 +224,8 @@ class SAETrainer:
         if not self.config.compile_sae:
             return self.sae.training_forward
         mode = self.config.sae_compilation_mode
-        compiled = torch.compile(self.sae.training_forward, mode=mode)
+        with named_compile_errors(mode):
+            compiled = torch.compile(self.sae.training_forward, mode=mode)
 
         def forward(step: StepInput) -> StepOutput:
             with named_compile_errors(mode):

@@ -1,0 +1,56 @@
+"""Run by the judge's Python (SAELens, TransformerLens 3): activations and evaluations as those give them.
+
+Arguments: model folder, SAE folder, tokens.safetensors, output.safetensors, metrics.json.
+"""
+
+import json
+import sys
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformer_lens import HookedTransformer, loading_from_pretrained
+
+from sae_lens import SAE
+from sae_lens.evals import EvalConfig, run_evals
+from sae_lens.training.activation_scaler import ActivationScaler
+
+model_folder, sae_folder, tokens_file, output_file, metrics_file = sys.argv[1:]
+torch.set_num_threads(1)
+loading_from_pretrained.OFFICIAL_MODEL_NAMES.append(model_folder)
+model = HookedTransformer.from_pretrained_no_processing(model_folder, device="cpu")
+batches = load_file(tokens_file)
+_, cache = model.run_with_cache(batches["tokens.0"], prepend_bos=False)
+save_file({name: value.contiguous() for name, value in cache.items()}, output_file)
+
+
+class Batches:
+    """The part of ActivationsStore that run_evals uses, over the given batches."""
+
+    context_size = batches["tokens.0"].shape[1]
+    store_batch_size_prompts = batches["tokens.0"].shape[0]
+
+    def reset_input_dataset(self) -> None:
+        self.given = 0
+
+    def get_batch_tokens(self, _batch_size: int) -> torch.Tensor:
+        self.given += 1
+        return batches[f"tokens.{self.given - 1}"]
+
+
+store = Batches()
+store.reset_input_dataset()
+config = EvalConfig(
+    n_eval_reconstruction_batches=len(batches),
+    n_eval_sparsity_variance_batches=len(batches),
+    compute_kl=True,
+    compute_ce_loss=True,
+    compute_l2_norms=True,
+    compute_sparsity_metrics=True,
+    compute_variance_metrics=True,
+    compute_featurewise_density_statistics=True,
+    compute_featurewise_weight_based_metrics=True,
+)
+sae = SAE.load_from_disk(sae_folder, device="cpu")
+metrics, _ = run_evals(sae, store, model, ActivationScaler(), config, exclude_special_tokens=True)
+with open(metrics_file, "w") as out:
+    json.dump({f"{group}/{name}": value for group, of in metrics.items() for name, value in of.items()}, out)

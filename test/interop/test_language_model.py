@@ -1,0 +1,110 @@
+"""Our language models and evaluations against SAELens 6.54 on TransformerLens 3.9, on a real model.
+
+Needs SAE_LENS_TS_JUDGE_PYTHON, the Python of an environment that has both, and the fixtures.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pyworker.evals import run_evals
+from pyworker.lm import LanguageModelConfig, load_language_model
+from pyworker.saes import load_sae
+
+JUDGE = os.environ.get("SAE_LENS_TS_JUDGE_PYTHON")
+SHARED = Path(os.environ.get("SAE_LENS_TS_SHARED", Path(__file__).parents[3] / "shared"))
+MODEL = SHARED / "fixtures" / "models" / "stories260K"
+HOOKS = {"blocks.2.hook_resid_post": 64, "blocks.2.attn.hook_z": 64}
+
+pytestmark = [
+    pytest.mark.skipif(not JUDGE, reason="SAE_LENS_TS_JUDGE_PYTHON is not set"),
+    pytest.mark.skipif(not MODEL.exists(), reason=f"{MODEL} is absent"),
+]
+
+
+def random_topk(folder: Path, hook_name: str, d_in: int) -> Path:
+    """A random TopK SAE as SAELens writes one."""
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    W_dec_FD = torch.nn.functional.normalize(torch.randn(256, d_in, generator=generator), dim=1)
+    weights = {"W_dec": W_dec_FD, "W_enc": W_dec_FD.T.contiguous(), "b_enc": torch.zeros(256)}
+    save_file({**weights, "b_dec": torch.full((d_in,), 0.1)}, folder / "sae_weights.safetensors")
+    cfg = {
+        "architecture": "topk",
+        "d_in": d_in,
+        "d_sae": 256,
+        "k": 32,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "rescale_acts_by_decoder_norm": False,
+        "metadata": {
+            "hook_name": hook_name,
+            "model_name": "stories",
+            "context_size": 48,
+            "prepend_bos": True,
+        },
+    }
+    (folder / "cfg.json").write_text(json.dumps(cfg))
+    return folder
+
+
+@pytest.fixture(scope="module", params=HOOKS)
+def judged(request, tmp_path_factory):
+    """What the judge computed for one hook: our inputs, its activations, its metrics."""
+    folder = tmp_path_factory.mktemp("judged")
+    generator = torch.Generator().manual_seed(1)
+    batches = {f"tokens.{i}": torch.randint(0, 512, (4, 48), generator=generator) for i in range(3)}
+    save_file(batches, folder / "tokens.safetensors")
+    sae_folder = random_topk(folder / "sae", request.param, HOOKS[request.param])
+    script = Path(__file__).parent / "judge_language_model.py"
+    files = [folder / name for name in ("tokens.safetensors", "acts.safetensors", "metrics.json")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [JUDGE, script, MODEL, sae_folder, *files]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, timeout=240, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads(files[2].read_text())
+    return request.param, list(batches.values()), sae_folder, load_file(files[1]), metrics
+
+
+def test_every_hook_of_transformer_lens_3_has_its_value_here(judged) -> None:
+    _, batches, _, activations, _ = judged
+    lm = load_language_model(LanguageModelConfig(model_name=str(MODEL)))
+    for name in ("blocks.0.hook_resid_pre", "blocks.2.hook_resid_post", "blocks.4.hook_resid_post"):
+        torch.testing.assert_close(lm.activations(batches[0], name), activations[name], rtol=1e-3, atol=1e-3)
+    trainable = {p.name for p in lm.hook_points() if p.d_in is not None}
+    compared = [name for name in activations if name in trainable]
+    for name in compared:
+        expected = activations[name].flatten(2)
+        torch.testing.assert_close(
+            lm.activations(batches[0], name),
+            expected,
+            rtol=1e-3,
+            atol=1e-3,
+            msg=lambda m, n=name: f"{n}: {m}",
+        )
+    common = (
+        "hook_mlp_out",
+        "hook_attn_out",
+        "hook_resid_mid",
+        "attn.hook_z",
+        "attn.hook_q",
+        "mlp.hook_post",
+    )
+    assert {f"blocks.{layer}.{name}" for layer in range(5) for name in common} <= set(compared)
+
+
+def test_evaluations_are_those_of_saelens(judged) -> None:
+    hook_name, batches, sae_folder, _, recorded = judged
+    lm = load_language_model(LanguageModelConfig(model_name=str(MODEL), hook_name=hook_name))
+    got = run_evals(load_sae(sae_folder)[0], lm, batches, compute_kl=True)
+    assert got == pytest.approx(recorded, rel=1e-3, abs=1e-5)

@@ -1,0 +1,246 @@
+"""The loop: what it reports and when, how it ends, and what it refuses to go on with."""
+
+import json
+
+import pytest
+import torch
+
+from pyworker.errors import WorkerError
+from pyworker.saes import create_sae, load_sae, seeded_generator
+from pyworker.train import SAETrainer
+
+
+class Batches:
+    def __init__(self, n=100, batch=64, d_in=8, poison_at=None):
+        generator = seeded_generator(11)
+        made = [torch.randn(batch, d_in, generator=generator) * 2 + 0.5 for _ in range(n)]
+        if poison_at is not None:
+            made[poison_at][3, 2] = float("inf")
+        self.made = made
+        self._left = iter(made)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._left)
+
+    def peek_rows(self):
+        return torch.cat(self.made[:4])
+
+
+class Recorder:
+    def __init__(self, stop_at=None, request_at=None, folder=None):
+        self.stop_at, self.request_at, self.folder = stop_at, request_at, folder
+        self.metrics, self.sparsity, self.checkpoints, self.stages, self.evaluated = {}, {}, [], [], []
+        self.steps = 0
+        self.trainer = None
+
+    def on_stage(self, stage, message, done=None, total=None):
+        self.stages.append(stage)
+
+    def on_metrics(self, step, row):
+        self.metrics[step] = row
+
+    def on_sparsity(self, step, row, log10_frequency_F):
+        self.sparsity[step] = (row, log10_frequency_F)
+
+    def evaluate(self, step):
+        self.evaluated.append(step)
+        assert not self.trainer.sae.training
+        return {"model_performance_preservation/ce_loss_score": 0.5}
+
+    def should_stop(self):
+        return self.steps == self.stop_at
+
+    def take_checkpoint_request(self):
+        self.steps += 1
+        return self.steps == self.request_at
+
+    def on_checkpoint(self, kind, n_training_samples):
+        self.checkpoints.append((kind, n_training_samples))
+        if self.folder is not None:
+            self.trainer.write_sae_files(self.folder / str(n_training_samples))
+
+
+def make_trainer(config, recorder=None, batches=None, seed=0):
+    recorder = recorder or Recorder()
+    sae = create_sae(config.sae, seeded_generator(seed))
+    recorder.trainer = SAETrainer(sae, config, batches or Batches(), recorder)
+    return recorder.trainer, recorder
+
+
+@pytest.mark.parametrize("architecture", ["standard", "gated", "jumprelu", "topk"])
+def test_training_lowers_the_error_of_every_architecture(make_config, architecture):
+    config = make_config(architecture, {"training_tokens": 64 * 90, "lr": 1e-2})
+    trainer, seen = make_trainer(config)
+    result = trainer.fit()
+    errors = [row["losses/mse_loss"] for row in seen.metrics.values()]
+    assert errors[-1] < 0.7 * errors[0]
+    assert (result.ended, result.n_training_steps, result.n_training_samples) == ("done", 90, 5760)
+
+
+def test_metrics_have_saelens_names_on_saelens_steps(make_config):
+    config = make_config("jumprelu", pre_act_loss_coefficient=0.1, l0_warm_up_steps=4)
+    trainer, seen = make_trainer(config)
+    trainer.fit()
+    assert list(seen.metrics) == [1, 3, 5, 7, 9]
+    assert seen.evaluated == [3, 7]
+    assert set(seen.metrics[1]) == {
+        "losses/overall_loss",
+        "losses/mse_loss",
+        "losses/l0_loss",
+        "losses/pre_act_loss",
+        "metrics/explained_variance",
+        "metrics/explained_variance_legacy",
+        "metrics/explained_variance_legacy_std",
+        "metrics/l0",
+        "sparsity/mean_passes_since_fired",
+        "sparsity/dead_features",
+        "details/current_learning_rate",
+        "details/n_training_samples",
+        "details/l0_coefficient",
+    }
+    assert seen.metrics[1]["details/l0_coefficient"] == pytest.approx(0.1 / 4)
+    assert seen.metrics[3]["model_performance_preservation/ce_loss_score"] == 0.5
+    assert list(seen.sparsity) == [4, 8]
+    assert {"metrics/mean_log10_feature_sparsity", "sparsity/below_1e-5", "sparsity/below_1e-6"} == set(
+        seen.sparsity[4][0]
+    )
+
+
+def test_checkpoints_come_at_their_thresholds_and_when_asked_for(make_config, tmp_path):
+    run = {"n_checkpoints": 2, "save_final_checkpoint": True}
+    config = make_config("topk", run, normalize_activations="expected_average_only_in")
+    trainer, seen = make_trainer(config, Recorder(request_at=2, folder=tmp_path))
+    trainer.fit()
+    assert seen.checkpoints == [("requested", 128), ("scheduled", 256), ("scheduled", 448), ("final", 640)]
+    plain, _ = make_trainer(make_config("topk", normalize_activations="expected_average_only_in"))
+    plain.fit()
+    assert torch.equal(plain.sae.W_enc, trainer.sae.W_enc), "writing checkpoints disturbed training"
+    sae, cfg, log_sparsity = load_sae(tmp_path / "640")
+    x = Batches().made[0]
+    torch.testing.assert_close(sae(x), trainer.sae.eval()(x), rtol=1e-4, atol=1e-4)
+    assert cfg["normalize_activations"] == "none"
+    assert cfg["metadata"]["training_architecture"] == "topk"
+    assert cfg["metadata"]["l0"] == pytest.approx(4, abs=0.1)
+    assert log_sparsity.shape == (32,)
+    json.loads((tmp_path / "256" / "cfg.json").read_text())
+
+
+def test_a_stop_is_orderly(make_config, tmp_path):
+    trainer, _ = make_trainer(make_config(), Recorder(stop_at=3))
+    result = trainer.fit()
+    assert (result.ended, result.n_training_steps) == ("stopped", 3)
+    trainer.write_sae_files(tmp_path)
+    load_sae(tmp_path)
+
+
+def test_the_end_of_the_data_is_the_end_of_training(make_config):
+    trainer, _ = make_trainer(make_config(), batches=Batches(n=4))
+    assert trainer.fit().ended == "data_ended"
+
+
+def test_a_number_that_is_not_finite_stops_before_it_reaches_the_weights(make_config):
+    trainer, _ = make_trainer(make_config(), batches=Batches(poison_at=3))
+    with pytest.raises(WorkerError) as caught:
+        trainer.fit()
+    assert caught.value.code == "NOT_FINITE"
+    assert caught.value.details["step"] == 3
+    assert "mse_loss" in caught.value.details["terms"]
+    assert "inf" in caught.value.message
+    assert all(torch.isfinite(p).all() for p in trainer.sae.parameters())
+
+
+@pytest.mark.parametrize("method", ["mean", "geometric_median"])
+def test_b_dec_starts_in_the_middle_of_the_scaled_rows(make_config, method):
+    options = {"b_dec_init_method": method, "normalize_activations": "expected_average_only_in"}
+    trainer, seen = make_trainer(make_config(**options))
+    trainer.prepare()
+    assert seen.stages == ["estimate_scale", "init_b_dec"]
+    scaled = trainer.batches.peek_rows() * trainer.scaler.factor
+    torch.testing.assert_close(trainer.sae.b_dec.data, scaled.mean(dim=0), rtol=0, atol=0.2)
+
+
+def test_same_seed_same_weights(make_config):
+    config = make_config("standard", noise_scale=0.2)
+    first, second = (make_trainer(config)[0] for _ in range(2))
+    first.fit(), second.fit()
+    assert torch.equal(first.sae.W_dec, second.sae.W_dec)
+
+
+def test_decoder_rows_are_unit_at_the_start_of_every_step(make_config):
+    trainer, _ = make_trainer(make_config("standard", {"lr": 0.05}, normalize_sae_decoder=True))
+    norms = []
+    forward = trainer.training_forward
+    trainer.training_forward = lambda step: (norms.append(trainer.sae.W_dec.norm(dim=1)), forward(step))[1]
+    trainer.fit()
+    torch.testing.assert_close(torch.stack(norms), torch.ones(10, 32))
+
+
+@pytest.mark.parametrize("method", ["scale", "decoder", "unrotated_decoder"])
+@pytest.mark.parametrize("vocabulary", ["v5", "v6"])
+def test_fine_tuning_trains_what_it_names_and_nothing_else(make_config, tmp_path, method, vocabulary):
+    run = {"training_tokens": 320, "finetuning_tokens": 320, "finetuning_method": method}
+    config = make_config("standard", run, vocabulary=vocabulary, apply_b_dec_to_input=False)
+    trainer, _ = make_trainer(config)
+    states = []
+    trainer.optimizer.register_step_post_hook(
+        lambda *_: states.append({k: v.clone() for k, v in trainer.sae.state_dict().items()})
+    )
+    trainer.fit()
+    start = 5 if vocabulary == "v5" else 4  # the last step before anything is frozen
+    changed = {name for name in states[0] if not torch.equal(states[start][name], states[-1][name])}
+    factor = set() if vocabulary == "v5" and method != "scale" else {"finetuning_scaling_factor"}
+    expected = {"scale": set(), "decoder": {"W_dec", "b_dec"}, "unrotated_decoder": {"b_dec"}}[
+        method
+    ] | factor
+    assert changed == expected
+    trainer.write_sae_files(tmp_path)
+    x = Batches().made[0]
+    torch.testing.assert_close(load_sae(tmp_path)[0](x), trainer.sae.eval()(x), rtol=1e-4, atol=1e-4)
+
+
+def test_rare_latents_count_as_dead_once_a_window_has_passed(make_config):
+    config = make_config("topk", {"dead_feature_threshold": 2.0})
+    trainer, seen = make_trainer(config)
+    trainer.fit()
+    assert seen.metrics[3]["sparsity/dead_features"] == 0
+    assert seen.metrics[5]["sparsity/dead_features"] == 32
+    assert seen.metrics[5]["losses/auxiliary_reconstruction_loss"] > 0
+
+
+@pytest.mark.parametrize("options", [{"autocast": True}, {"max_grad_norm": None}])
+def test_numerics_options_train(make_config, options):
+    trainer, seen = make_trainer(make_config("standard", {"training_tokens": 3840, "lr": 1e-2, **options}))
+    trainer.fit()
+    assert seen.metrics[59]["losses/overall_loss"] < 0.8 * seen.metrics[1]["losses/overall_loss"]
+
+
+def test_a_compiler_that_fails_is_named(make_config):
+    config = make_config("standard", {"compile_sae": True, "sae_compilation_mode": "no-such-mode"})
+    with pytest.raises(WorkerError, match="compile_sae") as caught:
+        make_trainer(config)[0].fit()
+    assert caught.value.code == "TRAINING_FAILED"
+
+
+def test_a_failed_allocation_is_named(make_config):
+    trainer, _ = make_trainer(make_config())
+
+    def forward(step):
+        return torch.empty(1 << 60)
+
+    trainer.training_forward = forward
+    with pytest.raises(WorkerError, match="32 latents") as caught:
+        trainer.fit()
+    assert caught.value.code == "OUT_OF_MEMORY"
+
+
+@pytest.mark.parametrize("architecture", ["standard", "gated", "jumprelu", "topk"])
+def test_bfloat16_weights_train_and_save(make_config, tmp_path, architecture):
+    config = make_config(architecture, {"lr": 1e-2}, dtype="bfloat16")
+    trainer, seen = make_trainer(config)
+    trainer.fit()
+    assert seen.metrics[9]["losses/mse_loss"] < seen.metrics[1]["losses/mse_loss"]
+    trainer.write_sae_files(tmp_path)
+    assert load_sae(tmp_path)[0].W_dec.dtype == torch.bfloat16
