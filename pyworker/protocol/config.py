@@ -82,7 +82,7 @@ class GatedTrainingSAEConfig(TrainingSAEConfig, tag="gated", forbid_unknown_fiel
     """Fields of the gated architecture."""
 
     l1_coefficient: float
-    """Weight of the sparsity penalty on the gate."""
+    """Weight of the sparsity penalty."""
     l1_warm_up_steps: int
     """Steps over which l1_coefficient grows from 0. Unit: steps."""
 

@@ -109,10 +109,7 @@ const standardShape = {
 
 const gatedShape = {
   ...sharedSaeShape,
-  l1_coefficient: option(nonNegative().default(1), {
-    description: 'Weight of the sparsity penalty on the gate.',
-    v5: 0.001,
-  }),
+  l1_coefficient: standardShape.l1_coefficient,
   l1_warm_up_steps: standardShape.l1_warm_up_steps,
 };
 

@@ -1,0 +1,80 @@
+import type { Command } from 'commander';
+import { OPTION_ROWS } from '../../config/generated/options.ts';
+import type { Provenance } from '../../config/layer.ts';
+import { nearest } from '../../config/nearest.ts';
+import { SaeLensError } from '../../errors.ts';
+import { resolveCommandLine } from '../layers.ts';
+import { addOptionFlags } from '../option-flags.ts';
+import { printJson } from '../output.ts';
+
+export function addConfig(program: Command): void {
+  const config = program.command('config').description('Look at options and configurations.');
+  const print = config
+    .command('print')
+    .description('Print every option with its final value and the layer that set it.')
+    .option('--json', 'one JSON document on stdout');
+  addOptionFlags(print).action(async (file: string | undefined) => {
+    const { config: resolved, provenance } = await resolveCommandLine(print, file);
+    if (print.opts<{ json?: true }>().json) {
+      return printJson({ config: resolved, provenance: Object.fromEntries(provenance) });
+    }
+    process.stdout.write(configText(resolved, provenance));
+  });
+  config
+    .command('schema')
+    .description('Print the JSON Schema of a configuration file, for editors.')
+    .action(async () => {
+      const { jsonSchemaFile } = await import('../../config/generate/json-schema.ts');
+      process.stdout.write(jsonSchemaFile());
+    });
+  const explain = config
+    .command('explain')
+    .description('Say what an option does.')
+    .argument('<key>', 'an option, for example sae.k')
+    .option('--json', 'one JSON document on stdout')
+    .action((key: string) => explainOption(key, explain.opts<{ json?: true }>().json ?? false));
+}
+
+/** YAML that `train` reads, with the layer of each value behind it. */
+function configText(config: object, provenance: ReadonlyMap<string, Provenance>): string {
+  const lines: string[] = [];
+  const add = (path: string, key: string, value: unknown, indent: string) => {
+    const { layer, source, where } = provenance.get(path) as Provenance;
+    const from = layer === 'default' ? (source ? `default of ${source}` : 'default') : `${layer} ${where ?? source}`;
+    lines.push(`${indent}${key}: ${JSON.stringify(value)}`.padEnd(56).concat(`  # ${from}`));
+  };
+  for (const [key, value] of Object.entries(config)) {
+    if (key !== 'sae' && key !== 'logger') {
+      add(key, key, value, '');
+      continue;
+    }
+    lines.push(`${key}:`);
+    for (const [inner, innerValue] of Object.entries(value as object)) add(`${key}.${inner}`, inner, innerValue, '  ');
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function explainOption(key: string, json: boolean): void {
+  const name = key.replace(/^--/, '').replaceAll('-', '_');
+  const row = OPTION_ROWS.find(({ path, flags }) => path === name || flags.includes(name));
+  if (row === undefined) {
+    const close = nearest(
+      name,
+      OPTION_ROWS.flatMap(({ flags }) => flags),
+    );
+    const hint = close ? `did you mean ${close}?` : 'list the options with `sae-lens-ts train --help`';
+    throw new SaeLensError('USAGE', `There is no option ${JSON.stringify(key)}`, { hint });
+  }
+  if (json) return printJson(row);
+  const lines: [string, string][] = [
+    ['effect', row.description],
+    ['value', row.choices?.join(' | ') ?? row.types.join(' | ').replaceAll('list:', 'list of ')],
+    ['default', row.default],
+    ['unit', row.unit ?? ''],
+    ['only with', row.architectures ? `architecture ${row.architectures.join(', ')}` : ''],
+    ['flags', row.flags.map((flag) => `--${flag}`).join(', ')],
+    ['variable', `SAE_LENS_TS_${(row.flags[0] as string).replaceAll('.', '__').toUpperCase()}`],
+  ];
+  const text = lines.filter(([, value]) => value !== '').map(([title, value]) => `  ${title.padEnd(10)} ${value}`);
+  process.stdout.write(`${row.path}\n${text.join('\n')}\n`);
+}

@@ -1,0 +1,46 @@
+import type { Command } from 'commander';
+import { resolveCommandLine } from '../layers.ts';
+import { addOptionFlags } from '../option-flags.ts';
+import { printJson } from '../output.ts';
+import { planText } from '../plan-text.ts';
+
+interface TrainFlags {
+  dryRun?: true;
+  json?: true;
+  quiet?: true;
+  name?: string;
+  runs_folder: string;
+}
+
+export function addTrain(program: Command): void {
+  const command = program
+    .command('train')
+    .summary('train a sparse autoencoder')
+    .description('Train a sparse autoencoder on the activations of a language model.')
+    .option('--dry-run', 'say what would happen, and start nothing')
+    .option('--name <name>', 'name of the run and its folder')
+    .option('--runs_folder <folder>', 'folder of all runs', 'runs')
+    .option('--quiet', 'warnings and errors only')
+    .option('--json', 'events as lines of JSON on stdout');
+  addOptionFlags(command).action(async (file: string | undefined) => {
+    const flags = command.opts<TrainFlags>();
+    const resolution = await resolveCommandLine(command, file);
+    if (flags.dryRun) return dryRun(resolution.config, flags);
+    const { trainInTerminal } = await import('../../runners/train-in-terminal.ts');
+    await trainInTerminal(resolution, {
+      json: flags.json ?? false,
+      quiet: flags.quiet ?? false,
+      name: flags.name,
+      runsFolder: flags.runs_folder,
+      command: process.argv.slice(2),
+    });
+  });
+}
+
+async function dryRun(config: import('../../config/resolved.ts').ResolvedConfig, flags: TrainFlags): Promise<void> {
+  const { planTraining, runName } = await import('../../plan/index.ts');
+  const plan = planTraining(config);
+  const name = flags.name ?? runName(config, new Date().toISOString().slice(0, 10));
+  if (flags.json) return printJson({ name, config, plan });
+  process.stdout.write(`${planText(config, plan, name)}\nNothing was started. Run without --dry-run to train\n`);
+}

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { nearest } from '../config/nearest.ts';
+import { addConfig } from './commands/config.ts';
+import { addDoctor } from './commands/doctor.ts';
+import { addHooks } from './commands/hooks.ts';
+import { addSetup } from './commands/setup.ts';
+import { addTrain } from './commands/train.ts';
+import { printError, toSaeLensError } from './output.ts';
+import { spellFlags } from './spelling.ts';
+
+const words = process.argv.slice(2);
+
+function version(): string {
+  // The bundle is dist/cli/main.mjs, the source src/cli/main.ts: both two folders below package.json.
+  return JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version;
+}
+
+const program = new Command('sae-lens-ts')
+  .description('Train sparse autoencoders on the activations of language models.')
+  .version(version(), '-V, --version')
+  .addHelpText('after', '\nStart with: sae-lens-ts setup, then sae-lens-ts train --preset demo');
+
+for (const add of [addTrain, addSetup, addDoctor, addConfig, addHooks]) add(program);
+forEachCommand(program, (command) => {
+  command.exitOverride().configureOutput({ writeErr: () => {} });
+});
+
+try {
+  await program.parseAsync(spellFlags(words), { from: 'user' });
+} catch (error) {
+  finish(error);
+}
+
+function finish(error: unknown): void {
+  if (error instanceof CommanderError && error.exitCode === 0) return;
+  if (error instanceof CommanderError && error.code === 'commander.help') {
+    process.stderr.write(commandOf(words).helpInformation());
+    process.exitCode = 2;
+    return;
+  }
+  const known = toSaeLensError(withSuggestion(error));
+  printError(known, words.includes('--json'));
+  process.exitCode = known.exitCode;
+}
+
+/** Commander compares names letter by letter; ours come with dashes and underscores, which mean the same. */
+function withSuggestion(error: unknown): unknown {
+  if (!(error instanceof CommanderError) || error.code !== 'commander.unknownOption') return error;
+  const unknown = /'(--?[^'=]+)/.exec(error.message)?.[1] ?? '';
+  const flags = commandOf(words).options.flatMap(({ long }) => (long ? [long.slice(2)] : []));
+  const close = nearest(unknown.replace(/^-+/, ''), flags);
+  const advice = close ? `did you mean --${close}?` : `list the flags with \`sae-lens-ts ${words[0]} --help\``;
+  return new CommanderError(2, error.code, `There is no flag ${unknown}\n(${advice})`);
+}
+
+/** The command that the first words name. */
+function commandOf([first, second]: readonly string[]): Command {
+  const command = program.commands.find((one) => one.name() === first) ?? program;
+  return command.commands.find((one) => one.name() === second) ?? command;
+}
+
+function forEachCommand(command: Command, change: (command: Command) => void): void {
+  change(command);
+  for (const child of command.commands) forEachCommand(child, change);
+}

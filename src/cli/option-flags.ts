@@ -1,0 +1,55 @@
+import { type Command, Option } from 'commander';
+import { OPTION_ROWS } from '../config/generated/options.ts';
+import type { Layer } from '../config/layer.ts';
+import type { OptionRow } from '../config/option-row.ts';
+import { readText } from '../config/text.ts';
+
+/** Give a command a flag for every option, and those that choose the layers below. */
+export function addOptionFlags(command: Command): Command {
+  command
+    .argument('[file]', 'configuration, YAML or JSON')
+    .option('--config <file>', 'the same as the argument')
+    .option('--preset <name>', 'start from a preset: demo, tiny-stories-1L-21M');
+  for (const row of OPTION_ROWS) {
+    const option = new Option(`--${row.flags[0]} <${placeholder(row)}>`, description(row)).helpGroup(`${row.group}:`);
+    // The names have dots and underscores; commander would make other names of them.
+    option.attributeName = () => row.path;
+    command.addOption(option);
+  }
+  return command;
+}
+
+function placeholder({ choices, types }: OptionRow): string {
+  const words: Record<string, string> = { boolean: 'true|false', object: 'json', string: 'text' };
+  if (choices) return 'choice';
+  const type = types.find((one) => one !== 'null') ?? 'value';
+  return type.startsWith('list:') ? 'list' : (words[type] ?? type);
+}
+
+/** What `--help` says of an option: effect, where it exists, what it may be, default and unit. */
+export function description(row: OptionRow): string {
+  const only = row.architectures ? ` (${row.architectures.join(', ')})` : '';
+  const choices = row.choices ? `${row.choices.join(' | ')}; ` : '';
+  return `${row.description}${only} [${choices}${row.unit ? `${row.unit}; ` : ''}default: ${row.default}]`;
+}
+
+/** The options given as flags, as a layer. */
+export function flagsLayer(command: Command): Layer {
+  const value: Record<string, unknown> = {};
+  const groups: Record<string, Record<string, unknown>> = {};
+  const flags = new Map<string, string>();
+  for (const row of OPTION_ROWS) {
+    const text = command.getOptionValue(row.path) as string | undefined;
+    if (text === undefined) continue;
+    const [first = '', key] = row.path.split('.');
+    const target = key === undefined ? value : (groups[first] ??= {});
+    target[key ?? first] = readText(row, text);
+    flags.set(row.path, `--${row.flags[0]}`);
+  }
+  return {
+    kind: 'flags',
+    source: 'the command line',
+    value: { ...value, ...groups },
+    at: (path) => flags.get(path.join('.')),
+  };
+}

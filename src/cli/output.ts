@@ -1,0 +1,38 @@
+import { styleText } from 'node:util';
+import { CommanderError } from 'commander';
+import { SaeLensError } from '../errors.ts';
+
+/** A document on stdout. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** Whatever was thrown, as an error with a code. */
+export function toSaeLensError(error: unknown): SaeLensError {
+  if (error instanceof SaeLensError) return error;
+  if (error instanceof CommanderError) {
+    const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
+    const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1');
+    return new SaeLensError('USAGE', first, { hint: hint || 'see `sae-lens-ts --help`' });
+  }
+  const { message, stack } = error instanceof Error ? error : new Error(String(error));
+  return new SaeLensError('BUG', message, {
+    hint: 'this is a fault of sae-lens-ts: report it with the lines above',
+    cause: error,
+    details: { stack },
+  });
+}
+
+/** The one place where an error becomes words: code, message, hint. With `--json` an object on stdout. */
+export function printError(error: SaeLensError, json: boolean): void {
+  if (json) {
+    const { code, message, hint = null, details, exitCode } = error;
+    process.stdout.write(`${JSON.stringify({ error: { code, message, hint, exit_code: exitCode, details } })}\n`);
+    return;
+  }
+  const colour = (format: 'red' | 'bold', text: string) =>
+    styleText(format, text, { stream: process.stderr, validateStream: true });
+  const stack = error.code === 'BUG' && error.cause instanceof Error ? `\n${error.cause.stack}` : '';
+  const hint = error.hint === undefined ? '' : `\n\n${colour('bold', 'hint:')} ${error.hint}`;
+  process.stderr.write(`${colour('red', 'error')} ${colour('bold', error.code)}  ${error.message}${stack}${hint}\n`);
+}

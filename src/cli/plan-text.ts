@@ -1,0 +1,66 @@
+import type { ResolvedConfig } from '../config/resolved.ts';
+import type { TrainPlan } from '../plan/index.ts';
+
+const grouped = (value: number) =>
+  Math.round(value)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ' ');
+
+/** Bytes in the decimal unit that reads best. */
+export function bytes(value: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const power = value < 1 ? 0 : Math.min(Math.floor(Math.log10(value) / 3), units.length - 1);
+  const scaled = value / 1000 ** power;
+  return `${scaled >= 100 || power === 0 ? Math.round(scaled) : scaled.toFixed(1)} ${units[power]}`;
+}
+
+/** What will happen, before it happens. */
+export function planText(config: ResolvedConfig, plan: TrainPlan, name: string): string {
+  const { sae } = config;
+  const latents = sae.d_sae === null ? `${sae.expansion_factor} × d_in` : grouped(sae.d_sae);
+  const kind = 'k' in sae ? `topk k=${sae.k}` : sae.architecture;
+  const parts = [
+    plan.lrWarmUpSteps > 0 ? `warm-up ${grouped(plan.lrWarmUpSteps)}` : '',
+    plan.sparsityWarmUpSteps > 0 ? `sparsity warm-up ${grouped(plan.sparsityWarmUpSteps)}` : '',
+    plan.lrDecayStartStep === null ? '' : `decay from ${grouped(plan.lrDecayStartStep)}`,
+    `checkpoints ${plan.checkpointsAtSamples.length}`,
+    `evaluations ${plan.evaluations}`,
+  ].filter((part) => part !== '');
+  const lines: [string, string][] = [
+    [
+      'run',
+      `${config.model_name} · ${config.hook_name} · ${kind} · ${sae.d_in ?? 'd_in of the model'} → ${latents} latents`,
+    ],
+    ['name', name],
+    [
+      'data',
+      `${config.dataset_path} · ${grouped(config.training_tokens)} tokens · context ${config.context_size} · ` +
+        `buffer ${grouped(plan.bufferRows)} activations`,
+    ],
+    ['steps', `${grouped(plan.totalSteps)}   ${parts.join(' · ')}`],
+    ['memory', memoryText(plan)],
+    ['disk', diskText(plan)],
+    [
+      'time',
+      plan.durationSeconds === null
+        ? 'not known: no speed was measured here yet'
+        : `about ${Math.ceil(plan.durationSeconds / 60)} min`,
+    ],
+  ];
+  return lines.map(([title, text]) => ` ${title.padEnd(8)} ${text}`).join('\n');
+}
+
+function memoryText({ memory }: TrainPlan): string {
+  if (memory === null) return 'not known before the model is loaded: set d_in to see it here';
+  const model = memory.modelBytes === null ? 'model not counted' : `model ${bytes(memory.modelBytes)}`;
+  return (
+    `weights ${bytes(memory.weightBytes)} · gradients ${bytes(memory.gradientBytes)} · ` +
+    `optimizer ${bytes(memory.optimizerBytes)} · buffer ${bytes(memory.bufferBytes)} · ${model}   ` +
+    `total ${bytes(memory.totalBytes)}`
+  );
+}
+
+function diskText({ disk }: TrainPlan): string {
+  if (disk.savedBytes === null) return 'not known before the model is loaded: set d_in to see it here';
+  return `${disk.nSaved} × ${bytes(disk.savedBytes)}   total ${bytes(disk.totalBytes)}`;
+}

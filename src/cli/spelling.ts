@@ -1,0 +1,66 @@
+import { OPTION_ROWS } from '../config/generated/options.ts';
+import type { OptionRow } from '../config/option-row.ts';
+
+interface Spelling {
+  row: OptionRow;
+  /** `--no-x`. */
+  negated: boolean;
+}
+
+/** Every way to write the flag of an option: `--sae.k`, `--k`, dashes for underscores, `--no-x` and `--nox`. */
+const SPELLINGS: ReadonlyMap<string, Spelling> = new Map(
+  OPTION_ROWS.flatMap((row) => {
+    const names = row.path === 'sae.architecture' ? [...row.flags, 'sae'] : row.flags;
+    return names.flatMap((name): [string, Spelling][] => {
+      const plain: [string, Spelling] = [name, { row, negated: false }];
+      if (!row.types.includes('boolean')) return [plain];
+      return [plain, [`no_${name}`, { row, negated: true }], [`no${name}`, { row, negated: true }]];
+    });
+  }),
+);
+
+const LIST_ITEM = /^(-?\d+|null|none)$/i;
+const BOOLEAN = /^(true|false)$/i;
+
+/**
+ * Write the flags of options in one way, `--option=value`, so that the parser needs to know only that: the value of a
+ * boolean may be absent, a list is space separated as in SAELens (`--seqpos_slice 5 -5`). Other words stay.
+ */
+export function spellFlags(words: readonly string[]): string[] {
+  const spelled: string[] = [];
+  for (let index = 0; index < words.length; index++) {
+    const word = words[index] as string;
+    if (word === '--') return [...spelled, ...words.slice(index)];
+    const [, name = '', given] = /^--([^=]+)(?:=(.*))?$/s.exec(word) ?? [];
+    const spelling = SPELLINGS.get(name.replaceAll('-', '_'));
+    if (spelling === undefined) {
+      spelled.push(word);
+      continue;
+    }
+    const { row, negated } = spelling;
+    const flag = `--${row.flags[0]}`;
+    if (negated) {
+      spelled.push(`${flag}=false`);
+      continue;
+    }
+    if (given !== undefined) {
+      spelled.push(`${flag}=${given}`);
+      continue;
+    }
+    const values: string[] = [];
+    const isList = row.types.some((type) => type.startsWith('list:'));
+    const takes = (next: string | undefined) =>
+      next !== undefined &&
+      ((isList && LIST_ITEM.test(next)) ||
+        (values.length === 0 && row.types.includes('boolean') && BOOLEAN.test(next)) ||
+        (values.length === 0 && isList && next.startsWith('[')));
+    while (takes(words[index + 1])) values.push(words[++index] as string);
+    if (values.length > 0) spelled.push(`${flag}=${values.join(' ')}`);
+    else if (row.types.includes('boolean')) spelled.push(`${flag}=true`);
+    else {
+      const value = words[++index];
+      spelled.push(value === undefined ? flag : `${flag}=${value}`);
+    }
+  }
+  return spelled;
+}
