@@ -1,6 +1,6 @@
 """The arithmetic of the evaluation metrics, apart from any model (formulas: SAELens 6.54 evals.py).
 
-Everything is in unscaled space and over the tokens that are kept. A quotient whose denominator is zero is NaN:
+Everything is in unscaled space and over the kept tokens. A quotient whose denominator is zero is NaN:
 the quantity is not defined there (ablation changes nothing, nothing fired, no token was kept).
 
 Shapes: P prompts, C context, V vocabulary, N kept tokens, D d_in, F latents.
@@ -56,8 +56,8 @@ def kl_divergence(original_PCV: Tensor, new_PCV: Tensor) -> Tensor:
 class ExplainedVariance:
     """``1 − E‖x − x̂‖² / (E‖x‖² − ‖E x‖²)``, streamed; every row weighs the same.
 
-    All sums are float64, those within a batch too: the variance is a difference of two nearly equal numbers when
-    the activations have a large mean (SAELens sums a batch in float32 and is off by 0.04 there).
+    All sums are float64, those within a batch too: with a large mean the variance is a difference of nearly
+    equal numbers (SAELens sums a batch in float32 and is off by 0.04 there).
     """
 
     def __init__(self) -> None:

@@ -92,7 +92,7 @@ def evaluate(
     """Evaluate on every batch. The defaults compute what SAELens logs while it trains.
 
     One clean pass gives both the activations and the logits to compare with; without model metrics it ends at
-    the hook. With them, two more passes: the SAE's reconstruction at the kept tokens, and zeros at all tokens.
+    the hook. With them, two more passes: the SAE's reconstruction at the kept tokens, and zeros at all.
 
     Args:
         sae: put in evaluation mode meanwhile.

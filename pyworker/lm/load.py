@@ -2,12 +2,14 @@
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from pyworker.errors import WorkerError
 from pyworker.lm.backends import DECODER_LAYERS, HuggingFaceModel, TransformerLensModel, dtype_named, freeze
+from pyworker.lm.gguf import cut_as_the_file_says
 from pyworker.lm.model import LanguageModel
 from pyworker.lm.source import ModelSource, find_source
 
@@ -45,6 +47,7 @@ def load_language_model(cfg: Any) -> LanguageModel:
         WorkerError: MODEL_NOT_FOUND, MODEL_LOAD_FAILED (with the cause), OUT_OF_MEMORY.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     kwargs = dict(cfg.model_from_pretrained_kwargs)
     processing = {name: kwargs.pop(name) for name in _PROCESSING if name in kwargs}
     if cfg.model_class_name == "AutoModelForCausalLM" and processing:
@@ -171,12 +174,16 @@ def _tokenizer(source: ModelSource, kwargs: dict[str, Any]) -> Any | None:
     hub = {
         key: kwargs[key] for key in ("revision", "trust_remote_code", "token", "cache_dir") if key in kwargs
     }
-    if source.gguf_file is not None and not source.has_tokenizer_files:
+    inside = source.gguf_file is not None and not source.has_tokenizer_files
+    if inside:
         hub["gguf_file"] = source.gguf_file
     try:
-        return AutoTokenizer.from_pretrained(source.name, **hub)
+        tokenizer = AutoTokenizer.from_pretrained(source.name, **hub)
     except (OSError, ValueError):
         return None
+    if inside and source.local:
+        cut_as_the_file_says(tokenizer, Path(source.name) / source.gguf_file)
+    return tokenizer
 
 
 def _load_failure(model_name: str, source: ModelSource, cause: Exception) -> WorkerError:

@@ -312,17 +312,18 @@ class LanguageModel:
 
     # --- compilation ---
     # Layer by layer, with hooks outside the compiled code: inside it a hook would be traced away or could not
-    # end the pass. The one layer that a hook sits inside of runs eagerly while the hook is there.
+    # end the pass. The one layer that a hook sits inside of runs eagerly meanwhile. ``forward`` is set
+    # on the layer itself: a TransformerLens component would hand the attribute on to the module it wraps.
 
     def _compile_layers(self) -> None:
         for layer in self._backend.layers():
             if layer not in self._compiled:
                 self._compiled[layer] = torch.compile(layer.forward, mode=self._compilation_mode)
-                layer.forward = self._compiled[layer]
+                object.__setattr__(layer, "forward", self._compiled[layer])
 
     def _uncompile(self) -> None:
         for layer in self._compiled:
-            layer.__dict__.pop("forward")
+            object.__delattr__(layer, "forward")
         self._compiled.clear()
 
     @contextmanager
@@ -334,12 +335,12 @@ class LanguageModel:
         inside = [layer for layer in self._compiled if any(m is point.module for m in layer.modules())]
         inside = [layer for layer in inside if layer is not point.module]
         for layer in inside:
-            layer.__dict__.pop("forward")
+            object.__delattr__(layer, "forward")
         try:
             yield
         finally:
             for layer in inside:
-                layer.forward = self._compiled[layer]
+                object.__setattr__(layer, "forward", self._compiled[layer])
 
 
 def _select(value: Tensor, tokens_PC: Tensor, hook_name: str, head_index: int | None) -> Tensor:

@@ -7,12 +7,11 @@ import json
 import sys
 
 import torch
-from safetensors.torch import load_file, save_file
-from transformer_lens import HookedTransformer, loading_from_pretrained
-
 from sae_lens import SAE
 from sae_lens.evals import EvalConfig, run_evals
 from sae_lens.training.activation_scaler import ActivationScaler
+from safetensors.torch import load_file, save_file
+from transformer_lens import HookedTransformer, loading_from_pretrained
 
 model_folder, sae_folder, tokens_file, output_file, metrics_file = sys.argv[1:]
 torch.set_num_threads(1)
@@ -20,7 +19,7 @@ loading_from_pretrained.OFFICIAL_MODEL_NAMES.append(model_folder)
 model = HookedTransformer.from_pretrained_no_processing(model_folder, device="cpu")
 batches = load_file(tokens_file)
 _, cache = model.run_with_cache(batches["tokens.0"], prepend_bos=False)
-save_file({name: value.contiguous() for name, value in cache.items()}, output_file)
+save_file({name: value.clone().contiguous() for name, value in cache.items()}, output_file)
 
 
 class Batches:

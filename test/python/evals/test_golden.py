@@ -23,7 +23,7 @@ SHARED = Path(os.environ.get("SAE_LENS_TS_SHARED", Path(__file__).parents[4] / "
 EVALS = SHARED / "golden" / "evals"
 INDEX = json.loads((EVALS / "index.json").read_text()) if EVALS.exists() else {"cases": {}}
 CASES = [name for name in INDEX["cases"] if (EVALS / f"{name}.safetensors").exists()]
-# Sums within a batch are float64 here and float32 in SAELens, which is wrong for a large mean; the exact value.
+# Sums within a batch are float64 here, float32 in SAELens, which is wrong for a large mean: the exact value.
 # A single row has no variance: SAELens divides rounding noise by rounding noise.
 FIXED = {"large_mean": 0.9169, "single_row": 0.0, "no_batches": math.nan}
 

@@ -1,0 +1,252 @@
+"""Hook points, early stop, heads and checks on a tiny random model; no fixtures needed."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import CONFIGS, save_tiny_model
+
+from pyworker.errors import WorkerError
+from pyworker.lm import (
+    LanguageModelConfig,
+    check_context_size,
+    check_d_in,
+    check_token_ids,
+    load_language_model,
+)
+from pyworker.lm.backends import DECODER_LAYERS
+
+TOKENS = torch.randint(3, 64, (3, 10), generator=torch.Generator().manual_seed(0))
+
+
+def load(model_name: str, **fields):
+    return load_language_model(LanguageModelConfig(model_name=model_name, **fields))
+
+
+def count_calls(module: torch.nn.Module) -> list[int]:
+    calls: list[int] = []
+    module.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def test_the_same_values_by_both_vocabularies_of_hook_names(tiny: str) -> None:
+    lens = load(tiny, hook_name="blocks.1.hook_resid_post").activations(TOKENS)
+    plain = load(tiny, model_class_name="AutoModelForCausalLM").activations(TOKENS, "model.layers.1")
+    assert lens.shape == (3, 10, 32)
+    torch.testing.assert_close(lens, plain)
+
+
+def test_the_table_of_decoder_layers_is_the_table_of_tests() -> None:
+    assert set(DECODER_LAYERS) == set(CONFIGS)
+
+
+@pytest.mark.parametrize("architecture", DECODER_LAYERS)
+def test_the_residual_stream_of_the_plain_model_is_that_of_the_bridge(architecture: str, tmp_path) -> None:
+    lm = load(str(save_tiny_model(tmp_path, architecture)))
+    last = CONFIGS[architecture].num_hidden_layers - 1
+    names = ["blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", f"blocks.{last}.hook_resid_pre"]
+    names.append(f"blocks.{last}.hook_resid_post")
+    plain = [lm.activations(TOKENS, name) for name in names]
+    logits = lm.logits(TOKENS)
+    assert not lm._backend.bridged
+    lm.activations(TOKENS, "blocks.0.hook_mlp_out")
+    assert lm._backend.bridged
+    for name, before in zip(names, plain, strict=True):
+        torch.testing.assert_close(lm.activations(TOKENS, name), before, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(lm.logits(TOKENS), logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("class_name", ["HookedTransformer", "AutoModelForCausalLM"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_forward_pass_stops_at_the_hook(tiny: str, class_name: str, autocast: bool) -> None:
+    name = "blocks.1.hook_resid_post" if class_name == "HookedTransformer" else "model.layers.1"
+    lm = load(tiny, model_class_name=class_name, hook_name=name, autocast_lm=autocast)
+    model = lm._backend.model if class_name == "AutoModelForCausalLM" else lm._backend._model
+    before, after, head = (
+        count_calls(m) for m in (model.model.layers[0], model.model.layers[2], model.lm_head)
+    )
+    lm.activations(TOKENS)
+    assert (len(before), len(after), len(head)) == (1, 0, 0)
+    assert lm.logits(TOKENS).shape == (3, 10, 64)
+    assert (len(before), len(after), len(head)) == (2, 1, 1)
+
+
+def test_the_bridge_stops_at_the_hook_too(tiny: str) -> None:
+    lm = load(tiny, hook_name="blocks.1.hook_mlp_out")
+    lm.activations(TOKENS)
+    later, head = (count_calls(m) for m in (lm._backend.bridge().blocks[2], lm._backend._model.lm_head))
+    lm.activations(TOKENS)
+    assert (len(later), len(head)) == (0, 0)
+
+
+def test_heads_are_flattened_or_one_is_chosen(tiny: str) -> None:
+    lm = load(tiny, hook_name="blocks.1.attn.hook_z")
+    all_heads, one = lm.activations(TOKENS), lm.activations(TOKENS, "blocks.1.attn.hook_z", 2)
+    assert (lm.d_in(), lm.d_in("blocks.1.attn.hook_z", 2)) == (32, 8)
+    torch.testing.assert_close(all_heads.unflatten(-1, (4, 8))[:, :, 2], one)
+
+
+@pytest.mark.parametrize(
+    ("hook_name", "head_index"), [("blocks.1.hook_resid_post", 0), ("blocks.1.attn.hook_z", 4)]
+)
+def test_a_head_that_is_not_there_is_an_error(tiny: str, hook_name: str, head_index: int) -> None:
+    with pytest.raises(WorkerError) as failure:
+        load(tiny).d_in(hook_name, head_index)
+    assert failure.value.code == "HOOK_SHAPE"
+
+
+def test_a_hook_without_a_vector_for_each_token_is_an_error(tiny: str) -> None:
+    with pytest.raises(WorkerError) as failure:
+        load(tiny).d_in("blocks.1.attn.hook_pattern")
+    assert failure.value.code == "HOOK_SHAPE"
+
+
+@pytest.mark.parametrize(
+    ("class_name", "wrong", "right"),
+    [
+        ("HookedTransformer", "blocks.1.hook_rsid_post", "blocks.1.hook_resid_post"),
+        ("HookedTransformer", "blocks.7.hook_resid_post", "blocks.2.hook_resid_post"),
+        ("AutoModelForCausalLM", "model.layers.5", "model.layers.2"),
+    ],
+)
+def test_a_hook_that_is_not_there_is_answered_with_the_nearest(
+    tiny: str, class_name: str, wrong: str, right: str
+) -> None:
+    with pytest.raises(WorkerError) as failure:
+        load(tiny, model_class_name=class_name, hook_name=wrong).activations(TOKENS)
+    assert failure.value.code == "HOOK_NOT_FOUND"
+    assert failure.value.details["nearest"][0] == right
+    assert "sae-lens-ts hooks MODEL" in failure.value.hint
+
+
+def test_a_hook_that_no_pass_reaches_is_named_as_such(tiny: str) -> None:
+    with pytest.raises(WorkerError, match="does not reach it") as failure:
+        load(tiny).activations(TOKENS, "blocks.1.attn.hook_result")
+    assert failure.value.code == "HOOK_NOT_FOUND"
+
+
+def test_hook_points_are_listed_with_their_shapes(tiny: str) -> None:
+    lens = {p.name: p for p in load(tiny).hook_points()}
+    assert (lens["blocks.1.hook_resid_post"].shape, lens["blocks.1.hook_resid_post"].d_in) == ((2, 7, 32), 32)
+    assert (lens["blocks.1.attn.hook_z"].shape, lens["blocks.1.attn.hook_z"].d_in) == ((2, 7, 4, 8), 32)
+    assert lens["blocks.1.attn.hook_pattern"].d_in is None
+    plain = {p.name: p for p in load(tiny, model_class_name="AutoModelForCausalLM").hook_points()}
+    assert plain["model.layers.2"].d_in == 32
+
+
+def test_every_listed_trainable_hook_gives_its_width(tiny: str) -> None:
+    lm = load(tiny)
+    for point in lm.hook_points():
+        if point.d_in is not None:
+            assert lm.d_in(point.name) == point.d_in, point.name
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [f"blocks.1.{name}" for name in ("hook_resid_pre", "hook_resid_post", "hook_mlp_out", "attn.hook_z")],
+)
+def test_activations_can_be_replaced_on_the_way(tiny: str, hook: str) -> None:
+    lm = load(tiny, hook_name=hook)
+    clean = lm.logits(TOKENS)
+    torch.testing.assert_close(lm.logits(TOKENS, lambda x: x.clone()), clean)
+    assert not torch.allclose(lm.logits(TOKENS, torch.zeros_like), clean, atol=1e-3)
+    torch.testing.assert_close(lm.logits(TOKENS), clean)
+
+
+def test_replacing_one_head_leaves_the_others(tiny: str) -> None:
+    one = load(tiny, hook_name="blocks.1.attn.hook_z", hook_head_index=1)
+    every = load(tiny, hook_name="blocks.1.attn.hook_z")
+
+    def without_head_1(x_PCD: torch.Tensor) -> torch.Tensor:
+        heads = x_PCD.unflatten(-1, (4, 8)).clone()
+        heads[:, :, 1] = 0
+        return heads.flatten(2)
+
+    zeroed = one.logits(TOKENS, torch.zeros_like)
+    torch.testing.assert_close(zeroed, every.logits(TOKENS, without_head_1))
+    assert not torch.allclose(zeroed, one.logits(TOKENS), atol=1e-4)
+
+
+def test_autocast_computes_in_bfloat16(tiny: str) -> None:
+    name = "blocks.1.mlp.hook_post"
+    assert load(tiny, hook_name=name, autocast_lm=True).activations(TOKENS).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_a_dtype_may_be_named(tiny: str, key: str) -> None:
+    lm = load(tiny, hook_name="blocks.1.hook_resid_post", model_from_pretrained_kwargs={key: "bfloat16"})
+    assert lm.activations(TOKENS).dtype == torch.bfloat16
+
+
+def test_centred_writing_weights_are_applied_when_asked_for(tmp_path) -> None:
+    folder = str(save_tiny_model(tmp_path, "GPT2LMHeadModel"))
+    name = "blocks.1.hook_resid_post"
+    raw = load(folder, model_from_pretrained_kwargs={"center_writing_weights": False})
+    centred = load(folder, model_from_pretrained_kwargs={"center_writing_weights": True})
+    assert raw.activations(TOKENS, name).mean(-1).abs().max() > 0.01
+    assert centred.activations(TOKENS, name).mean(-1).abs().max() < 1e-4
+
+
+def test_ids_limits_and_special_tokens_are_the_models(tiny: str) -> None:
+    lm = load(tiny)
+    assert (lm.vocab_size, lm.context_limit, lm.bos_token_id, lm.eos_token_id) == (64, 32, 1, 2)
+    assert lm.special_token_ids() == [1, 2]
+    assert lm.tokenizer.encode("w5 w6") == [5, 6]
+
+
+def test_what_does_not_fit_the_model_is_an_error(tiny: str) -> None:
+    lm = load(tiny, hook_name="blocks.1.hook_resid_post")
+    assert check_d_in(lm, None) == check_d_in(lm, 32) == 32
+    check_context_size(lm, 32)
+    check_token_ids(lm, np.array([0, 63]))
+    with pytest.raises(WorkerError, match="32 wide") as d_in:
+        check_d_in(lm, 64)
+    with pytest.raises(WorkerError, match="at most 32") as context:
+        check_context_size(lm, 33)
+    with pytest.raises(WorkerError, match="64") as ids:
+        check_token_ids(lm, np.array([[1, 64]]))
+    codes = [e.value.code for e in (d_in, context, ids)]
+    assert codes == ["D_IN_MISMATCH", "CONFIG_INVALID", "TOKENIZER_MISMATCH"]
+
+
+def test_a_path_that_is_not_there_is_answered_with_its_neighbours(tiny: str) -> None:
+    with pytest.raises(WorkerError) as failure:
+        load(tiny[:-1] + "x")
+    assert failure.value.code == "MODEL_NOT_FOUND"
+    assert tiny in failure.value.details["nearest"]
+
+
+def test_a_folder_that_is_no_model_does_not_load(tmp_path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(WorkerError) as failure:
+        load(str(tmp_path), model_class_name="AutoModelForCausalLM")
+    assert failure.value.code == "MODEL_LOAD_FAILED"
+
+
+def test_a_model_without_a_tokenizer_reads_tokens_only(tiny: str, tmp_path) -> None:
+    import shutil
+
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy(f"{tiny}/{file}", tmp_path)
+    lm = load(str(tmp_path), hook_name="blocks.1.hook_resid_post")
+    assert lm.activations(TOKENS).shape == (3, 10, 32)
+    assert lm.special_token_ids() == [1, 2]
+    with pytest.raises(WorkerError, match="without a tokenizer"):
+        _ = lm.tokenizer
+
+
+@pytest.mark.parametrize(
+    ("class_name", "hook"),
+    [
+        ("AutoModelForCausalLM", "model.layers.1"),
+        ("AutoModelForCausalLM", "model.layers.1.mlp"),
+        ("HookedTransformer", "blocks.1.hook_resid_post"),
+        ("HookedTransformer", "blocks.1.hook_mlp_out"),
+    ],
+)
+def test_a_compiled_model_gives_the_same_values(tiny: str, class_name: str, hook: str) -> None:
+    plain = load(tiny, model_class_name=class_name, hook_name=hook)
+    compiled = load(tiny, model_class_name=class_name, hook_name=hook, compile_llm=True)
+    torch.testing.assert_close(compiled.activations(TOKENS), plain.activations(TOKENS), rtol=1e-4, atol=1e-4)
+    assert compiled._compiled
+    ablated = [lm.logits(TOKENS, torch.zeros_like) for lm in (compiled, plain)]
+    torch.testing.assert_close(*ablated, rtol=1e-4, atol=1e-4)
