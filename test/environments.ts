@@ -1,0 +1,26 @@
+import { fileURLToPath } from 'node:url';
+import { ensureEnvironment } from '../src/worker/ensure-environment.ts';
+
+const file = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+const progress = (message: string): void => void process.stderr.write(`${message}\n`);
+
+/**
+ * The interpreters the tests run with: the worker's with pytest on top, and the judge's, SAELens itself. Made when
+ * they are not there yet; an interpreter named by the variable is taken as it is.
+ */
+export async function testEnvironments(): Promise<{ SAE_LENS_TS_PYTHON: string; SAE_LENS_TS_JUDGE_PYTHON: string }> {
+  const { SAE_LENS_TS_PYTHON, SAE_LENS_TS_JUDGE_PYTHON } = process.env;
+  return {
+    SAE_LENS_TS_PYTHON: SAE_LENS_TS_PYTHON ?? (await tester()),
+    SAE_LENS_TS_JUDGE_PYTHON: SAE_LENS_TS_JUDGE_PYTHON ?? (await judge()),
+  };
+}
+
+async function tester(): Promise<string> {
+  const over = await ensureEnvironment({ progress });
+  return (await ensureEnvironment({ over, requirements: [file('requirements.txt')], progress })).python;
+}
+
+async function judge(): Promise<string> {
+  return (await ensureEnvironment({ requirements: [file('requirements-judge.txt')], progress })).python;
+}
