@@ -1,8 +1,8 @@
 """The active latents of a batch, and the operations on them.
 
-Architectures and the training loop see codes only through this module, so that another implementation (rows of
-indices and values instead of a dense matrix) can take its place without touching them. This one is the dense
-reference: exact, differentiated by autograd.
+Architectures and the training loop see codes only through this module, so that another implementation
+(rows of indices and values instead of a dense matrix) can take its place without touching them.
+This one is the dense reference: exact, differentiated by autograd.
 
 Legend: B batch, D d_in, F d_sae (latents).
 """
@@ -41,6 +41,7 @@ def encode_select(
     W_enc_DF: Tensor,
     b_enc_F: Tensor,
     select: Callable[[Tensor], Tensor],
+    *,
     latent_scale_F: Tensor | None = None,
     add_noise: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[SparseCode, Tensor]:
@@ -48,8 +49,8 @@ def encode_select(
 
     Args:
         x_BD: centred, normalised input.
-        select: pre-activations to activations, for example ``torch.relu``; what it sets to zero is not active.
-        latent_scale_F: multiplies the pre-activations before selection (decoder norms of a TopK SAE).
+        select: pre-activations to activations, for example ``torch.relu``; what it sets to zero is not
+        active. latent_scale_F: multiplies the pre-activations before selection (decoder norms of a TopK SAE).
         add_noise: applied to the pre-activations before scaling and selection.
 
     Returns:

@@ -1,7 +1,7 @@
 """The sparse autoencoder: what all architectures share.
 
-An architecture is one file: a :class:`SAE` that encodes, a :class:`~pyworker.saes.training.TrainingSAE` made from it
-that adds losses, and a line in ``pyworker/saes/registry.py``.
+An architecture is one file: a :class:`SAE` that encodes, a :class:`~pyworker.saes.training.TrainingSAE`
+made from it that adds losses, and a line in ``pyworker/saes/registry.py``.
 
 Legend: B batch, D d_in, F d_sae (latents).
 """
@@ -22,7 +22,8 @@ NORM_FLOOR = 1e-8
 class SAE(nn.Module):
     """Encodes activations of a model into sparse latents and back.
 
-    Parameters: ``W_enc [D, F]``, ``W_dec [F, D]``, ``b_dec [D]``, and what ``latent_parameters`` names, each ``[F]``.
+    Parameters: ``W_enc [D, F]``, ``W_dec [F, D]``, ``b_dec [D]``, and what ``latent_parameters`` names,
+    each ``[F]``.
     """
 
     latent_parameters: tuple[str, ...] = ("b_enc",)
@@ -47,7 +48,7 @@ class SAE(nn.Module):
         self._rows: RowNormalization | None = None
         self._head_shape: torch.Size | None = None
 
-    # -- what an architecture defines ------------------------------------------------------------------------------
+    # -- what an architecture defines ------------------------------------------------------------------------
 
     def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
         """The code of prepared rows, and the pre-activations it was selected from."""
@@ -57,7 +58,7 @@ class SAE(nn.Module):
         """The reconstruction of prepared rows."""
         return decode(code, self.W_dec) + self.b_dec
 
-    # -- the three things a user does ------------------------------------------------------------------------------
+    # -- the three things a user does ------------------------------------------------------------------------
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents ``[..., F]`` of activations ``[..., D]`` (``[..., heads, d_head]`` for ``hook_z``)."""
@@ -68,7 +69,8 @@ class SAE(nn.Module):
         """Activations from latents. With run-time normalisation it belongs to the last :meth:`encode`.
 
         Raises:
-            WorkerError: SAE_INVALID, when run-time normalisation is on and the rows are not those last encoded.
+            WorkerError: SAE_INVALID, when run-time normalisation is on and the rows are not those last
+            encoded.
         """
         out = self.decode_rows(SparseCode(latents))
         if self._needs_row_statistics():
@@ -86,7 +88,7 @@ class SAE(nn.Module):
         """The reconstruction of activations."""
         return self.decode(self.encode(x))
 
-    # -- shared steps ----------------------------------------------------------------------------------------------
+    # -- shared steps ----------------------------------------------------------------------------------------
 
     def prepare(self, x_BD: Tensor) -> tuple[Tensor, RowNormalization | None]:
         """Cast, normalise and centre rows: what the encoder sees."""
@@ -101,11 +103,12 @@ class SAE(nn.Module):
         self._head_shape = x.shape[-2:] if joins else None
         return x.flatten(-2) if joins else x
 
-    # -- folding: the same function in other weights (reference §2.1) ----------------------------------------------
+    # -- folding: the same function in other weights (reference §2.1) ----------------------------------------
 
     @torch.no_grad()
     def fold_W_dec_norm(self) -> None:
-        """Move the norms of the decoder rows into the encoder: rows become unit, latents scale with their norm."""
+        """Move the norms of the decoder rows into the encoder: rows become unit, latents scale with their
+        norm."""
         norms_F = self.W_dec.norm(dim=1).clamp(min=NORM_FLOOR)
         self.W_dec.div_(norms_F[:, None])
         self.W_enc.mul_(norms_F)
@@ -123,7 +126,8 @@ class SAE(nn.Module):
 
     @torch.no_grad()
     def fold_whitening(self, mean_D: Tensor, matrix_DD: Tensor, inverse_DD: Tensor) -> None:
-        """Make an SAE of ``(x - mean) @ matrix`` an SAE of ``x``. Computed in the precision of the statistics."""
+        """Make an SAE of ``(x - mean) @ matrix`` an SAE of ``x``. Computed in the precision of the
+        statistics."""
         exact = torch.promote_types(self.W_enc.dtype, matrix_DD.dtype)
         mean_D, matrix_DD, inverse_DD = (
             t.to(device=self.W_enc.device, dtype=exact) for t in (mean_D, matrix_DD, inverse_DD)

@@ -17,7 +17,8 @@ TORCH_DTYPES: dict[str, torch.dtype] = {
 class SAEConfig:
     """Fields shared by all architectures, under SAELens' names (reference §4.1).
 
-    ``options`` holds what one architecture adds, for example ``k``; they lie beside the others in ``cfg.json``.
+    ``options`` holds what one architecture adds, for example ``k``; they lie beside the others in
+    ``cfg.json``.
     """
 
     architecture: str
@@ -33,6 +34,7 @@ class SAEConfig:
 
     @property
     def torch_dtype(self) -> torch.dtype:
+        """The number type of the weights."""
         return TORCH_DTYPES[self.dtype]
 
     def to_json(self) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""Gated SAE: one path decides which latents are active, another how much (Rajamanoharan et al. 2024; reference §2.3).
+"""Gated SAE: one path decides which latents are active, another how much (Rajamanoharan et al. 2024;
+reference §2.3).
 
 Legend: B batch, D d_in, F d_sae.
 """
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from pyworker.kernels import SparseCode, decode, encode_select
 from pyworker.protocol.config import GatedTrainingSAEConfig
@@ -13,11 +15,13 @@ from pyworker.saes.training import Coefficient, Forward, StepInput, TrainingSAE
 
 
 class GatedSAE(SAE):
-    """``a = 1[x_c·W_enc + b_gate > 0] · ReLU(x_c·(W_enc·exp(r_mag)) + b_mag)``. The gate passes no gradient."""
+    """``a = 1[x_c·W_enc + b_gate > 0] · ReLU(x_c·(W_enc·exp(r_mag)) + b_mag)``. The gate passes no
+    gradient."""
 
     latent_parameters = ("b_gate", "b_mag", "r_mag")
     latent_offsets = ("b_gate", "b_mag")
 
+    @override
     def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
         # Both paths share one product, as in the paper: x·(W·exp(r)) = (x·W)·exp(r).
         projection_BF = x_BD @ self.W_enc
@@ -25,26 +29,32 @@ class GatedSAE(SAE):
         magnitude_BF = projection_BF * self.r_mag.exp() + self.b_mag
         return SparseCode(gate_BF * torch.relu(magnitude_BF)), magnitude_BF
 
+    @override
     def shift_latents(self, shift_F: Tensor) -> None:
         self.b_gate.add_(shift_F.to(self.b_gate.dtype))
         self.b_mag.add_((shift_F * self.r_mag.exp()).to(self.b_mag.dtype))
 
+    @override
     def weight_histograms(self) -> dict[str, Tensor]:
         biases = {"weights/b_gate": self.b_gate.detach(), "weights/b_mag": self.b_mag.detach()}
         return {**super().weight_histograms(), **biases}
 
 
 class GatedTrainingSAE(TrainingSAE, GatedSAE):
-    """Has no place for ``noise_scale``: SAELens never added noise to a gated SAE (golden/README.md, trap 4)."""
+    """Has no place for ``noise_scale``: SAELens never added noise to a gated SAE (golden/README.md, trap
+    4)."""
 
     training_cfg: GatedTrainingSAEConfig
     draws_encoder_first = True
 
+    @override
     def coefficients(self) -> dict[str, Coefficient]:
         return {"l1": Coefficient(self.training_cfg.l1_coefficient, self.training_cfg.l1_warm_up_steps)}
 
+    @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
-        # Both losses see the raw input, also under run-time normalisation, as in both versions of SAELens (trap 9).
+        # Both losses see the raw input, also under run-time normalisation, as in both versions of SAELens
+        # (trap 9).
         x_BD = forward.x_BD.to(self.W_dec.dtype)
         centred_BD = x_BD - self.b_dec if self.cfg.apply_b_dec_to_input else x_BD
         gate_code, _ = encode_select(centred_BD, self.W_enc, self.b_gate, torch.relu)

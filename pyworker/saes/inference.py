@@ -3,6 +3,7 @@
 from typing import Protocol
 
 import torch
+from typing_extensions import override
 
 from pyworker.saes.base import SAE
 from pyworker.saes.registry import inference_class
@@ -13,6 +14,7 @@ from pyworker.saes.training import TrainingSAE
 class FoldsInto(Protocol):
     """Something the trainer does to activations that can be folded into weights."""
 
+    @override
     def fold_into(self, sae: SAE) -> None: ...
 
 
@@ -20,8 +22,8 @@ class FoldsInto(Protocol):
 def to_inference(sae: TrainingSAE, scaler: FoldsInto) -> SAE:
     """A folded copy; training goes on undisturbed.
 
-    Scaling of activations, fine-tuning factors and, for TopK, decoder norms are folded. SAELens writes a TopK SAE the
-    same way: unit decoder rows, ``rescale_acts_by_decoder_norm`` kept.
+    Scaling of activations, fine-tuning factors and, for TopK, decoder norms are folded. SAELens writes a
+    TopK SAE the same way: unit decoder rows, ``rescale_acts_by_decoder_norm`` kept.
     """
     cfg = sae.inference_config()
     folded = inference_class(cfg.architecture)(cfg)

@@ -1,7 +1,7 @@
 """How the weights start (reference §1.6 and §2.1; draw order: golden/v5/init).
 
-Everything is drawn on the CPU in float32 from one generator, so that the same seed gives the same weights on every
-device and in every dtype.
+Everything is drawn on the CPU in float32 from one generator, so that the same seed gives the same weights
+on every device and in every dtype.
 
 Legend: D d_in, F d_sae.
 """
@@ -18,7 +18,8 @@ def initial_weights(
     """Draw the encoder and the decoder.
 
     Args:
-        cfg: its ``vocabulary`` decides the order of the draws: v5 drew the encoder once before and once after the
+        cfg: its ``vocabulary`` decides the order of the draws: v5 drew the encoder once before and once
+        after the
             decoder was shaped, v6 draws only what it keeps.
         encoder_first: v5 drew the gated encoder before the decoder.
 

@@ -1,6 +1,7 @@
 """JumpReLU SAE: latents above a learned threshold (Rajamanoharan et al. 2024; reference §2.4).
 
-The threshold gets its gradient from a straight-through estimator: a rectangle of width ``bandwidth`` around it.
+The threshold gets its gradient from a straight-through estimator: a rectangle of width ``bandwidth``
+around it.
 
 Legend: B batch, D d_in, F d_sae.
 """
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from typing_extensions import override
 
 from pyworker.kernels import SparseCode, encode_select
 from pyworker.protocol.config import JumpReLUTrainingSAEConfig
@@ -25,12 +27,14 @@ def in_window(z_BF: Tensor, threshold_F: Tensor, bandwidth: float) -> Tensor:
 class JumpReLU(Function):
     """``z · 1[z > θ]``."""
 
+    @override
     @staticmethod
     def forward(ctx: Any, z_BF: Tensor, threshold_F: Tensor, bandwidth: float, ste_to_input: bool) -> Tensor:
         ctx.save_for_backward(z_BF, threshold_F)
         ctx.bandwidth, ctx.ste_to_input = bandwidth, ste_to_input
         return z_BF * (z_BF > threshold_F)
 
+    @override
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         z_BF, threshold_F = ctx.saved_tensors
@@ -44,12 +48,14 @@ class JumpReLU(Function):
 class Step(Function):
     """``1[z > θ]``."""
 
+    @override
     @staticmethod
     def forward(ctx: Any, z_BF: Tensor, threshold_F: Tensor, bandwidth: float, ste_to_input: bool) -> Tensor:
         ctx.save_for_backward(z_BF, threshold_F)
         ctx.bandwidth, ctx.ste_to_input = bandwidth, ste_to_input
         return (z_BF > threshold_F).to(z_BF)
 
+    @override
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         z_BF, threshold_F = ctx.saved_tensors
@@ -63,6 +69,7 @@ class JumpReLUSAE(SAE):
     latent_parameters = ("b_enc", "threshold")
     latent_offsets = ("b_enc", "threshold")
 
+    @override
     def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
         threshold_F = self.threshold
         return encode_select(
@@ -71,8 +78,8 @@ class JumpReLUSAE(SAE):
 
 
 class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
-    """v6 trains ``threshold`` itself, kept at 0 or above; v5 trained its logarithm. Both in float32: a step of Adam
-    would be rounded away in bfloat16."""
+    """v6 trains ``threshold`` itself, kept at 0 or above; v5 trained its logarithm. Both in float32: a
+    step of Adam would be rounded away in bfloat16."""
 
     training_cfg: JumpReLUTrainingSAEConfig
 
@@ -88,6 +95,7 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
         """The threshold in the type of the pre-activations, with its gradient."""
         return (self.log_threshold.exp() if self.is_log else self.threshold).to(like.dtype)
 
+    @override
     @torch.no_grad()
     def constrain(self) -> None:
         super().constrain()
@@ -95,12 +103,14 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
             # On the weights and not in the graph, where a latent at zero would lose its gradient for good.
             self.threshold.clamp_(min=0)
 
+    @override
     def inference_state(self) -> dict[str, Tensor]:
         state = super().inference_state()
         if self.is_log:
             state["threshold"] = state.pop("log_threshold").exp()
         return state
 
+    @override
     def training_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         if not self.is_log:
             return state
@@ -109,9 +119,11 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
             **{k: v for k, v in state.items() if k != "threshold"},
         }
 
+    @override
     def coefficients(self) -> dict[str, Coefficient]:
         return {"l0": Coefficient(self.training_cfg.l0_coefficient, self.training_cfg.l0_warm_up_steps)}
 
+    @override
     def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
         cfg = self.training_cfg
 
@@ -120,6 +132,7 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
 
         return encode_select(x_BD, self.W_enc, self.b_enc, select, add_noise=self.add_noise)
 
+    @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
         penalty_B = self._sparsity(forward)
         losses = {"l0_loss": (step.coefficients["l0"] * penalty_B).mean()}
@@ -130,7 +143,8 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
         return losses
 
     def _sparsity(self, forward: Forward) -> Tensor:
-        """What is penalised in each row: its L0, its squared distance from ``target_l0``, or a tanh of the latents."""
+        """What is penalised in each row: its L0, its squared distance from ``target_l0``, or a tanh of the
+        latents."""
         cfg = self.training_cfg
         if cfg.jumprelu_sparsity_loss_mode == "tanh":
             weighted = forward.code.weighted(self.W_dec.norm(dim=1))

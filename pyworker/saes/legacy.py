@@ -1,4 +1,5 @@
-"""Reading ``cfg.json`` as older versions of SAELens wrote it (reference §4.1; golden/v5/legacy_load_654.json)."""
+"""Reading ``cfg.json`` as older versions of SAELens wrote it (reference §4.1;
+golden/v5/legacy_load_654.json)."""
 
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""Reading an SAE folder written by us, by SAELens 6 or by SAELens 5, as an inference SAE on raw activations."""
+"""Reading an SAE folder written by us, by SAELens 6 or by SAELens 5, as an inference SAE on raw
+activations."""
 
 import json
 from pathlib import Path
@@ -29,13 +30,13 @@ def load_sae(
 ) -> tuple[SAE, dict[str, Any], Tensor | None]:
     """Load an SAE.
 
-    Checkpoints of a training run of SAELens 6 are not folded yet: the scaling recorded beside them is folded here.
-    Anything else that names a scaling estimated from data has been folded when it was saved (golden/README.md,
-    trap 13), so the name is dropped.
+    Checkpoints of a training run of SAELens 6 are not folded yet: the scaling recorded beside them is
+    folded here. Anything else that names a scaling estimated from data has been folded when it was saved
+    (golden/README.md, trap 13), so the name is dropped.
 
     Returns:
-        the SAE, the content of its ``cfg.json`` in the words of version 6, and log10 of the firing frequency of each
-        latent where the folder has it.
+        the SAE, the content of its ``cfg.json`` in the words of version 6, and log10 of the firing
+        frequency of each latent where the folder has it.
 
     Raises:
         WorkerError: SAE_INVALID, when the folder is not a whole SAE of an architecture this version has.

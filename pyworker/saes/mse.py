@@ -12,8 +12,8 @@ def squared_error(
 ) -> Tensor:
     """Squared error of each element.
 
-    ``dense_batch`` divides each row by the distance (not its square) of the target row from the batch mean, so that
-    layers with large activations weigh no more than others.
+    ``dense_batch`` divides each row by the distance (not its square) of the target row from the batch mean,
+    so that layers with large activations weigh no more than others.
     """
     error_BD = (prediction_BD - target_BD).square()
     if normalization is None:

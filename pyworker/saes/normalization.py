@@ -1,7 +1,7 @@
 """Run-time normalisation: each input row is normalised before the encoder and restored after the decoder.
 
-Only ``layer_norm`` and ``constant_norm_rescale`` work per row at run time; the two kinds estimated from data are the
-trainer's business (:mod:`pyworker.train.activation_scaler`) and are folded into the weights.
+Only ``layer_norm`` and ``constant_norm_rescale`` work per row at run time; the two kinds estimated from
+data are the trainer's business (:mod:`pyworker.train.activation_scaler`) and are folded into the weights.
 
 Legend: B batch, D d_in.
 """

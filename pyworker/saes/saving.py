@@ -1,4 +1,5 @@
-"""Writing an SAE as SAELens does: ``cfg.json``, ``sae_weights.safetensors``, ``sparsity.safetensors`` (reference §4.1)."""
+"""Writing an SAE as SAELens does: ``cfg.json``, ``sae_weights.safetensors``, ``sparsity.safetensors``
+(reference §4.1)."""
 
 import json
 import os
@@ -15,7 +16,8 @@ WEIGHTS_FILE = "sae_weights.safetensors"
 SPARSITY_FILE = "sparsity.safetensors"
 
 SAE_LENS_FORMAT = "6.54.12"
-"""The version of SAELens whose file format this is. Without one SAELens takes the file for a much older one."""
+"""The version of SAELens whose file format this is. Without one SAELens takes the file for a much older
+one."""
 
 
 def save_inference(

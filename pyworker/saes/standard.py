@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode, encode_select
@@ -21,7 +22,8 @@ GHOST_EPSILON = 1e-6
 
 
 class StandardSAE(SAE):
-    """``a = activation(x_c · W_enc + b_enc)``. SAELens knows only ReLU; other activations keep a name of their own."""
+    """``a = activation(x_c · W_enc + b_enc)``. SAELens knows only ReLU; other activations keep a name of
+    their own."""
 
     def __init__(self, cfg: SAEConfig):
         super().__init__(cfg)
@@ -30,9 +32,11 @@ class StandardSAE(SAE):
             options.get("activation_fn", "relu"), options.get("activation_fn_kwargs", {})
         )
 
+    @override
     def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
         return encode_select(x_BD, self.W_enc, self.b_enc, self.activation)
 
+    @override
     def fold_W_dec_norm(self) -> None:
         if self.activation is not torch.relu:
             raise WorkerError(
@@ -41,13 +45,17 @@ class StandardSAE(SAE):
             )
         super().fold_W_dec_norm()
 
+    @override
     def weight_histograms(self) -> dict[str, Tensor]:
         return {**super().weight_histograms(), "weights/b_e": self.b_enc.detach()}
 
 
 class StandardTrainingSAE(TrainingSAE, StandardSAE):
+    """Penalises the p-norm of the latents; ghost gradients revive dead ones where asked for."""
+
     training_cfg: StandardTrainingSAEConfig
 
+    @override
     @staticmethod
     def inference_options(training_cfg: StandardTrainingSAEConfig) -> dict[str, Any]:
         if training_cfg.activation_fn == "relu":
@@ -58,8 +66,9 @@ class StandardTrainingSAE(TrainingSAE, StandardSAE):
         }
 
     def inference_config(self) -> SAEConfig:
-        """A ``topk`` activation is a TopK SAE. Of ``tanh-relu`` and ``gelu`` SAELens knows nothing: it would load
-        them as ReLU without a word (golden/README.md, trap 13), so their architecture has a name it refuses."""
+        """A ``topk`` activation is a TopK SAE. Of ``tanh-relu`` and ``gelu`` SAELens knows nothing: it
+        would load them as ReLU without a word (golden/README.md, trap 13), so their
+        architecture has a name it refuses."""
         cfg = super().inference_config()
         activation = self.training_cfg.activation_fn
         if activation == "topk":
@@ -70,12 +79,15 @@ class StandardTrainingSAE(TrainingSAE, StandardSAE):
             cfg.architecture = f"standard_{activation}"
         return cfg
 
+    @override
     def coefficients(self) -> dict[str, Coefficient]:
         return {"l1": Coefficient(self.training_cfg.l1_coefficient, self.training_cfg.l1_warm_up_steps)}
 
+    @override
     def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
         return encode_select(x_BD, self.W_enc, self.b_enc, self.activation, add_noise=self.add_noise)
 
+    @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
         cfg = self.training_cfg
         code = forward.code
@@ -90,7 +102,8 @@ class StandardTrainingSAE(TrainingSAE, StandardSAE):
     def _ghost_grad_loss(self, step: StepInput, forward: Forward) -> Tensor:
         """Let dead latents explain the residual through an exponential (Jermyn & Templeton 2024).
 
-        Its value says nothing, by construction: the scale makes it the main error again. Only its gradient counts.
+        Its value says nothing, by construction: the scale makes it the main error again. Only its gradient
+        counts.
         """
         residual_BD = forward.x_BD - forward.reconstruction_BD
         ghosts_BN = torch.exp(forward.hidden_pre_BF[:, step.dead_F])

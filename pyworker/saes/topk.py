@@ -1,4 +1,5 @@
-"""TopK SAE: the k largest pre-activations of each row, and a loss that revives dead latents (Gao et al. 2024; §2.5).
+"""TopK SAE: the k largest pre-activations of each row, and a loss that revives dead latents (Gao et al.
+2024; §2.5).
 
 Legend: B batch, D d_in, F d_sae, N dead latents, K auxiliary latents.
 """
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode, decode, encode_select, top_k
@@ -18,37 +20,47 @@ from pyworker.saes.training import Forward, StepInput, TrainingSAE
 
 
 class TopKSAE(SAE):
-    """With ``rescale_acts_by_decoder_norm`` latents are compared by their effect: pre-activation × decoder norm."""
+    """With ``rescale_acts_by_decoder_norm`` latents are compared by their effect: pre-activation × decoder
+    norm."""
 
     def __init__(self, cfg: SAEConfig):
         super().__init__(cfg)
         self.select = partial(top_k, k=cfg.options["k"])
 
+    @override
     @property
     def rescales(self) -> bool:
         return self.cfg.options["rescale_acts_by_decoder_norm"]
 
+    @override
     def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
         scale_F = self.W_dec.norm(dim=1) if self.rescales else None
-        return encode_select(x_BD, self.W_enc, self.b_enc, self.select, scale_F, self.add_noise)
+        return encode_select(
+            x_BD, self.W_enc, self.b_enc, self.select, latent_scale_F=scale_F, add_noise=self.add_noise
+        )
 
+    @override
     def decode_rows(self, code: SparseCode) -> Tensor:
         return super().decode_rows(code.weighted(1 / self.W_dec.norm(dim=1)) if self.rescales else code)
 
+    @override
     def add_noise(self, z_BF: Tensor) -> Tensor:
         return z_BF
 
     def _settle_scale(self) -> None:
-        """Fix the scale of the latents by the decoder norms as they are, before the decoder changes by latent."""
+        """Fix the scale of the latents by the decoder norms as they are, before the decoder changes by
+        latent."""
         if self.rescales:
             self.fold_W_dec_norm()
             self.cfg.options["rescale_acts_by_decoder_norm"] = False
 
+    @override
     @torch.no_grad()
     def fold_whitening(self, mean_D: Tensor, matrix_DD: Tensor, inverse_DD: Tensor) -> None:
         self._settle_scale()
         super().fold_whitening(mean_D, matrix_DD, inverse_DD)
 
+    @override
     @torch.no_grad()
     def fold_latent_factors(self, factor_F: Tensor) -> None:
         self._settle_scale()
@@ -56,8 +68,11 @@ class TopKSAE(SAE):
 
 
 class TopKTrainingSAE(TrainingSAE, TopKSAE):
+    """Needs no sparsity penalty; the auxiliary loss revives dead latents."""
+
     training_cfg: TopKTrainingSAEConfig
 
+    @override
     @staticmethod
     def inference_options(training_cfg: TopKTrainingSAEConfig) -> dict[str, Any]:
         return {
@@ -65,6 +80,7 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
             "rescale_acts_by_decoder_norm": training_cfg.rescale_acts_by_decoder_norm,
         }
 
+    @override
     def adopt(self, sae: SAE) -> None:
         super().adopt(sae)
         theirs = sae.cfg.options
@@ -75,14 +91,15 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
                 hint="Set k and rescale_acts_by_decoder_norm as the SAE has them.",
             )
 
+    @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
         return {"auxiliary_reconstruction_loss": self._auxiliary_loss(step, forward)}
 
     def _auxiliary_loss(self, step: StepInput, forward: Forward) -> Tensor:
         """Let the best dead latents of each row, unrectified, explain the residual (AuxK).
 
-        v6 decodes a difference: no bias, and only the scale of a run-time normalisation. v5 decoded it as if it were
-        an activation: bias and shift included.
+        v6 decodes a difference: no bias, and only the scale of a run-time normalisation. v5 decoded it as
+        if it were an activation: bias and shift included.
         """
         dead_N = step.dead_F.nonzero().squeeze(-1)
         n_dead = dead_N.numel()

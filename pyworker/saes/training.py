@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from typing_extensions import override
 
 from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode
@@ -93,7 +94,7 @@ class TrainingSAE(SAE):
         self.noise_generator.manual_seed(generator.initial_seed() + NOISE_SEED_OFFSET)
         self.finetuning_scaling_factor: nn.Parameter | None = None
 
-    # -- what an architecture defines ------------------------------------------------------------------------------
+    # -- what an architecture defines ------------------------------------------------------------------------
 
     @staticmethod
     def inference_options(training_cfg: Any) -> dict[str, Any]:
@@ -108,7 +109,7 @@ class TrainingSAE(SAE):
         """Every loss but the reconstruction error, coefficients included."""
         raise NotImplementedError
 
-    # -- the training forward pass ---------------------------------------------------------------------------------
+    # -- the training forward pass ---------------------------------------------------------------------------
 
     def training_forward(self, step: StepInput) -> StepOutput:
         """Encode, decode and weigh one batch."""
@@ -126,6 +127,7 @@ class TrainingSAE(SAE):
         )
         return StepOutput(out_BD, code, hidden_pre_BF, loss.sum(), losses)
 
+    @override
     def decode_rows(self, code: SparseCode) -> Tensor:
         if self.finetuning_scaling_factor is not None:
             code = code.weighted(self.finetuning_scaling_factor)
@@ -141,7 +143,7 @@ class TrainingSAE(SAE):
         generator = self.noise_generator
         return torch.randn(z_BF.shape, generator=generator, dtype=z_BF.dtype, device=z_BF.device)
 
-    # -- what the loop does to the weights -------------------------------------------------------------------------
+    # -- what the loop does to the weights -------------------------------------------------------------------
 
     @torch.no_grad()
     def constrain(self) -> None:

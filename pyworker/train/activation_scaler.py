@@ -1,4 +1,5 @@
-"""Normalisation estimated from data: applied to every batch while training, folded into the weights afterwards.
+"""Normalisation estimated from data: applied to every batch while training, folded into the weights
+afterwards.
 
 Legend: B batch, D d_in.
 """

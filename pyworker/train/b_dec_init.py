@@ -14,7 +14,8 @@ RELATIVE_TOLERANCE = 1e-20
 
 
 def initial_b_dec(method: Literal["zeros", "mean", "geometric_median"], rows_ND: Tensor) -> Tensor:
-    """The starting value of ``b_dec`` for rows that look as the SAE will see them, scaled like the batches."""
+    """The starting value of ``b_dec`` for rows that look as the SAE will see them, scaled like the
+    batches."""
     if method == "mean":
         return rows_ND.mean(dim=0)
     if method == "geometric_median":

@@ -17,7 +17,8 @@ class TrainerCallbacks(Protocol):
         """The metrics of a logging step, under SAELens' names (reference §4.3)."""
 
     def on_sparsity(self, step: int, row: dict[str, float], log10_frequency_F: Tensor) -> None:
-        """A sampling window is full. The tensor is the histogram's data: float32 ``[F]`` on the SAE's device."""
+        """A sampling window is full. The tensor is the histogram's data: float32 ``[F]`` on the SAE's
+        device."""
 
     def evaluate(self, step: int) -> dict[str, float] | None:
         """Run the evaluations; the SAE is in eval mode and takes activations through the trainer's scaler."""

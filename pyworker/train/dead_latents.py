@@ -17,7 +17,8 @@ class FiringStatistics:
 
     Args:
         dead_feature_window: a latent that has not fired for more than this many steps is dead.
-        dead_feature_threshold: so is one whose firing frequency over the last full window and the current one is
+        dead_feature_threshold: so is one whose firing frequency over the last full window and the current
+        one is
             below this, once there has been a full window.
     """
 

@@ -1,4 +1,5 @@
-"""Training failures with a name: numbers that are not finite, memory that is not there, a compiler that gives up."""
+"""Training failures with a name: numbers that are not finite, memory that is not there, a compiler that
+gives up."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from pyworker.saes import StepOutput
 
 
 def check_finite(step: int, lr: float, x_BD: Tensor, output: StepOutput, grad_norm: Tensor) -> None:
-    """Stop before the optimizer writes a number that is not finite into the weights. Costs one sync with the device.
+    """Stop before the optimizer writes a number that is not finite into the weights. Costs one sync with
+    the device.
 
     Raises:
         WorkerError: NOT_FINITE, naming the step, the terms, the largest activation and the learning rate.
@@ -28,7 +30,8 @@ def check_finite(step: int, lr: float, x_BD: Tensor, output: StepOutput, grad_no
     raise WorkerError(
         "NOT_FINITE",
         f"training step {step}: {', '.join(broken) or 'loss'} not finite "
-        f"(largest activation {largest:.4g}, learning rate {lr:.4g}); the weights are those of step {step - 1}",
+        f"(largest activation {largest:.4g}, learning rate {lr:.4g}); "
+        f"the weights are those of step {step - 1}",
         hint="Lower lr, lengthen lr_warm_up_steps, or set normalize_activations to expected_average_only_in."
         if torch.isfinite(x_BD).all()
         else "The activations themselves are not finite: check the model's dtype and autocast_lm.",

@@ -15,8 +15,8 @@ class FineTuning:
     """Freezes parameters when the time has come.
 
     As documented, each latent gets a factor that fine-tuning trains. SAELens v5 let the factor learn before
-    fine-tuning and froze it then, and began one step late; in its vocabulary that is reproduced. ``scale``, which
-    crashed there, trains the factor.
+    fine-tuning and froze it then, and began one step late; in its vocabulary that is reproduced.
+    ``scale``, which crashed there, trains the factor.
     """
 
     def __init__(self, sae: TrainingSAE, config: LanguageModelSAERunnerConfig):

@@ -12,7 +12,8 @@ from pyworker.train.dead_latents import FiringStatistics
 
 @torch.no_grad()
 def step_metrics(x_BD: Tensor, output: StepOutput, firing: FiringStatistics) -> dict[str, float]:
-    """Losses (coefficients included), reconstruction and sparsity of one batch, under SAELens' names (§4.3)."""
+    """Losses (coefficients included), reconstruction and sparsity of one batch, under SAELens' names
+    (§4.3)."""
     x_BD = x_BD.float()
     error_B = (output.reconstruction_BD.float() - x_BD).square().sum(dim=-1)
     spread_B = (x_BD - x_BD.mean(dim=0)).square().sum(dim=-1)

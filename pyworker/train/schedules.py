@@ -1,4 +1,5 @@
-"""Learning rate and loss coefficients as pure functions of the step (reference §2.1; golden/v5/lr_schedules_v5.json)."""
+"""Learning rate and loss coefficients as pure functions of the step (reference §2.1;
+golden/v5/lr_schedules_v5.json)."""
 
 import math
 
@@ -25,6 +26,7 @@ class LearningRateSchedule:
         lr: float,
         lr_end: float,
         total_steps: int,
+        *,
         warm_up_steps: int = 0,
         decay_steps: int = 0,
         n_restart_cycles: int = 1,
@@ -39,7 +41,7 @@ class LearningRateSchedule:
         self._check(lr_end, n_restart_cycles)
 
     def _check(self, lr_end: float, n_restart_cycles: int) -> None:
-        steps = f"{self.total_steps} steps, lr_warm_up_steps {self.warm_up_steps}, lr_decay_steps {self.decay_steps}"
+        steps = f"{self.total_steps} steps, warm-up {self.warm_up_steps}, lr_decay_steps {self.decay_steps}"
         if self.name not in ("constant", "cosineannealing", "cosineannealingwarmrestarts"):
             raise _invalid(
                 f"lr_scheduler_name {self.name!r} does not exist",
@@ -58,7 +60,8 @@ class LearningRateSchedule:
             )
         if self.decay_steps > 0 and not 0 < lr_end <= self.lr:
             raise _invalid(
-                f"lr_decay_steps {self.decay_steps} with lr {self.lr} and lr_end {lr_end}: the decay starts at lr_end",
+                f"lr_decay_steps {self.decay_steps} with lr {self.lr} and lr_end {lr_end}: "
+                "the decay starts at lr_end",
                 "lr_end must be above 0 and at most lr.",
             )
 

@@ -55,8 +55,8 @@ class SAETrainer:
     Args:
         sae: drawn or loaded weights.
         config: resolved; ``sae.d_in`` and ``sae.d_sae`` included.
-        batches: see :class:`ActivationBatches`; ``peek_rows`` is asked only when ``b_dec_init_method`` wants rows.
-        callbacks: where metrics, checkpoints and questions go.
+        batches: see :class:`ActivationBatches`; ``peek_rows`` is asked only when ``b_dec_init_method``
+        wants rows. callbacks: where metrics, checkpoints and questions go.
 
     ``scaler`` and ``firing`` may be read between steps; evaluations need the scaler.
     """
@@ -76,9 +76,9 @@ class SAETrainer:
             config.lr,
             config.lr_end,
             self.total_steps,
-            config.lr_warm_up_steps,
-            config.lr_decay_steps,
-            config.n_restart_cycles,
+            warm_up_steps=config.lr_warm_up_steps,
+            decay_steps=config.lr_decay_steps,
+            n_restart_cycles=config.n_restart_cycles,
         )
         self.finetuning = FineTuning(sae, config)
         self.parameters = list(sae.parameters())
@@ -93,7 +93,8 @@ class SAETrainer:
         self.training_forward = self._training_forward()
 
     def fit(self) -> TrainResult:
-        """Train until the samples, the data or the user's patience end; then fold what was estimated from data.
+        """Train until the samples, the data or the user's patience end; then fold what was estimated from
+        data.
 
         Raises:
             WorkerError: NOT_FINITE, OUT_OF_MEMORY, DATASET_EXHAUSTED, TRAINING_FAILED.
@@ -109,7 +110,8 @@ class SAETrainer:
         return TrainResult(ended, self.n_training_steps, self.n_training_samples, **self._sparsity_summary())
 
     def prepare(self) -> None:
-        """Estimate the scale of the activations, then put ``b_dec`` in their middle, scaled alike (trap 1)."""
+        """Estimate the scale of the activations, then put ``b_dec`` in their middle, scaled alike (trap
+        1)."""
         config, sae = self.config, self.sae
         if config.sae.normalize_activations in ("expected_average_only_in", "covariance_whitening"):
             self.callbacks.on_stage("estimate_scale", "estimating the scale of the activations")
@@ -173,7 +175,7 @@ class SAETrainer:
             to_inference(self.sae, self.scaler), staging, metadata, self.firing.log10_sparsity()
         )
 
-    # -- what happens between steps --------------------------------------------------------------------------------
+    # -- what happens between steps --------------------------------------------------------------------------
 
     def _report(self, x_BD: Tensor, output: StepOutput) -> None:
         logger, step = self.config.logger, self.n_training_steps
@@ -213,7 +215,7 @@ class SAETrainer:
             "num_dead_features": int(self.firing.dead().sum().item()),
         }
 
-    # -- numerics --------------------------------------------------------------------------------------------------
+    # -- numerics --------------------------------------------------------------------------------------------
 
     def _autocast(self) -> Any:
         if not self.config.autocast:

@@ -1,7 +1,8 @@
 """Replay recorded training of SAELens through the real trainer.
 
-Reads one JSON line for each case from standard input (or ``--resolved FILE``), as test/golden/run.ts makes them:
-``{kind: "v5"|"v6", folder, case, config}`` with our resolved configuration, or ``missing``/``error`` in its place.
+Reads one JSON line for each case from standard input (or ``--resolved FILE``), as test/golden/run.ts makes
+them: ``{kind: "v5"|"v6", folder, case, config}`` with our resolved configuration, or
+``missing``/``error`` in its place.
 Prints one line a case; the exit status is 1 when one differs. Tolerances: shared/golden/README.md.
 """
 
@@ -120,7 +121,7 @@ class Replay:
                 self._after_step()
         return self.compared
 
-    # -- inputs ----------------------------------------------------------------------------------------------------
+    # -- inputs ----------------------------------------------------------------------------------------------
 
     def _group(self, prefix: str) -> dict[str, Tensor]:
         start = f"{prefix}."
@@ -159,7 +160,7 @@ class Replay:
             parameter.register_post_accumulate_grad_hook(lambda p, name=name: self._compare_grad(name, p))
         trainer.optimizer.register_step_post_hook(lambda *_: self._compare_after())
 
-    # -- comparisons -----------------------------------------------------------------------------------------------
+    # -- comparisons -----------------------------------------------------------------------------------------
 
     @property
     def step(self) -> int:
@@ -246,23 +247,29 @@ class Replay:
         self.compared.tensors("inference_out", sae(raw), out_theirs, OUTPUT_ATOL + 2e-5 * scale)
 
     def _saved_wrongly(self) -> bool:
-        """v5 made decoder rows unit while saving and left the encoder alone (trap 2): ours is compared with what was
-        trained instead."""
+        """v5 made decoder rows unit while saving and left the encoder alone (trap 2): ours is compared
+        with what was trained instead."""
         if self.kind == "v6" or not self.config.sae.normalize_sae_decoder:
             return False
         sae, raw = self.trainer.sae.eval(), self._recorded("inference_in")
         assert raw is not None
         with TemporaryDirectory() as place, torch.no_grad():
             self.trainer.write_sae_files(Path(place))
-            self.compared.tensors("saved against trained", load_sae(Path(place))[0](raw), sae(raw), OUTPUT_ATOL)
+            self.compared.tensors(
+                "saved against trained", load_sae(Path(place))[0](raw), sae(raw), OUTPUT_ATOL
+            )
         return True
 
 
 def main() -> int:
     """Replay every case; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--resolved", type=Path, help="read the cases from this file instead of standard input")
-    parser.add_argument("--allow-missing", action="store_true", help="cases of architectures not built yet may fail")
+    parser.add_argument(
+        "--resolved", type=Path, help="read the cases from this file instead of standard input"
+    )
+    parser.add_argument(
+        "--allow-missing", action="store_true", help="cases of architectures not built yet may fail"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     text = arguments.resolved.read_text() if arguments.resolved else sys.stdin.read()
@@ -278,7 +285,9 @@ def main() -> int:
             compared = Replay(line).run() if "config" in line else Comparison(0, [line["error"]])
         except Exception as error:
             compared = Comparison(0, [f"{type(error).__name__}: {error}"])
-        left_out = f" (left out, has no effect: {', '.join(line['left_out'])})" if line.get("left_out") else ""
+        left_out = (
+            f" (left out, has no effect: {', '.join(line['left_out'])})" if line.get("left_out") else ""
+        )
         if compared.differences:
             print(f"FAIL    {name}{left_out}: {'; '.join(compared.differences[:4])}")
         else:

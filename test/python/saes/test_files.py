@@ -172,7 +172,7 @@ def test_the_scaling_beside_an_unfolded_training_checkpoint_is_folded(make_confi
 
 
 def test_a_broken_folder_is_named(tmp_path):
-    with pytest.raises(WorkerError, match="cfg.json") as caught:
+    with pytest.raises(WorkerError, match="cfg\\.json") as caught:
         load_sae(tmp_path)
     assert caught.value.code == "SAE_INVALID"
     cfg = {"architecture": "temporal", "d_in": 8, "d_sae": 4, "metadata": {"sae_lens_version": "6.54.12"}}

@@ -21,7 +21,9 @@ ARCHITECTURES = ["standard", "gated", "jumprelu", "topk"]
 
 
 def judge(*arguments):
-    return subprocess.run([JUDGE, SCRIPT, *map(str, arguments)], capture_output=True, text=True, timeout=240)
+    return subprocess.run(
+        [JUDGE, SCRIPT, *map(str, arguments)], capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 def rows_file(folder):

@@ -15,9 +15,9 @@ def schedule(kwargs):
         kwargs["lr"],
         kwargs["lr_end"],
         kwargs["training_steps"],
-        kwargs["warm_up_steps"],
-        kwargs["decay_steps"],
-        kwargs["num_cycles"],
+        warm_up_steps=kwargs["warm_up_steps"],
+        decay_steps=kwargs["decay_steps"],
+        n_restart_cycles=kwargs["num_cycles"],
     )
 
 
@@ -57,7 +57,9 @@ def test_every_recorded_schedule_is_reproduced_or_refused(golden):
     ],
 )
 def test_the_three_shapes(name, warm_up, decay, cycles, expected):
-    made = LearningRateSchedule(name, 1.0, 0.1, 12, warm_up, decay, cycles)
+    made = LearningRateSchedule(
+        name, 1.0, 0.1, 12, warm_up_steps=warm_up, decay_steps=decay, n_restart_cycles=cycles
+    )
     assert [made.at(step) for step in range(12)] == pytest.approx(expected, abs=1e-4)
 
 
