@@ -1,7 +1,8 @@
 """The worker's end of the border: four sockets, all owned by one I/O thread.
 
-Any thread may call :meth:`Channel.send`, :meth:`Channel.send_frame` and the metrics queue; none of them waits for the
-network. A result is held back until every data message put before it is on its way, and says how many those were.
+Any thread may call :meth:`Channel.send`, :meth:`Channel.send_frame` and the metrics queue; none of them waits
+for the network. A result is held back until every data message put before it is on its way, and says how many
+those were.
 """
 
 import base64
@@ -9,7 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from socket import socketpair
 from typing import Any
 
@@ -17,11 +19,13 @@ import msgspec
 import numpy as np
 import zmq
 
+from pyworker.arrivals import Arrivals
 from pyworker.metrics_queue import MetricsQueue
 from pyworker.protocol import messages as m
 from pyworker.protocol.frames import MAX_MESSAGE_BYTES, FrameCodec, FrameError, read_header
 
 CONTROL_LIMIT_BYTES = 16 << 20
+CONTROL_HIGH_WATER_MARK = 1000
 BULK_HIGH_WATER_MARK = 4
 METRICS_HIGH_WATER_MARK = 64
 LINGER_MS = 2_000
@@ -30,7 +34,6 @@ STAGE_INTERVAL_S = 0.25
 IDLE_S = 1.0
 # An orchestrator that does not read for long must not fill our memory with log lines.
 MAX_CONTROL_QUEUE = 10_000
-MAX_EARLY_FRAMES = 64
 
 
 @dataclass
@@ -51,14 +54,6 @@ class Outgoing:
     after_rows: int = 0
 
 
-@dataclass
-class Arrival:
-    """A request whose arrays are still coming in."""
-
-    request: m.Request
-    arrays: list[np.ndarray] = field(default_factory=list)
-
-
 class Channel:
     """Sockets, sequence numbers, queues.
 
@@ -74,15 +69,22 @@ class Channel:
         on_request: Callable[[m.Request, list[np.ndarray]], None],
         on_message: Callable[[m.Welcome | m.Reject | m.Cancel | m.Credit], None],
     ):
-        self._on_request, self._on_message = on_request, on_message
+        self._on_message = on_message
         self._context = zmq.Context()
-        self._control = self._socket(zmq.DEALER, boot.control, boot, CONTROL_LIMIT_BYTES, 1000, True)
-        self._metrics = self._socket(
-            zmq.PUSH, boot.metrics, boot, CONTROL_LIMIT_BYTES, METRICS_HIGH_WATER_MARK, True
+        self._control = self._socket(
+            zmq.DEALER,
+            boot.control,
+            boot,
+            limit=CONTROL_LIMIT_BYTES,
+            mark=CONTROL_HIGH_WATER_MARK,
+            secure=True,
         )
-        bulk = (boot, MAX_MESSAGE_BYTES, BULK_HIGH_WATER_MARK, boot.secure_bulk)
-        self._up = self._socket(zmq.PUSH, boot.up, *bulk)
-        self._down = self._socket(zmq.PULL, boot.down, *bulk)
+        self._metrics = self._socket(
+            zmq.PUSH, boot.metrics, boot, limit=CONTROL_LIMIT_BYTES, mark=METRICS_HIGH_WATER_MARK, secure=True
+        )
+        bulk = {"limit": MAX_MESSAGE_BYTES, "mark": BULK_HIGH_WATER_MARK, "secure": boot.secure_bulk}
+        self._up = self._socket(zmq.PUSH, boot.up, boot, **bulk)
+        self._down = self._socket(zmq.PULL, boot.down, boot, **bulk)
         self._outbox: deque[Outgoing] = deque()
         self._frames: deque[tuple[OutStream, m.FrameHeader, np.ndarray]] = deque()
         self._frames_queued = 0
@@ -92,9 +94,7 @@ class Channel:
         self._next_stream = 0
         self._seq = {"control": 0, "metrics": 0, "up": 0}
         self._seen = {"control": 0, "down": 0}
-        self._in_streams: dict[int, tuple[int, FrameCodec]] = {}
-        self._arrivals: dict[int, Arrival] = {}
-        self._early: list[tuple[list[memoryview], m.FrameHeader]] = []
+        self._arrivals = Arrivals(on_request, self._complain)
         self._pending_metrics: list[Any] | None = None
         self._pending_up: list[Any] | None = None
         self._metrics_due = self._stages_due = 0.0
@@ -105,7 +105,9 @@ class Channel:
         self._wake_in.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="border", daemon=True)
 
-    def _socket(self, kind: int, endpoint: str, boot: m.Boot, limit: int, mark: int, secure: bool) -> zmq.Socket:
+    def _socket(
+        self, kind: int, endpoint: str, boot: m.Boot, limit: int, mark: int, secure: bool
+    ) -> zmq.Socket:
         socket = self._context.socket(kind)
         socket.setsockopt(zmq.LINGER, LINGER_MS)
         socket.setsockopt(zmq.MAXMSGSIZE, limit)
@@ -122,10 +124,11 @@ class Channel:
     # What other threads call.
 
     def start(self) -> None:
+        """Starts the I/O thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Sends what is queued, then closes the sockets; what the orchestrator does not take in time is lost."""
+        """Sends what is queued, then closes the sockets; what is not taken in time is lost."""
         with self._lock:
             self._stopped = True
         self._wake()
@@ -135,7 +138,11 @@ class Channel:
     def send(self, message: m.FromWorker, after_data: bool = False) -> None:
         """Queues a control message; ``after_data``: not before all data messages queued so far."""
         with self._lock:
-            if len(self._outbox) >= MAX_CONTROL_QUEUE and isinstance(message, m.Event) and message.kind == "log":
+            if (
+                len(self._outbox) >= MAX_CONTROL_QUEUE
+                and isinstance(message, m.Event)
+                and message.kind == "log"
+            ):
                 return
             held = (self._frames_queued, self.metrics.rows_put) if after_data else ()
             self._outbox.append(Outgoing(message, *held))
@@ -159,15 +166,19 @@ class Channel:
             self._streams[stream.number] = stream
         schema = base64.b64encode(codec.schema).decode()
         self.send(
-            m.Stream(stream=stream.number, id=job, plane=plane, name=name, columns=columns, schema=schema)  # type: ignore[arg-type]
+            m.Stream(stream=stream.number, id=job, plane=plane, name=name, columns=columns, schema=schema)
         )
         return stream
 
-    def send_frame(self, stream: OutStream, arrays: list[np.ndarray], dropped: int = 0, step: int | None = None) -> None:
+    def send_frame(
+        self, stream: OutStream, arrays: list[np.ndarray], dropped: int = 0, step: int | None = None
+    ) -> None:
         """Queues one data message; the arrays are copied here and may be reused at once."""
         rows, body = stream.codec.body(arrays)
         if body.nbytes > MAX_MESSAGE_BYTES - CONTROL_LIMIT_BYTES:
-            raise ValueError(f"A frame of {body.nbytes} bytes is over the limit of {MAX_MESSAGE_BYTES}: send fewer rows")
+            raise ValueError(
+                f"A frame of {body.nbytes} bytes is over the limit of {MAX_MESSAGE_BYTES}: send fewer rows"
+            )
         header = m.FrameHeader(stream=stream.number, seq=0, rows=rows, dropped=dropped, step=step)
         with self._lock:
             self._frames.append((stream, header, body))
@@ -175,10 +186,9 @@ class Channel:
         self._wake()
 
     def _wake(self) -> None:
-        try:
+        # A full pipe means that a wake-up is already waiting to be read.
+        with suppress(BlockingIOError):
             self._wake_out.send(b"\0")
-        except BlockingIOError:
-            pass  # a wake-up is already waiting to be read
 
     # The I/O thread.
 
@@ -256,7 +266,7 @@ class Channel:
         return held.after_frames <= self._seq["up"]
 
     def _flush_stages(self, jobs: list[int]) -> None:
-        """Puts the latest stage of these jobs at the head of the queue: never after a result of the same job."""
+        """Puts the latest stage of these jobs at the head of the queue: never after a result of theirs."""
         with self._lock:
             self._outbox.extendleft(Outgoing(self._stages.pop(job)) for job in jobs)
 
@@ -313,22 +323,16 @@ class Channel:
                 self._complain(None, f"The worker cannot read a control message: {error}")
                 continue
             if message.seq != self._seen["control"]:
-                self._complain(None, f"Control message {message.seq} came where {self._seen['control']} was due")
+                self._complain(
+                    None, f"Control message {message.seq} came where {self._seen['control']} was due"
+                )
             self._seen["control"] = message.seq + 1
             if isinstance(message, m.Stream):
-                self._accept_stream(message)
+                self._arrivals.announce(message)
             elif isinstance(message, m.Request):
-                self._arrivals[message.id] = Arrival(message)
-                self._deliver(message.id)
+                self._arrivals.expect(message)
             else:
                 self._on_message(message)
-
-    def _accept_stream(self, message: m.Stream) -> None:
-        codec = FrameCodec(message.columns, schema=base64.b64decode(message.schema))
-        self._in_streams[message.stream] = (message.id, codec)
-        early, self._early = self._early, []
-        for parts, header in early:
-            self._accept_frame(parts, header)
 
     def _receive_down(self) -> None:
         while True:
@@ -341,45 +345,17 @@ class Channel:
             try:
                 header = read_header(parts)
             except FrameError as error:
-                self._complain(self._only_waiting(), f"Data message {due} is refused: {error}")
+                self._complain(self._arrivals.only_waiting(), f"Data message {due} is refused: {error}")
                 continue
             if header.seq != due:
-                self._complain(self._only_waiting(), f"Data message {header.seq} came where {due} was due")
+                message = f"Data message {header.seq} came where {due} was due"
+                self._complain(self._arrivals.only_waiting(), message)
                 self._seen["down"] = header.seq + 1
-            self._accept_frame(parts, header)
-
-    def _accept_frame(self, parts: list[memoryview], header: m.FrameHeader) -> None:
-        if header.stream not in self._in_streams:
-            # The announcement travels on another socket and may still be on its way.
-            self._early.append((parts, header))
-            if len(self._early) > MAX_EARLY_FRAMES:
-                self._early.clear()
-                self._complain(None, f"Data messages of stream {header.stream}, which was never announced")
-            return
-        job, codec = self._in_streams.pop(header.stream)
-        arrival = self._arrivals.get(job)
-        if arrival is None:
-            return  # its request failed already
-        try:
-            arrival.arrays.extend(codec.decode(parts, header))
-        except FrameError as error:
-            self._complain(job, f"Data message {header.seq} is refused: {error}")
-            return
-        self._deliver(job)
-
-    def _deliver(self, job: int) -> None:
-        arrival = self._arrivals[job]
-        if len(arrival.arrays) == arrival.request.arrays:
-            del self._arrivals[job]
-            self._on_request(arrival.request, arrival.arrays)
-
-    def _only_waiting(self) -> int | None:
-        """The request a broken frame belongs to, when only one is waiting for frames."""
-        return next(iter(self._arrivals)) if len(self._arrivals) == 1 else None
+            self._arrivals.accept(parts, header)
 
     def _complain(self, job: int | None, message: str) -> None:
         if job is not None:
-            self._arrivals.pop(job, None)
+            self._arrivals.give_up(job)
         self.send(
             m.Error(
                 id=job,

@@ -1,9 +1,9 @@
 """What makes sure that no worker outlives its orchestrator, whatever either of them is doing.
 
 A small guardian process, forked before anything is imported, holds the worker's stdin. When stdin ends (the
-orchestrator is gone) or the worker is gone, it kills the worker's whole process group. A thread could not do that: a
-thread waits while another one holds the GIL (reference/faults.md B2.5). On Linux the kernel also kills the worker
-itself the moment its parent dies.
+orchestrator is gone) or the worker is gone, it kills the worker's whole process group. A thread could not do
+that: a thread waits while another one holds the GIL (reference/faults.md B2.5). On Linux the kernel also
+kills the worker itself the moment its parent dies.
 """
 
 import ctypes
@@ -23,7 +23,9 @@ def read_boot_line() -> bytes:
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)
         if not byte:
-            raise SystemExit("sae-lens-ts worker: stdin ended before the boot line; it is started by sae-lens-ts only")
+            raise SystemExit(
+                "sae-lens-ts worker: stdin ended before the boot line; it is started by sae-lens-ts only"
+            )
         line += byte
     return bytes(line)
 
@@ -32,7 +34,8 @@ def hold(parent_pid: int) -> None:
     """Ties this process and its group to its parent's life. Call before threads and heavy imports.
 
     Args:
-        parent_pid: the pid of the orchestrator as it knows itself; compared because it may be gone already, and not
+        parent_pid: the pid of the orchestrator as it knows itself; compared because it may be gone already,
+        and not
             with 1, because containers and user sessions adopt orphans differently.
     """
     worker_pid = os.getpid()

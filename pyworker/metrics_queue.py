@@ -11,7 +11,9 @@ BATCH_ROWS = 256
 
 
 class MetricsQueue:
-    """Rows of several streams, taken out in batches of one stream; when full, the oldest row goes and is counted."""
+    """Rows of several streams, taken out in batches of one stream; when full, the oldest row goes and is
+    counted.
+    """
 
     def __init__(self, max_rows: int = MAX_ROWS):
         self._rows: deque[tuple[int, list[float]]] = deque()

@@ -1,8 +1,8 @@
 """The command server: one table from operation to handler, one loop that runs them on the main thread.
 
-A handler is a function ``(params: dict, session: Session) -> JSON value``; the table names it as ``module:function``
-so that nothing heavy is imported before it is asked for. ``ping``, ``stop``, ``checkpoint_now`` and ``shutdown`` are
-answered by the I/O thread, whatever the main thread is doing.
+A handler is a function ``(params: dict, session: Session) -> JSON value``; the table names it as
+``module:function`` so that nothing heavy is imported before it is asked for. ``ping``, ``stop``,
+``checkpoint_now`` and ``shutdown`` are answered by the I/O thread, whatever the main thread is doing.
 """
 
 import os
@@ -42,7 +42,9 @@ class Server:
     """Requests in, results out, one at a time."""
 
     def __init__(self, boot: m.Boot, operations: Mapping[str, str | Handler]):
-        from pyworker.channel import Channel  # after the guardian is forked: a fork must not copy live sockets
+        from pyworker.channel import (
+            Channel,
+        )  # after the guardian is forked: a fork must not copy live sockets
 
         self._operations = operations
         self._boot = boot
@@ -85,7 +87,9 @@ class Server:
             answer = m.Response(
                 id=request.id, result=result, arrays=session.arrays_sent, metrics_seq=0, up_seq=0
             )
-            msgspec.json.encode(answer)  # a result that is not JSON is this request's error, not the channel's
+            msgspec.json.encode(
+                answer
+            )  # a result that is not JSON is this request's error, not the channel's
         except Exception as error:
             answer = describe_error(request, error)
         self._channel.send(answer, after_data=True)
@@ -94,7 +98,9 @@ class Server:
     def _handler(self, op: str) -> Handler:
         handler = self._operations.get(op)
         if handler is None:
-            raise WorkerError("PROTOCOL", f'The worker has no operation "{op}"; it has {sorted(self._operations)}')
+            raise WorkerError(
+                "PROTOCOL", f'The worker has no operation "{op}"; it has {sorted(self._operations)}'
+            )
         if isinstance(handler, str):
             module, _, name = handler.partition(":")
             handler = getattr(import_module(module), name)
@@ -139,7 +145,7 @@ class Server:
 
 
 def describe_error(request: m.Request, error: Exception) -> m.Error:
-    """The message an exception becomes. A :class:`WorkerError` speaks for itself, others are told apart here."""
+    """The message an exception becomes. A :class:`WorkerError` speaks for itself."""
     code, message, hint, details = "BUG", f"{type(error).__name__} in {request.op}: {error}", None, {}
     if isinstance(error, WorkerError):
         code, message, hint, details = error.code, error.message, error.hint, error.details

@@ -34,7 +34,9 @@ class Session:
         self.cancelled = threading.Event()
 
     def event(self, kind: str, /, **data: Any) -> None:
-        """Tells the orchestrator something. Numbers that may be NaN belong into :meth:`metrics`: JSON has none."""
+        """Tells the orchestrator something. Numbers that may be NaN belong into :meth:`metrics`: JSON has
+        none.
+        """
         self._channel.send(m.Event(id=self.id, kind=kind, data=data))
 
     def stage(self, stage: str, message: str = "", done: int | None = None, total: int | None = None) -> None:
@@ -54,12 +56,16 @@ class Session:
         self._metrics_stream(name, tuple(columns))
 
     def metrics(self, name: str, row: Mapping[str, float]) -> None:
-        """Queues one row. Never waits; NaN and inf arrive as they are. Rows of one name may differ in their keys."""
+        """Queues one row. Never waits; NaN and inf arrive as they are. Rows of one name may differ in their
+        keys.
+        """
         columns = tuple(row)
         self._channel.metrics.put(self._metrics_stream(name, columns).number, list(columns), row)
 
     def tap_wanted(self) -> bool:
-        """Whether somebody has room for a batch of activations. A refusal is counted and told with the next batch."""
+        """Whether somebody has room for a batch of activations. A refusal is counted and told with the next
+        batch.
+        """
         with self._lock:
             if self._credits > 0:
                 return True
@@ -93,7 +99,9 @@ class Session:
         if key not in self._streams:
             metadata = {"hook_name": hook_name, "dtype": kind}
             self._streams[key] = self._channel.announce(self.id, "tap", "activations", columns, metadata)
-        numbers = [np.asarray(_numpy(x)[0], t) for x, t in ((token_id, "i4"), (position, "i4"), (sequence, "i8"))]
+        numbers = [
+            np.asarray(_numpy(x)[0], t) for x, t in ((token_id, "i4"), (position, "i4"), (sequence, "i8"))
+        ]
         self._channel.send_frame(self._streams[key], [*numbers, values], dropped, step)
 
     def send_array(self, name: str, array: Any) -> None:
@@ -118,17 +126,21 @@ class Session:
     # What the server calls.
 
     def stop(self) -> None:
+        """The handler should finish early."""
         self._stop.set()
 
     def cancel(self) -> None:
+        """Nobody wants the result any more."""
         self.cancelled.set()
         self._stop.set()
 
     def ask_checkpoint(self) -> None:
+        """The handler should write a checkpoint at its next step."""
         with self._lock:
             self._checkpoints_asked += 1
 
     def add_credit(self, count: int) -> None:
+        """There is room for so many more batches of activations."""
         with self._lock:
             self._credits += count
 

@@ -1,8 +1,9 @@
 """Data messages: numpy arrays to Arrow frames and back, checked before Arrow reads a byte.
 
-A message has five parts: header (JSON), Arrow schema, record-batch header, body, CRC-32 of the four before. Parts two
-to four are a valid Arrow IPC stream. The body is one buffer, so a receiver gets views of it without a copy.
-Fixed-width columns without nulls only: a broken frame with strings can crash pyarrow (reference/faults.md B2.4).
+A message has five parts: header (JSON), Arrow schema, record-batch header, body, CRC-32 of the four before.
+Parts two to four are a valid Arrow IPC stream. The body is one buffer, so a receiver gets views of it without
+a copy. Fixed-width columns without nulls only: a broken frame with strings can crash pyarrow
+(reference/faults.md B2.4).
 """
 
 import zlib
@@ -67,7 +68,9 @@ def _padded(n_bytes: int) -> int:
 
 
 def _layout(columns: Sequence[Column], rows: int) -> tuple[list[tuple[int, int]], int]:
-    """(offset, bytes) of each column in the body, and the length of the body. Arrow pads each buffer to 8 bytes."""
+    """(offset, bytes) of each column in the body, and the length of the body. Arrow pads each buffer to 8
+    bytes.
+    """
     places, offset = [], 0
     for column in columns:
         n_bytes = rows * _width(column) * _NUMPY[column.type].itemsize
@@ -86,7 +89,10 @@ class FrameCodec:
     """
 
     def __init__(
-        self, columns: Sequence[Column], metadata: Mapping[str, str] | None = None, schema: bytes | None = None
+        self,
+        columns: Sequence[Column],
+        metadata: Mapping[str, str] | None = None,
+        schema: bytes | None = None,
     ):
         self.columns = list(columns)
         if schema is None:
@@ -134,9 +140,9 @@ class FrameCodec:
         if batch.num_rows != header.rows or batch.num_columns != len(self.columns):
             raise FrameError("The record batch is not the announced one")
         return [
-            np.frombuffer(body, _NUMPY[c.type], count=n_bytes // _NUMPY[c.type].itemsize, offset=offset).reshape(
-                header.rows, *c.shape
-            )
+            np.frombuffer(
+                body, _NUMPY[c.type], count=n_bytes // _NUMPY[c.type].itemsize, offset=offset
+            ).reshape(header.rows, *c.shape)
             for c, (offset, n_bytes) in zip(self.columns, places, strict=True)
         ]
 
@@ -167,14 +173,20 @@ def _crc(parts: Sequence[Any]) -> int:
 def _arrow_schema(columns: Sequence[Column], metadata: Mapping[str, str]) -> pa.Schema:
     fields = []
     for c in columns:
-        kind = pa.list_(pa.field("item", _ARROW[c.type], nullable=False), _width(c)) if c.shape else _ARROW[c.type]
+        kind = (
+            pa.list_(pa.field("item", _ARROW[c.type], nullable=False), _width(c))
+            if c.shape
+            else _ARROW[c.type]
+        )
         fields.append(
-            pa.field(c.name, kind, nullable=False, metadata={"dtype": c.type} if c.type == "bfloat16" else None)
+            pa.field(
+                c.name, kind, nullable=False, metadata={"dtype": c.type} if c.type == "bfloat16" else None
+            )
         )
     return pa.schema(fields, metadata=dict(metadata) or None)
 
 
-# Cached by content, not by stream: a notebook that encodes the same shape again pays for Arrow's own writer once.
+# Cached by content, not by stream: a notebook that encodes a shape again pays for Arrow's own writer once.
 @lru_cache(maxsize=256)
 def _schema_bytes(columns_json: bytes, metadata: tuple[tuple[str, str], ...]) -> bytes:
     columns = msgspec.json.decode(columns_json, type=list[Column])
@@ -191,10 +203,15 @@ def _batch_bytes(schema_bytes: bytes, columns_json: bytes, rows: int) -> bytes:
     arrays = []
     for c, (offset, n_bytes), field in zip(columns, places, schema, strict=True):
         values = pa.Array.from_buffers(
-            _ARROW[c.type], rows * (_width(c) if c.shape else 1), [None, body.slice(offset, n_bytes)], null_count=0
+            _ARROW[c.type],
+            rows * (_width(c) if c.shape else 1),
+            [None, body.slice(offset, n_bytes)],
+            null_count=0,
         )
         arrays.append(
-            pa.Array.from_buffers(field.type, rows, [None], null_count=0, children=[values]) if c.shape else values
+            pa.Array.from_buffers(field.type, rows, [None], null_count=0, children=[values])
+            if c.shape
+            else values
         )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:

@@ -1,7 +1,8 @@
 """The language of the border: every control message, the boot line and the header of a data frame.
 
-Twin of src/protocol/messages.ts: same names, same fields, same order (test/contract/protocol.test.ts holds them equal).
-Nothing is optional across the border: every key is always sent, absence is ``null``, an unknown key is an error.
+Twin of src/protocol/messages.ts: same names, same fields, same order (test/contract/protocol.test.ts holds
+them equal). Nothing is optional across the border: every key is always sent, absence is ``null``, an unknown
+key is an error.
 """
 
 import hashlib
@@ -28,7 +29,9 @@ class Column(Strict):
 
 
 class Boot(Strict):
-    """The first line on the worker's stdin: where to connect, and the keys. Never in argv, environment or a file."""
+    """The first line on the worker's stdin: where to connect, and the keys. Never in argv, environment or a
+    file.
+    """
 
     version: int
     session: str
@@ -44,10 +47,11 @@ class Boot(Strict):
 
 
 class FrameHeader(Strict):
-    """First part of a data message; parts 2 to 5 are Arrow schema, record-batch header, body, and CRC-32 of all before.
+    """First part of a data message; parts 2 to 5 are Arrow schema, record-batch header, body, and CRC-32 of
+    all before.
 
-    ``seq`` counts the messages of its plane from 0; ``dropped`` the rows this stream lost to a full queue or to
-    missing credits since its last frame; ``step`` the training step of an activation frame.
+    ``seq`` counts the messages of its plane from 0; ``dropped`` the rows this stream lost to a full queue or
+    to missing credits since its last frame; ``step`` the training step of an activation frame.
     """
 
     stream: int
@@ -107,7 +111,9 @@ class Credit(Strict, tag_field="type", tag="credit", kw_only=True):
 
 
 class Stream(Strict, tag_field="type", tag="stream", kw_only=True):
-    """Announces a stream before its first frame. ``schema`` is base64 of the exact Arrow schema bytes of each frame."""
+    """Announces a stream before its first frame. ``schema`` is base64 of the exact Arrow schema bytes of each
+    frame.
+    """
 
     seq: int = 0
     stream: int

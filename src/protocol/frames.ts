@@ -35,10 +35,7 @@ export class FrameError extends Error {
 }
 
 // bfloat16 has no Arrow type: its bits travel as uint16, and the field's metadata says so.
-const KINDS: Record<
-  ColumnType,
-  { arrow: () => DataType; array: new (n: number) => ColumnArray; bytes: number }
-> = {
+const KINDS: Record<ColumnType, { arrow: () => DataType; array: new (n: number) => ColumnArray; bytes: number }> = {
   float64: { arrow: () => new Float64(), array: Float64Array, bytes: 8 },
   float32: { arrow: () => new Float32(), array: Float32Array, bytes: 4 },
   float16: { arrow: () => new Float16(), array: Uint16Array, bytes: 2 },

@@ -68,10 +68,14 @@ export class DataPlane {
         deliver({ stream, header, columns: decodeFrame(parts, header, stream.columns, schema) });
       } catch (cause) {
         if (!(cause instanceof FrameError)) throw cause;
-        throw new SaeLensError('PROTOCOL', `The worker sent a broken message on the ${this.#name} plane: ${cause.message}`, {
-          cause,
-          details: { plane: this.#name, seq: this.#received },
-        });
+        throw new SaeLensError(
+          'PROTOCOL',
+          `The worker sent a broken message on the ${this.#name} plane: ${cause.message}`,
+          {
+            cause,
+            details: { plane: this.#name, seq: this.#received },
+          },
+        );
       }
       this.#received++;
       for (const waiter of this.#waiting.filter(({ seq }) => seq <= this.#received)) waiter.resolve();

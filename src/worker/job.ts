@@ -100,9 +100,9 @@ export class Job {
 
   /** @internal */
   resolve(value: unknown, arrays: number): void {
-    if (this.#arrays.length === arrays) return this.#settle.resolve({ value, arrays: this.#arrays });
     const message = `The worker promised ${arrays} arrays for "${this.op}" and sent ${this.#arrays.length}`;
-    this.#settle.reject(new SaeLensError('PROTOCOL', message));
+    if (this.#arrays.length === arrays) this.#settle.resolve({ value, arrays: this.#arrays });
+    else this.#settle.reject(new SaeLensError('PROTOCOL', message));
   }
 
   /** @internal */

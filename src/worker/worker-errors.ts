@@ -30,10 +30,14 @@ export function startError(worker: WorkerProcess, exit: Exit & { spawnError?: Er
 
 export function startTimeoutError(worker: WorkerProcess, timeoutMs: number): SaeLensError {
   const said = worker.log.tail(TAIL_LINES) || 'It printed nothing.';
-  return new SaeLensError('WORKER_START', `The worker was not ready after ${timeoutMs} ms: ${worker.command}\n${said}`, {
-    hint: 'a slow disk may need a longer start timeout; sae-lens-ts doctor checks the Python environment',
-    details: { command: worker.command, timeoutMs, output: worker.log.tail(TAIL_LINES) },
-  });
+  return new SaeLensError(
+    'WORKER_START',
+    `The worker was not ready after ${timeoutMs} ms: ${worker.command}\n${said}`,
+    {
+      hint: 'a slow disk may need a longer start timeout; sae-lens-ts doctor checks the Python environment',
+      details: { command: worker.command, timeoutMs, output: worker.log.tail(TAIL_LINES) },
+    },
+  );
 }
 
 /** What is wrong with a hello, or nothing. */

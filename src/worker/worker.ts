@@ -11,6 +11,7 @@ import {
 } from '../protocol/messages.ts';
 import { Channel, type ChannelOptions } from './channel.ts';
 import { type Batch, DataPlane, Streams } from './data-plane.ts';
+import { within } from './deadline.ts';
 import { Job, type JobOptions, type JobResult, type NamedArray } from './job.ts';
 import { defaultEntry, WorkerProcess } from './process.ts';
 import { StageClock } from './stage-clock.ts';
@@ -112,9 +113,7 @@ export class Worker {
     });
     const session = randomBytes(8).toString('hex');
     const worker = new Worker(channel, child, session, options);
-    child.boot(
-      JSON.stringify({ version: PROTOCOL_VERSION, session, parent_pid: process.pid, ...channel.address }),
-    );
+    child.boot(JSON.stringify({ version: PROTOCOL_VERSION, session, parent_pid: process.pid, ...channel.address }));
     try {
       await worker.#handshake(options.startTimeoutMs ?? START_TIMEOUT_MS);
       return worker;
@@ -251,17 +250,22 @@ export class Worker {
     switch (message.type) {
       case 'hello':
         this.#hello = message;
-        return this.#onHello(message);
+        this.#onHello(message);
+        return;
       case 'stream':
-        return this.#streams.announce(message);
+        this.#streams.announce(message);
+        return;
       case 'event':
-        return this.#event(message);
+        this.#event(message);
+        return;
       case 'response':
-        return void this.#settle(message.id, message, (job) => job.resolve(message.result, message.arrays));
+        void this.#settle(message.id, message, (job) => job.resolve(message.result, message.arrays));
+        return;
       case 'error': {
         const error = failure.handlerError(message);
         if (message.id === null) return void this.#end(error);
-        return void this.#settle(message.id, message, (job) => job.reject(error));
+        void this.#settle(message.id, message, (job) => job.reject(error));
+        return;
       }
       case 'bye':
         return void this.#drained(message).then(this.#onBye, (error: SaeLensError) => this.#end(error));
@@ -333,9 +337,13 @@ export class Worker {
 
   async #ask(op: string, params: Record<string, unknown>): Promise<unknown> {
     const { result } = this.request(op, params);
-    return within(result.then(({ value }) => value), ASK_TIMEOUT_MS, () => {
-      throw new SaeLensError('WORKER_STALLED', `The worker did not answer "${op}" for ${ASK_TIMEOUT_MS} ms`);
-    });
+    return within(
+      result.then(({ value }) => value),
+      ASK_TIMEOUT_MS,
+      () => {
+        throw new SaeLensError('WORKER_STALLED', `The worker did not answer "${op}" for ${ASK_TIMEOUT_MS} ms`);
+      },
+    );
   }
 
   #post(message: Outgoing): Promise<void> {
@@ -348,7 +356,10 @@ export class Worker {
   async #probe(): Promise<void> {
     if (this.#state !== 'ready' && this.#state !== 'stopping') return;
     const text = JSON.stringify({ type: 'credit', id: 0, count: 0, seq: this.#seq.sent++ });
-    const reached = this.#channel.sendControl(text).then(() => true, () => false);
+    const reached = this.#channel.sendControl(text).then(
+      () => true,
+      () => false,
+    );
     const alive = await within(reached, LINK_GRACE_MS, () => false);
     if (!alive) this.#stalled('does not answer: it is stopped, or its link is cut', this.#clock.stage);
   }
@@ -376,15 +387,4 @@ export class Worker {
     await this.#channel.close();
     this.#resolveEnded(error);
   }
-}
-
-/** `promise`, or what `late` says when it takes longer. */
-async function within<T, L>(promise: Promise<T>, ms: number, late: () => L): Promise<T | Awaited<L>> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), ms);
-  });
-  const token = {};
-  const first = await Promise.race([promise, timeout.then(() => token)]).finally(() => clearTimeout(timer));
-  return first === token ? await late() : (first as T);
 }

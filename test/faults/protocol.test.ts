@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { Context, curveKeyPair, Dealer } from 'zeromq';
-import { SaeLensError } from '../../src/errors.ts';
+import type { SaeLensError } from '../../src/errors.ts';
 import { Channel } from '../../src/worker/channel.ts';
 import { program } from '../programs.ts';
 import { workersForTests } from '../workers.ts';
@@ -91,7 +91,10 @@ describe('a control message that is not one (X4)', () => {
     ['an unknown kind', '{"type":"nonsense","seq":1}'],
     ['a missing key', '{"type":"bye","seq":1}'],
     ['an unknown key', '{"type":"bye","seq":1,"metrics_seq":0,"up_seq":0,"x":1}'],
-    ['a message out of its state', '{"type":"hello","seq":1,"version":1,"schema_hash":"","session":"","pid":1,"python":""}'],
+    [
+      'a message out of its state',
+      '{"type":"hello","seq":1,"version":1,"schema_hash":"","session":"","pid":1,"python":""}',
+    ],
     ['a number out of order', '{"type":"event","seq":7,"id":1,"kind":"x","data":{}}'],
   ])('%s ends the worker with PROTOCOL', async (_, text) => {
     const worker = await start();

@@ -40,7 +40,7 @@ describe('a worker', () => {
     const { value, arrays: back } = await worker.call('echo', { a: [1, null, 'ü'] }, arrays);
     expect(value).toEqual({ a: [1, null, 'ü'] });
     expect(back.map((a) => a.shape)).toEqual([[2, 3], [5], [1, 2, 3], [2], [0, 3]]);
-    back.forEach((array, i) => expect(array.values).toEqual(arrays[i]?.values));
+    expect(back.map((array) => array.values)).toEqual(arrays.map((array) => array.values));
     await worker.shutdown();
   });
 
@@ -48,10 +48,14 @@ describe('a worker', () => {
     const worker = await start();
     const batches: Batch[] = [];
     const events: JobEvent[] = [];
-    const job = worker.request('rows', { n: 1000 }, {
-      onMetrics: (batch) => batches.push(batch),
-      onEvent: (event) => events.push(event),
-    });
+    const job = worker.request(
+      'rows',
+      { n: 1000 },
+      {
+        onMetrics: (batch) => batches.push(batch),
+        onEvent: (event) => events.push(event),
+      },
+    );
     await job.result;
     const train = batches.filter((b) => b.stream.name === 'train').flatMap(rowsOf);
     expect(train.map((row) => row.step)).toEqual(Array.from({ length: 1000 }, (_, i) => i));
@@ -94,13 +98,17 @@ describe('a worker', () => {
   it('sends activations only where there is room, and says how many batches it dropped', async () => {
     const worker = await start();
     const batches: Batch[] = [];
-    const job = worker.request('taps', { rows: 8, d: 3, steps: 200, dtype: 'float32', sleep: 0.002 }, {
-      onActivations: (batch) => {
-        batches.push(batch);
-        // A slow consumer: room for the next one comes 50 ms later.
-        setTimeout(() => job.credit(1), 50);
+    const job = worker.request(
+      'taps',
+      { rows: 8, d: 3, steps: 200, dtype: 'float32', sleep: 0.002 },
+      {
+        onActivations: (batch) => {
+          batches.push(batch);
+          // A slow consumer: room for the next one comes 50 ms later.
+          setTimeout(() => job.credit(1), 50);
+        },
       },
-    });
+    );
     job.credit(2);
     expect((await job.result).value).toEqual({ asked: 200 });
     expect(batches.length).toBeGreaterThan(3);
@@ -116,12 +124,16 @@ describe('a worker', () => {
   it('widens half precision', async () => {
     const worker = await start();
     const batches: Batch[] = [];
-    const job = worker.request('taps', { rows: 2, d: 3, steps: 400, dtype: 'float16', sleep: 0.005 }, {
-      onActivations: (batch) => {
-        batches.push(batch);
-        void job.stop();
+    const job = worker.request(
+      'taps',
+      { rows: 2, d: 3, steps: 400, dtype: 'float16', sleep: 0.005 },
+      {
+        onActivations: (batch) => {
+          batches.push(batch);
+          void job.stop();
+        },
       },
-    });
+    );
     job.credit(1);
     await job.result;
     const [batch] = batches;
