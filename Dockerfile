@@ -10,7 +10,8 @@ FROM ${NODE} AS node
 FROM ${NODE} AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --ignore-scripts --no-audit --no-fund
+# As bin/bootstrap.js does it, in a layer that stays while only sources change.
+RUN npm install --no-save --ignore-scripts --include=dev --no-audit --no-fund
 COPY tsconfig.json tsdown.config.ts requirements.txt ./
 COPY bin bin
 COPY pyworker pyworker

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const INSTALL_OPTIONS = ['--no-save', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund'];
 const builtFrom = join(root, 'dist', '.built-from');
 
 /** npm writes node_modules/.package-lock.json last: it says what is really installed. */
@@ -59,8 +60,9 @@ if (major < 20 || (major === 20 && minor < 19)) {
   process.exit(3);
 }
 if (!modulesAreInstalled()) {
-  // Dev dependencies hold the bundler; install scripts are not needed by anything we use.
-  run('Installing node modules', 'npm', ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund']);
+  // Dev dependencies hold the bundler; install scripts are not needed by anything we use. Not `npm ci`: it refuses a
+  // lock that lacks optional packages of other platforms, and ours has only those that its registry had.
+  run('Installing node modules', 'npm', ['install', ...INSTALL_OPTIONS]);
 }
 const hash = sourcesHash();
 if (!existsSync(builtFrom) || readFileSync(builtFrom, 'utf8') !== hash) {
