@@ -1,5 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
-import { destination, type DestinationStream, type Logger as Pino, pino } from 'pino';
+import { type DestinationStream, destination, type Logger as Pino, pino } from 'pino';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 const RANK: Record<LogLevel, number> = { debug: 20, info: 30, warn: 40, error: 50 };

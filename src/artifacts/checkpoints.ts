@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
 import { replaceFolder, syncFolder, toJson, writeFileSynced } from './atomic.ts';
 import { type Manifest, readManifest, writeManifest } from './manifest.ts';
-import { readSaeFolder, RUNNER_CFG_NAME } from './sae-folder.ts';
+import { RUNNER_CFG_NAME, readSaeFolder } from './sae-folder.ts';
 
 /** The folder of the checkpoint taken after so many training samples. */
 export const checkpointFolder = (checkpoints: string, nTrainingSamples: number): string =>
@@ -27,7 +27,13 @@ export interface CommitOptions {
  * Turns a staging folder into a checkpoint or output: checks it, adds runner_cfg.json and, last, the manifest, then
  * renames it. On failure the staging folder is removed and what was at `final` stays.
  */
-export async function commitFolder({ staging, final, kind, nTrainingSamples, runnerConfig }: CommitOptions): Promise<Manifest> {
+export async function commitFolder({
+  staging,
+  final,
+  kind,
+  nTrainingSamples,
+  runnerConfig,
+}: CommitOptions): Promise<Manifest> {
   try {
     await readSaeFolder(staging);
     await writeFileSynced(join(staging, RUNNER_CFG_NAME), toJson(runnerConfig));
@@ -40,7 +46,10 @@ export async function commitFolder({ staging, final, kind, nTrainingSamples, run
     if (error instanceof SaeLensError) throw error;
     throw new SaeLensError('STORAGE', `Cannot save "${final}": ${(error as Error).message}`, {
       cause: error,
-      hint: (error as NodeJS.ErrnoException).code === 'ENOSPC' ? `free space on the disk of "${dirname(final)}"` : undefined,
+      hint:
+        (error as NodeJS.ErrnoException).code === 'ENOSPC'
+          ? `free space on the disk of "${dirname(final)}"`
+          : undefined,
     });
   }
 }

@@ -66,9 +66,7 @@ export async function downloadSae(repo: string, folder = '', options: HubOptions
     throw hubError(source, `the hub named no commit for revision "${source.revision}"`);
   }
   const paths = SAE_FILES.map((name) => join(folder, name));
-  const found = await ask(source, (fetch) =>
-    pathsInfo({ repo, paths, revision: commit, ...access(source), fetch }),
-  );
+  const found = await ask(source, (fetch) => pathsInfo({ repo, paths, revision: commit, ...access(source), fetch }));
   // The answer is not trusted with names: only paths that were asked for count (faults H5).
   const files = found.filter((info) => info.type === 'file' && paths.includes(info.path));
   for (const name of [CFG_NAME, WEIGHTS_NAME]) {
@@ -220,7 +218,10 @@ function explain(source: Source, error: unknown, code: string | null): SaeLensEr
     });
   }
   if (statusCode === 404) {
-    return hubError(source, `there is no such repository (404, ${tried})`, { details, hint: `check the name at ${page}` });
+    return hubError(source, `there is no such repository (404, ${tried})`, {
+      details,
+      hint: `check the name at ${page}`,
+    });
   }
   return hubError(source, `the hub answered ${statusCode}: ${error.message}`, { details, hint: 'try again later' });
 }
@@ -233,11 +234,16 @@ async function missingFile(source: Source, commit: string, name: string): Promis
   const folders = files.filter((path) => path.endsWith(`/${WEIGHTS_NAME}`)).map((path) => dirname(path));
   const place = source.folder === '' ? 'its root' : `folder "${source.folder}"`;
   return hubError(source, `${place} has no ${name} (404)`, {
-    hint: folders.length === 0 ? 'it holds no SAE of this format' : `did you mean "${closest(source.folder, folders)}"?`,
+    hint:
+      folders.length === 0 ? 'it holds no SAE of this format' : `did you mean "${closest(source.folder, folders)}"?`,
   });
 }
 
-function hubError(source: Source, reason: string, options: ConstructorParameters<typeof SaeLensError>[2] = {}): SaeLensError {
+function hubError(
+  source: Source,
+  reason: string,
+  options: ConstructorParameters<typeof SaeLensError>[2] = {},
+): SaeLensError {
   return new SaeLensError('HUB', redact(`Cannot get an SAE from "${source.repo}": ${reason}`), options);
 }
 

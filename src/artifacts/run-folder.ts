@@ -52,7 +52,10 @@ export function checkRunName(name: string): void {
 
 /** Any text as a run name: what is not allowed becomes "-". */
 export function toRunName(text: string): string {
-  const name = text.replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^[^A-Za-z0-9_]+/, '').slice(0, 128);
+  const name = text
+    .replace(/[^A-Za-z0-9._-]+/g, '-')
+    .replace(/^[^A-Za-z0-9_]+/, '')
+    .slice(0, 128);
   return name === '' ? 'run' : name;
 }
 
@@ -93,7 +96,10 @@ export async function writeRunFolder(
 }
 
 /** Adds to run.json what became known later; objects are merged one level deep. */
-export async function updateRunRecord(paths: RunPaths, patch: Partial<RunRecord> & Record<string, unknown>): Promise<void> {
+export async function updateRunRecord(
+  paths: RunPaths,
+  patch: Partial<RunRecord> & Record<string, unknown>,
+): Promise<void> {
   const record = JSON.parse(await readFile(paths.run, 'utf8')) as Record<string, unknown>;
   for (const [key, value] of Object.entries(patch)) {
     record[key] = isObject(value) && isObject(record[key]) ? { ...record[key], ...value } : value;

@@ -121,7 +121,8 @@ function shapeProblem(
   vocabulary: 'v5' | 'v6',
 ): string | null {
   for (const [name, axes] of Object.entries(expected)) {
-    const found = tensors.get(name) ?? (name === 'threshold' && vocabulary === 'v5' ? tensors.get('log_threshold') : undefined);
+    const found =
+      tensors.get(name) ?? (name === 'threshold' && vocabulary === 'v5' ? tensors.get('log_threshold') : undefined);
     if (found === undefined) return `tensor ${name} is missing`;
     const shape = axes.map((axis) => sizes[axis]);
     if (found.shape.join() !== shape.join()) return `tensor ${name} has shape [${found.shape}] instead of [${shape}]`;

@@ -10,7 +10,10 @@ export function compact(value: number): string {
 }
 
 /** 12 345 with a thin separator nobody confuses with a decimal point. */
-export const grouped = (value: number): string => Math.round(value).toString().replace(/\B(?=(\d{3})+$)/g, ' ');
+export const grouped = (value: number): string =>
+  Math.round(value)
+    .toString()
+    .replace(/\B(?=(\d{3})+$)/g, ' ');
 
 /** Four significant digits; small values keep their exponent. */
 export function significant(value: number): string {

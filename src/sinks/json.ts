@@ -35,7 +35,9 @@ export class JsonSink implements Sink {
     const { kind, ...fields } = event;
     const dropped = this.#dropped > 0 ? { dropped: this.#dropped } : {};
     this.#dropped = 0;
-    this.#out.write(`${redact(JSON.stringify({ event: kind, time: this.#now().toISOString(), ...fields, ...dropped }))}\n`);
+    this.#out.write(
+      `${redact(JSON.stringify({ event: kind, time: this.#now().toISOString(), ...fields, ...dropped }))}\n`,
+    );
   }
 
   async close(deadlineMs: number): Promise<void> {

@@ -39,7 +39,12 @@ export class TerminalSink implements Sink {
   #lastStage: string | null = null;
   #line = '';
 
-  constructor({ out = process.stderr, quiet = false, env = process.env, now = () => performance.now() }: TerminalOptions = {}) {
+  constructor({
+    out = process.stderr,
+    quiet = false,
+    env = process.env,
+    now = () => performance.now(),
+  }: TerminalOptions = {}) {
     this.#out = out;
     this.#quiet = quiet;
     this.#now = now;
@@ -115,7 +120,10 @@ export class TerminalSink implements Sink {
       this.#field('run', run.run_name),
       this.#field('sae', `${run.architecture}${size}`),
       this.#field('model', `${run.model} · ${run.hook}`),
-      this.#field('data', `${run.dataset} · ${grouped(run.training_tokens)} tokens · ${grouped(run.total_steps)} steps`),
+      this.#field(
+        'data',
+        `${run.dataset} · ${grouped(run.training_tokens)} tokens · ${grouped(run.total_steps)} steps`,
+      ),
       this.#field('device', run.device),
       this.#field('files', run.folder),
     ];

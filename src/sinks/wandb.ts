@@ -92,7 +92,8 @@ export class WandbSink implements Sink {
 
   consume(event: RunEvent): void {
     if (event.kind === 'started') this.#dSae = event.d_sae;
-    else if (event.kind === 'metrics') this.#push({ kind: 'row', row: { step: event.step, row: event.row, histograms: {} } });
+    else if (event.kind === 'metrics')
+      this.#push({ kind: 'row', row: { step: event.step, row: event.row, histograms: {} } });
     else if (event.kind === 'histogram') {
       const { step, name, counts, edges } = event;
       this.#push({ kind: 'row', row: { step, row: {}, histograms: { [name]: { counts, edges } } } });
@@ -113,7 +114,8 @@ export class WandbSink implements Sink {
       clearTimeout(timer);
       await this.#python?.close(Math.max(0, end - performance.now()));
     }
-    if (this.#dropped > 0) this.#log.warn(`W&B lacks ${this.#dropped} rows or checkpoints of this run; metrics.jsonl has them`);
+    if (this.#dropped > 0)
+      this.#log.warn(`W&B lacks ${this.#dropped} rows or checkpoints of this run; metrics.jsonl has them`);
     if (this.#started?.mode === 'offline') this.#log.info(`to upload this run: wandb sync ${this.#started.directory}`);
   }
 
@@ -190,12 +192,25 @@ export class WandbSink implements Sink {
         aliases,
         metadata,
       },
-      { name: artifactName(`${name}_log_feature_sparsity`), kind: 'log_feature_sparsity', files: file('sparsity.safetensors'), aliases, metadata },
+      {
+        name: artifactName(`${name}_log_feature_sparsity`),
+        kind: 'log_feature_sparsity',
+        files: file('sparsity.safetensors'),
+        aliases,
+        metadata,
+      },
     ];
     const state = (wanted: boolean, kind: string, from: string | null): void => {
       if (!wanted) return;
       if (from === null) this.#log.warn(`W&B gets no ${kind}: this checkpoint has none`);
-      else artifacts.push({ name: artifactName(`${name}_${kind}`), kind, files: { [`${kind}.safetensors`]: from }, aliases, metadata });
+      else
+        artifacts.push({
+          name: artifactName(`${name}_${kind}`),
+          kind,
+          files: { [`${kind}.safetensors`]: from },
+          aliases,
+          metadata,
+        });
     };
     state(logger.log_optimizer_state_to_wandb, 'optimizer_state', optimizer_state);
     state(logger.log_activations_store_to_wandb, 'activations_store', activations_store);
@@ -223,7 +238,10 @@ export class WandbSink implements Sink {
 
 /** W&B takes letters, digits, "_", "-" and "." in a name; SAELens writes "/" as "__". */
 export const artifactName = (text: string): string =>
-  text.replaceAll('/', '__').replace(/[^\w.-]/g, '_').slice(0, 128);
+  text
+    .replaceAll('/', '__')
+    .replace(/[^\w.-]/g, '_')
+    .slice(0, 128);
 
 const withoutSecrets = (config: Record<string, unknown>): Record<string, unknown> =>
   JSON.parse(redact(JSON.stringify(config))) as Record<string, unknown>;

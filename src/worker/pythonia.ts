@@ -102,7 +102,9 @@ export class PythonSession {
       });
       child.once('exit', (code, signal) => {
         const how = signal === null ? `exit code ${code}` : signal;
-        die(failure('died', `Python "${python}" ended with ${how}${this.#tail === '' ? '' : `:\n${this.#tail.trim()}`}`));
+        die(
+          failure('died', `Python "${python}" ended with ${how}${this.#tail === '' ? '' : `:\n${this.#tail.trim()}`}`),
+        );
         this.#bridge.end();
         this.#settlePending();
         resolve();
@@ -134,7 +136,9 @@ export class PythonSession {
       | { ok: true; value: T }
       | { ok: false; type: string; message: string; traceback: string };
     if (answer.ok) return answer.value;
-    throw failure('raised', `Cannot ${what}: ${answer.type}: ${answer.message}`, false, { traceback: answer.traceback });
+    throw failure('raised', `Cannot ${what}: ${answer.type}: ${answer.message}`, false, {
+      traceback: answer.traceback,
+    });
   }
 
   /**
@@ -200,7 +204,12 @@ export class PythonSession {
   }
 }
 
-function failure(reason: PythonFailure, message: string, missing = false, details: Record<string, unknown> = {}): SaeLensError {
+function failure(
+  reason: PythonFailure,
+  message: string,
+  missing = false,
+  details: Record<string, unknown> = {},
+): SaeLensError {
   return new SaeLensError(missing ? 'PYTHON_NOT_FOUND' : 'ENVIRONMENT_BROKEN', message, {
     hint: 'sae-lens-ts doctor',
     details: { reason, ...details },
@@ -231,7 +240,11 @@ function spawnInstead(create: () => Com, python: string, options: SpawnOptions):
   const { spawn } = childProcess;
   const ours = (_command: string, args: readonly string[]): ChildProcess => {
     // Its own process group, so that Ctrl-C reaches us alone and `#kill` reaches its children.
-    const child = spawn(python, ['-u', ...args], { ...options, detached: true, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const child = spawn(python, ['-u', ...args], {
+      ...options,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
     child.on('error', () => {});
     return child;
   };

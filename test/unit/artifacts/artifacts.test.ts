@@ -1,18 +1,40 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { restoreReplaced, toJson, writeFileAtomic } from '../../../src/artifacts/atomic.ts';
-import { checkpointFolder, commitFolder, listCheckpoints, removeAbandoned, stagingFolder } from '../../../src/artifacts/checkpoints.ts';
+import {
+  checkpointFolder,
+  commitFolder,
+  listCheckpoints,
+  removeAbandoned,
+  stagingFolder,
+} from '../../../src/artifacts/checkpoints.ts';
 import { freeSpace, requireFreeSpace } from '../../../src/artifacts/free-space.ts';
 import { MANIFEST_FORMAT, verifyFolder } from '../../../src/artifacts/manifest.ts';
-import { checkRunName, configYaml, runPaths, toRunName, updateRunRecord, writeRunFolder } from '../../../src/artifacts/run-folder.ts';
+import {
+  checkRunName,
+  configYaml,
+  runPaths,
+  toRunName,
+  updateRunRecord,
+  writeRunFolder,
+} from '../../../src/artifacts/run-folder.ts';
 import { acquireRunLock } from '../../../src/artifacts/run-lock.ts';
 import { readSaeFolder } from '../../../src/artifacts/sae-folder.ts';
 import { readSafetensorsHeader } from '../../../src/artifacts/safetensors.ts';
-import { floats, safetensors, STANDARD, writeSaeFolder } from '../../fixtures/sae-folder.ts';
+import { floats, STANDARD, safetensors, writeSaeFolder } from '../../fixtures/sae-folder.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -63,7 +85,10 @@ describe('a committed folder', () => {
     await expect(verifyFolder(final)).rejects.toThrow('not a regular file');
     const path = join(final, 'manifest.json');
     writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), format: MANIFEST_FORMAT + 1 }));
-    await expect(verifyFolder(final)).rejects.toMatchObject({ code: 'STORAGE', hint: expect.stringContaining('npm install') });
+    await expect(verifyFolder(final)).rejects.toMatchObject({
+      code: 'STORAGE',
+      hint: expect.stringContaining('npm install'),
+    });
   });
 
   it('is listed in order; what a killed run left is not, and is removed', async () => {
@@ -107,7 +132,10 @@ describe('safetensors headers', () => {
   ])('with %s are refused', async (_, bytes, reason) => {
     const path = join(folder, 'x.safetensors');
     writeFileSync(path, bytes);
-    await expect(readSafetensorsHeader(path)).rejects.toMatchObject({ code: 'SAE_INVALID', message: expect.stringContaining(reason) });
+    await expect(readSafetensorsHeader(path)).rejects.toMatchObject({
+      code: 'SAE_INVALID',
+      message: expect.stringContaining(reason),
+    });
   });
 
   it('with one random byte changed are read or refused, never anything else', async () => {
@@ -130,7 +158,12 @@ describe('safetensors headers', () => {
 describe('readSaeFolder', () => {
   it('reads folders of SAELens 6 and 5', async () => {
     writeSaeFolder(folder);
-    expect(await readSaeFolder(folder)).toMatchObject({ vocabulary: 'v6', architecture: 'standard', d_in: 4, d_sae: 8 });
+    expect(await readSaeFolder(folder)).toMatchObject({
+      vocabulary: 'v6',
+      architecture: 'standard',
+      d_in: 4,
+      d_sae: 8,
+    });
     writeSaeFolder(folder, { metadata: undefined, activation_fn_str: 'topk', hook_name: 'blocks.0' });
     expect(await readSaeFolder(folder)).toMatchObject({ vocabulary: 'v5', architecture: 'topk' });
   });
@@ -142,7 +175,10 @@ describe('readSaeFolder', () => {
     ['no sizes', { d_in: -1 }, STANDARD, 'd_in -1'],
   ])('refuses %s', async (_, cfg, shapes, reason) => {
     writeSaeFolder(folder, cfg, shapes);
-    await expect(readSaeFolder(folder)).rejects.toMatchObject({ code: 'SAE_INVALID', message: expect.stringContaining(reason) });
+    await expect(readSaeFolder(folder)).rejects.toMatchObject({
+      code: 'SAE_INVALID',
+      message: expect.stringContaining(reason),
+    });
   });
 });
 
@@ -177,12 +213,23 @@ describe('the run folder', () => {
     try {
       const paths = runPaths({ runsFolder: folder, name: 'a-run' });
       const config = { seed: 1, sae: { k: 16 }, note: 'planted-"secret"-value' };
-      const record = { name: 'a-run', created: 'now', command: ['train', '--x', 'planted-"secret"-value'], seed: 1, versions: {}, hashes: {}, machine: {} };
+      const record = {
+        name: 'a-run',
+        created: 'now',
+        command: ['train', '--x', 'planted-"secret"-value'],
+        seed: 1,
+        versions: {},
+        hashes: {},
+        machine: {},
+      };
       await writeRunFolder(paths, config, { 'sae.k': 'flag' }, record);
       await updateRunRecord(paths, { machine: { threads: 1 } });
       expect(readFileSync(paths.config, 'utf8')).toContain('k: 16 # flag');
       expect(parse(readFileSync(paths.config, 'utf8'))).toMatchObject({ seed: 1, sae: { k: 16 } });
-      expect(JSON.parse(readFileSync(paths.run, 'utf8'))).toMatchObject({ command: ['train', '--x', '[secret]'], machine: { threads: 1 } });
+      expect(JSON.parse(readFileSync(paths.run, 'utf8'))).toMatchObject({
+        command: ['train', '--x', '[secret]'],
+        machine: { threads: 1 },
+      });
       expect(() => execFileSync('grep', ['-rq', 'planted-', paths.folder])).toThrow();
     } finally {
       delete process.env.PLANTED_API_KEY;
@@ -200,7 +247,12 @@ describe('the run folder', () => {
   });
 
   it('keeps every key of the configuration', () => {
-    expect(parse(configYaml({ a: [1, null], b: {}, c: null, d: 'x # y' }, { d: 'file' }))).toEqual({ a: [1, null], b: {}, c: null, d: 'x # y' });
+    expect(parse(configYaml({ a: [1, null], b: {}, c: null, d: 'x # y' }, { d: 'file' }))).toEqual({
+      a: [1, null],
+      b: {},
+      c: null,
+      d: 'x # y',
+    });
   });
 });
 
@@ -214,5 +266,8 @@ it('writeFileAtomic leaves the old content or the new, and no temporary file', a
 
 it('free space is that of the nearest folder that exists, and too little of it names what to do', async () => {
   expect(await freeSpace(join(folder, 'not', 'yet'))).toBeGreaterThan(0);
-  await expect(requireFreeSpace(folder, 1e18)).rejects.toMatchObject({ code: 'STORAGE', hint: expect.stringContaining('output_path') });
+  await expect(requireFreeSpace(folder, 1e18)).rejects.toMatchObject({
+    code: 'STORAGE',
+    hint: expect.stringContaining('output_path'),
+  });
 });

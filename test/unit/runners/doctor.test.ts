@@ -6,7 +6,9 @@ import { runDoctor } from '../../../src/runners/doctor.ts';
 import type { Finding } from '../../../src/runners/doctor-findings.ts';
 import { pythonForTests } from '../../python-for-tests.ts';
 
-async function diagnose(options: Parameters<typeof runDoctor>[0]): Promise<{ code: number; findings: Finding[]; text: string }> {
+async function diagnose(
+  options: Parameters<typeof runDoctor>[0],
+): Promise<{ code: number; findings: Finding[]; text: string }> {
   let text = '';
   const code = await runDoctor({ ...options, json: true, write: (part) => (text += part) });
   return { code, findings: JSON.parse(text).findings, text };
@@ -29,7 +31,17 @@ describe('runDoctor', () => {
       expect(findings.filter(({ state }) => state === 'fail')).toEqual([]);
       expect(code).toBe(0);
       expect(findings.map(({ name }) => name)).toEqual(
-        expect.arrayContaining(['node', 'zeromq curve', 'python', 'torch', 'msgspec', 'cpu', 'disk', 'memory', 'hub token']),
+        expect.arrayContaining([
+          'node',
+          'zeromq curve',
+          'python',
+          'torch',
+          'msgspec',
+          'cpu',
+          'disk',
+          'memory',
+          'hub token',
+        ]),
       );
       expect(text).toContain('present (HF_TOKEN)');
       expect(text).not.toContain('hf_planted');
@@ -49,7 +61,9 @@ describe('runDoctor', () => {
 
   it('finds a Python that dies at once, and shows what it said', async () => {
     const python = join(mkdtempSync(join(tmpdir(), 'doctor-')), 'python');
-    writeFileSync(python, '#!/bin/sh\necho "error while loading shared libraries: libpython" >&2\nexit 127\n', { mode: 0o755 });
+    writeFileSync(python, '#!/bin/sh\necho "error while loading shared libraries: libpython" >&2\nexit 127\n', {
+      mode: 0o755,
+    });
     const { code, findings } = await diagnose({ python });
     expect(code).toBe(3);
     expect(findings.find(({ name }) => name === 'python')?.message).toContain('libpython');

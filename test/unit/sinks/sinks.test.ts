@@ -180,7 +180,10 @@ describe('metrics.jsonl', () => {
     const sink = new JsonlSink(path, keepLog());
     for (let step = 0; step < 1_000; step++) sink.consume(row(step));
     await sink.close();
-    const rows = readFileSync(path, 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line));
+    const rows = readFileSync(path, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
     expect(rows.map(({ step }) => step)).toEqual(Array.from({ length: 1_000 }, (_, step) => step));
     expect(rows[0]['losses/overall_loss']).toBe(1);
   });
@@ -192,7 +195,13 @@ describe('a group of sinks', () => {
     const seen: RunEvent[] = [];
     const group = new SinkGroup(
       [
-        { name: 'broken', consume: () => { throw new Error('no'); }, close: async () => {} },
+        {
+          name: 'broken',
+          consume: () => {
+            throw new Error('no');
+          },
+          close: async () => {},
+        },
         { name: 'stuck', consume: () => {}, close: () => new Promise(() => {}) },
         { name: 'good', consume: (event) => void seen.push(event), close: async () => {} },
       ],

@@ -1,4 +1,4 @@
-import { writeFileSync, mkdtempSync, existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -35,7 +35,11 @@ describe('PythonSession', () => {
 
   it('turns NaN and infinity into null instead of ending Node', async () => {
     const session = await start();
-    expect(await session.call('builtins', 'eval', ["[float('nan'), float('inf'), 1.5]"], {}, 5_000)).toEqual([null, null, 1.5]);
+    expect(await session.call('builtins', 'eval', ["[float('nan'), float('inf'), 1.5]"], {}, 5_000)).toEqual([
+      null,
+      null,
+      1.5,
+    ]);
   });
 
   it.each([
@@ -75,7 +79,9 @@ describe('PythonSession', () => {
   });
 
   it('says that an interpreter is not there', async () => {
-    await expect(PythonSession.start({ python: '/no/such/python' })).rejects.toMatchObject({ code: 'PYTHON_NOT_FOUND' });
+    await expect(PythonSession.start({ python: '/no/such/python' })).rejects.toMatchObject({
+      code: 'PYTHON_NOT_FOUND',
+    });
   });
 
   it('shows what a broken interpreter printed', async () => {
