@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { OPTION_ROWS } from '../config/generated/options.ts';
 import type { Layer } from '../config/layer.ts';
 import type { OptionRow } from '../config/option-row.ts';
+import { put } from '../config/put.ts';
 import { readText } from '../config/text.ts';
 
 /** Give a command a flag for every option, and those that choose the layers below. */
@@ -36,20 +37,17 @@ export function description(row: OptionRow): string {
 /** The options given as flags, as a layer. */
 export function flagsLayer(command: Command): Layer {
   const value: Record<string, unknown> = {};
-  const groups: Record<string, Record<string, unknown>> = {};
   const flags = new Map<string, string>();
   for (const row of OPTION_ROWS) {
     const text = command.getOptionValue(row.path) as string | undefined;
     if (text === undefined) continue;
-    const [first = '', key] = row.path.split('.');
-    const target = key === undefined ? value : (groups[first] ??= {});
-    target[key ?? first] = readText(row, text);
+    put(value, row.path.split('.'), readText(row, text));
     flags.set(row.path, `--${row.flags[0]}`);
   }
   return {
     kind: 'flags',
     source: 'the command line',
-    value: { ...value, ...groups },
+    value,
     at: (path) => flags.get(path.join('.')),
   };
 }

@@ -2,6 +2,7 @@ import { OPTION_ROWS } from './generated/options.ts';
 import type { Layer } from './layer.ts';
 import { nearest } from './nearest.ts';
 import { configError, type Problem } from './problem.ts';
+import { put } from './put.ts';
 import { readText } from './text.ts';
 
 /** Options are read from `SAE_LENS_TS_<OPTION>`; `__` stands for a dot: `SAE_LENS_TS_SAE__K=32`. */
@@ -38,15 +39,4 @@ export function environmentLayer(environment: Readonly<Record<string, string | u
   if (problems.length > 0) throw configError(problems, 'the environment');
   if (variables.size === 0) return undefined;
   return { kind: 'environment', source: 'the environment', value, at: (path) => variables.get(path.join('.')) };
-}
-
-/** Set a value at a path, making the groups on the way. */
-export function put(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
-  const [first = '', ...rest] = path;
-  if (rest.length === 0) {
-    target[first] = value;
-    return;
-  }
-  target[first] ??= {};
-  put(target[first] as Record<string, unknown>, rest, value);
 }

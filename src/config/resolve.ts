@@ -5,6 +5,7 @@ import { LAYER_KINDS, type Layer, type Provenance, type Setting, type Settings }
 import { fitToArchitecture, v5Defaults } from './legacy.ts';
 import { nearest } from './nearest.ts';
 import { configError, type Problem, show } from './problem.ts';
+import { put } from './put.ts';
 import type { ParsedConfig, ResolvedConfig } from './resolved.ts';
 import { checkRules } from './rules.ts';
 import { runnerSchema } from './runner-schema.ts';
@@ -37,7 +38,7 @@ export function resolveConfig(layers: readonly Layer[]): Resolution {
   const config = derive(parsed, isSet);
   problems.push(...checkRules({ config, parsed, isSet }, settings, broken));
 
-  problems.sort((a, b) => (a.where ?? '').localeCompare(b.where ?? '', 'en', { numeric: true }));
+  problems.sort((a, b) => lineAndColumn(a) - lineAndColumn(b));
   if (problems.length > 0) throw configError(problems, placeOf(ordered), hintFor(problems));
   return { config, provenance: provenanceOf(config, settings) };
 }
@@ -108,11 +109,7 @@ function parse(settings: Settings, architecture: Architecture, problems: Problem
 
 function nest(settings: Settings): Record<string, unknown> {
   const result: Record<string, unknown> = {};
-  for (const { path, value } of settings.values()) {
-    const [first = '', second] = path;
-    if (second === undefined) result[first] = value;
-    else result[first] = { ...(result[first] as object | undefined), [second]: value };
-  }
+  for (const { path, value } of settings.values()) put(result, path, value);
   return result;
 }
 
@@ -121,6 +118,12 @@ function provenanceOf(config: ResolvedConfig, settings: Settings): Map<string, P
     key === 'sae' || key === 'logger' ? Object.keys(config[key]).map((inner) => `${key}.${inner}`) : [key],
   );
   return new Map(paths.map((path) => [path, settings.get(path)?.provenance ?? { layer: 'default' }]));
+}
+
+/** Where in its file a problem is, as one number; problems from elsewhere come first. */
+function lineAndColumn({ where }: Problem): number {
+  const [, line = 0, column = 0] = /:(\d+):(\d+)$/.exec(where ?? '') ?? [];
+  return Number(line) * 1e4 + Number(column);
 }
 
 function placeOf(layers: readonly Layer[]): string {

@@ -65,7 +65,10 @@ function explainOption(key: string, json: boolean): void {
     const hint = close ? `did you mean ${close}?` : 'list the options with `sae-lens-ts train --help`';
     throw new SaeLensError('USAGE', `There is no option ${JSON.stringify(key)}`, { hint });
   }
-  if (json) return printJson(row);
+  if (json) {
+    printJson(row);
+    return;
+  }
   const lines: [string, string][] = [
     ['effect', row.description],
     ['value', row.choices?.join(' | ') ?? row.types.join(' | ').replaceAll('list:', 'list of ')],
