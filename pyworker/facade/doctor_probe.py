@@ -1,4 +1,4 @@
-"""What a Python environment has, for ``sae-lens-ts doctor``. Each probe answers by itself: one broken package hides none."""
+"""What a Python environment has, for ``sae-lens-ts doctor``. A broken package hides no other."""
 
 import importlib
 import importlib.metadata
@@ -17,8 +17,8 @@ def probe(distributions: list[str], modules: list[str]) -> dict[str, Any]:
         modules: what to import, for a package can be installed and broken.
 
     Returns:
-        ``python``, ``executable``, ``versions`` {distribution: version or null}, ``imports`` {module: error or null},
-        ``torch`` (see ``_torch``) and ``curve``, whether pyzmq can encrypt; null where the package is broken.
+        ``python``, ``executable``, ``versions`` {distribution: version or null},
+        ``imports`` {module: error or null}, ``torch`` (see ``_torch``) and ``curve``, whether pyzmq can encrypt; null where the package is broken.
     """
     return {
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""The one function pythonia calls. Only text crosses: a NaN, bytes or an exception on pythonia's channel ends a process."""
+"""The one function pythonia calls. Only text crosses: a NaN or bytes on its channel end a process."""
 
 import ctypes
 import importlib
@@ -13,7 +13,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent() -> None:
-    """Asks the kernel to end this process with Node: a call that holds the GIL would not see the channel close."""
+    """Asks the kernel to end this process with Node: a call that holds the GIL sees no channel close."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -25,8 +25,8 @@ def rpc(module: str, function: str, payload: str) -> str:
         payload: ``{"args": [...], "kwargs": {...}}`` as JSON.
 
     Returns:
-        ``{"ok": true, "value": ...}``, or ``{"ok": false, "type", "message", "traceback"}`` for anything raised,
-        SystemExit included. Numbers JSON lacks become null.
+        ``{"ok": true, "value": ...}``, or ``{"ok": false, "type", "message", "traceback"}`` for anything
+        raised, SystemExit included. Numbers JSON lacks become null.
     """
     try:
         arguments = json.loads(payload)

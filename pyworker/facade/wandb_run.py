@@ -14,6 +14,7 @@ _run: wandb.Run | None = None
 
 
 def start(
+    *,
     project: str,
     entity: str | None,
     name: str | None,
@@ -28,10 +29,10 @@ def start(
         directory: the client makes its ``wandb`` folder in there.
 
     Returns:
-        ``mode`` (online, offline, disabled), ``reason`` it is not what was expected or null, ``id``, ``url``, and
-        ``directory``, the folder ``wandb sync`` takes when the run is offline.
+        ``mode`` (online, offline, disabled), ``reason`` it is not what was expected or null, ``id``, ``url``,
+        and ``directory``, the folder ``wandb sync`` takes when the run is offline.
     """
-    global _run
+    global _run  # noqa: PLW0603 - pythonia calls functions; the run lives between calls
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_key() else "offline")
     reason = None if "WANDB_MODE" in os.environ or mode == "online" else "no W&B API key was found"
     arguments = {
@@ -78,8 +79,8 @@ def log_artifact(
 ) -> None:
     """Logs files (name inside the artifact: path) as an artifact; the upload goes on in the background.
 
-    Checkpoint folders never change once they have their name, so the client may read them in place (``immutable``)
-    instead of copying each checkpoint once more.
+    Checkpoint folders never change once they have their name, so the client may read them in place
+    (``immutable``) instead of copying each checkpoint once more.
     """
     artifact = wandb.Artifact(name, type=kind, metadata=metadata)
     for inner, path in files.items():

@@ -100,7 +100,10 @@ export class Progress {
     while (this.#marks.length > 2 && nowS - (this.#marks[0]?.at ?? nowS) > SPEED_WINDOW_S) this.#marks.shift();
     if (this.#rows++ % this.#stride !== 0) return;
     for (const key of [KEYS.loss, KEYS.l0, KEYS.explainedVariance]) {
-      if (row[key] !== undefined) (this.#history[key] ??= []).push(row[key]);
+      const value = row[key];
+      if (value === undefined) continue;
+      this.#history[key] ??= [];
+      this.#history[key].push(value);
     }
     if ((this.#history[KEYS.loss]?.length ?? 0) > HISTORY) {
       this.#stride *= 2;

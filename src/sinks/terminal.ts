@@ -87,7 +87,8 @@ export class TerminalSink implements Sink {
     if (now - this.#drawnAt < (this.#live === null ? PLAIN_LINE_MS : REDRAW_MS)) return;
     this.#drawnAt = now;
     const columns = this.#columns;
-    this.#line = this.#progress.stage === null ? fit(this.#progress.parts(), columns - 1) : this.#stageLine(columns);
+    this.#line =
+      this.#progress.stage === null ? fitLine(this.#progress.parts(), columns - 1) : this.#stageLine(columns);
     if (this.#live === null) this.#out.write(`${this.#line}\n`);
     else this.#live(this.#line);
   }
@@ -171,7 +172,7 @@ const SUMMARY: readonly [string, string][] = [
 ];
 
 /** As many parts as the width allows; what is cut is the least important, at the end. */
-export function fit(parts: readonly string[], width: number): string {
+export function fitLine(parts: readonly string[], width: number): string {
   let line = parts[0]?.slice(0, Math.max(0, width)) ?? '';
   for (const part of parts.slice(1)) {
     const longer = `${line} · ${part}`;
