@@ -9,6 +9,8 @@ from pathlib import Path
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from pyworker.lm.gguf import cut_as_the_file_says
+
 
 def convert(gguf: Path, folder: Path) -> None:
     """Write the model and the tokenizer that are inside ``gguf`` to ``folder`` (made when missing)."""
@@ -18,7 +20,9 @@ def convert(gguf: Path, folder: Path) -> None:
     model.is_quantized = False
     model.hf_quantizer = None
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    cut_as_the_file_says(tokenizer, gguf)
+    tokenizer.save_pretrained(folder)
 
 
 if __name__ == "__main__":

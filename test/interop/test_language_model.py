@@ -46,10 +46,9 @@ def random_topk(folder: Path, hook_name: str, d_in: int) -> Path:
         "reshape_activations": "none",
         "rescale_acts_by_decoder_norm": False,
         "metadata": {
+            "sae_lens_version": "6.54.12",
             "hook_name": hook_name,
             "model_name": "stories",
-            "context_size": 48,
-            "prepend_bos": True,
         },
     }
     (folder / "cfg.json").write_text(json.dumps(cfg))
