@@ -18,7 +18,8 @@ def probe(distributions: list[str], modules: list[str]) -> dict[str, Any]:
 
     Returns:
         ``python``, ``executable``, ``versions`` {distribution: version or null},
-        ``imports`` {module: error or null}, ``torch`` (see ``_torch``) and ``curve``, whether pyzmq can encrypt; null where the package is broken.
+        ``imports`` {module: error or null}, ``torch`` (see ``_torch``) and ``curve``, whether pyzmq can
+        encrypt; null where the package is broken.
     """
     return {
         "python": platform.python_version(),
