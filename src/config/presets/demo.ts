@@ -11,7 +11,13 @@ export const demo: Preset = {
     streaming: false,
     // This family of models has massive activations on its first token, which says nothing about language.
     exclude_special_tokens: true,
-    sae: { architecture: 'topk', k: 48, expansion_factor: 4, normalize_activations: 'expected_average_only_in' },
+    sae: {
+      architecture: 'topk',
+      d_in: 576,
+      d_sae: 2304,
+      k: 48,
+      normalize_activations: 'expected_average_only_in',
+    },
     lr: 3e-3,
     lr_warm_up_steps: 25,
     lr_decay_steps: 100,
