@@ -137,12 +137,12 @@ export class Channel {
 
   /** Control messages of the worker, in order. One reader only. */
   async *control(): AsyncGenerator<Buffer> {
-    for await (const [, message] of this.#control) if (message) yield message;
+    for await (const [, message] of messages(this.#control)) if (message) yield message;
   }
 
   /** Data messages of one plane, in order. One reader only. */
   data(plane: 'metrics' | 'up'): AsyncIterable<Buffer[]> {
-    return plane === 'metrics' ? this.#metrics : this.#up;
+    return messages(plane === 'metrics' ? this.#metrics : this.#up);
   }
 
   /** Sends a control message after all sent before it. */
@@ -174,7 +174,7 @@ export class Channel {
 
   /** ZAP (ZeroMQ RFC 27): libzmq asks here before it lets a peer in. */
   async #authenticate(publicKey: string): Promise<void> {
-    for await (const [peer, empty, version, request, , , , mechanism, key] of this.#zap) {
+    for await (const [peer, empty, version, request, , , , mechanism, key] of messages(this.#zap)) {
       const ok = mechanism?.toString() === 'CURVE' && key !== undefined && isAllowedKey(key, publicKey);
       if (!ok) this.refused++;
       const answer = ok ? ['200', 'OK', WORKER_IDENTITY, ''] : ['400', 'Not the key of the worker', '', ''];
@@ -185,3 +185,18 @@ export class Channel {
 
 /** Whether the installed zeromq can encrypt and authenticate; without it no worker is started. */
 export const curveAvailable = (): boolean => capability.curve === true;
+
+/**
+ * Messages of a socket until it is closed. zeromq.js now and then rejects a receive with EAGAIN although the socket is
+ * open and nothing is lost (seen on a busy machine); its own iterator would end there.
+ */
+async function* messages(socket: Router | Pull): AsyncGenerator<Buffer[]> {
+  while (!socket.closed) {
+    try {
+      yield await socket.receive();
+    } catch (error) {
+      if (socket.closed) return;
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    }
+  }
+}
