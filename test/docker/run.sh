@@ -29,19 +29,13 @@ echo 'unqualified-search-registries=["docker.io"]' >"$work/registries.conf"
 base=docker.io/library/slts-base:standin
 node=docker.io/library/slts-node:standin
 
-# The machine's own pip settings travel along: a proxy's certificate, folders of wheels.
+# The machine's own settings travel along: a proxy's certificate, folders of wheels (the CPU build of torch).
 certificates=/etc/ssl/certs/ca-certificates.crt
-settings=(--env PIP_CERT=/etc/ssl/host-ca.crt --env NODE_EXTRA_CA_CERTS=/etc/ssl/host-ca.crt)
+wheels=$(python3 -m pip config get global.find-links 2>/dev/null || true)
+settings=(--env PIP_CERT=/etc/ssl/host-ca.crt --env NODE_EXTRA_CA_CERTS=/etc/ssl/host-ca.crt --env "PIP_FIND_LINKS=$wheels")
 volumes=()
-for setting in find-links extra-index-url; do
-  value=$(python3 -m pip config get "global.$setting" 2>/dev/null || true)
-  [ -n "$value" ] || continue
-  variable=PIP_$(echo "$setting" | tr 'a-z-' 'A-Z_')
-  settings+=(--env "$variable=$value")
-  for place in $value; do
-    folder=${place#file://}
-    [ -d "$folder" ] && volumes+=(--volume "$folder:$folder:ro")
-  done
+for folder in $wheels; do
+  [ ! -d "$folder" ] || volumes+=(--volume "$folder:$folder:ro")
 done
 
 said 'making the stand-in base image'
