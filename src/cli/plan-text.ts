@@ -29,7 +29,7 @@ export function planText(config: ResolvedConfig, plan: TrainPlan, name: string):
   const lines: [string, string][] = [
     [
       'run',
-      `${config.model_name} · ${config.hook_name} · ${kind} · ${sae.d_in ?? 'd_in of the model'} → ${latents} latents`,
+      `${config.model_name} · ${config.hook_name} · ${kind} · ${sae.d_in === null ? 'd_in of the model' : grouped(sae.d_in)} → ${latents} latents`,
     ],
     ['name', name],
     [

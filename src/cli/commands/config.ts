@@ -55,7 +55,7 @@ function configText(config: object, provenance: ReadonlyMap<string, Provenance>)
 }
 
 function explainOption(key: string, json: boolean): void {
-  const name = key.replace(/^--/, '').replaceAll('-', '_');
+  const name = key.replaceAll('-', '_');
   const row = OPTION_ROWS.find(({ path, flags }) => path === name || flags.includes(name));
   if (row === undefined) {
     const close = nearest(

@@ -1,0 +1,112 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const root = process.cwd();
+const dist = join(root, 'node_modules/.cache/cli-test/dist');
+const folder = mkdtempSync(join(tmpdir(), 'cli-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+// The real thing: bundled as in a release, run as a process. The bundle lies two folders below a package.json.
+beforeAll(() => {
+  const tsdown = join(root, 'node_modules/.bin/tsdown');
+  const options = ['--no-config', '--no-dts', '--log-level', 'error', '--platform', 'node'];
+  execFileSync(tsdown, [...options, '--out-dir', join(dist, 'cli'), 'src/cli/main.ts'], { stdio: 'ignore' });
+  writeFileSync(join(dist, '../package.json'), '{"version": "1.2.3", "type": "module"}');
+}, 120_000);
+
+function run(...words: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(dist, 'cli/main.mjs'), ...words], {
+    cwd: folder,
+    encoding: 'utf8',
+    env: { PATH: process.env.PATH, NO_COLOR: '1' },
+  });
+  return { status, stdout, stderr };
+}
+
+test('--help lists the commands, train --help every option by group with default and unit', () => {
+  expect(run('--help').stdout).toContain('train a sparse autoencoder');
+  expect(run('--version').stdout).toBe('1.2.3\n');
+  const { stdout, status } = run('train', '--help');
+  expect(status).toBe(0);
+  expect(stdout).toContain('\nLanguage model:\n');
+  expect(stdout).toMatch(
+    /--train_batch_size_tokens <integer> +Activations in one training step. \[tokens; default: 4096\]/,
+  );
+  expect(stdout).toMatch(/--k <integer> .*\(topk\) \[latents; default: 100\]/);
+});
+
+test.each<[string[], string]>([
+  [['trian'], 'Did you mean train?'],
+  [['config', 'prnt'], 'Did you mean print?'],
+  [['train', '--contxt_size', '1'], 'did you mean --context_size?'],
+  [['train', '--train-batch-size-tokns', '1'], 'did you mean --train_batch_size_tokens?'],
+  [['train', '--preset', 'dmo'], 'did you mean demo?'],
+  [['train', '--preset', 'demo', '--architecture', 'gatd'], 'did you mean gated?'],
+  [['config', 'explain', 'l1_coeficient'], 'did you mean l1_coefficient?'],
+])('%j ends with code 2 and a suggestion', (words, suggestion) => {
+  const { status, stderr, stdout } = run(...words);
+  expect(stderr).toContain(suggestion);
+  expect([status, stdout]).toEqual([2, '']);
+});
+
+test('all problems of file and flags are printed at once, before anything starts', () => {
+  writeFileSync(join(folder, 'bad.yaml'), 'dataset_path: text\nsae:\n  d_sae: 64\n  architecture: topk\n');
+  const { status, stderr } = run('train', 'bad.yaml', '--lr', 'fast');
+  expect(status).toBe(2);
+  expect(stderr).toContain('error CONFIG_INVALID  2 problems in bad.yaml');
+  expect(stderr).toMatch(/ {2}--lr +lr +"fast" is text; expected a number/);
+  expect(stderr).toMatch(/ {2}bad\.yaml:3:3 +sae\.k +100 is more than d_sae = 64/);
+});
+
+test('--json makes the error one JSON object on stdout', () => {
+  const { status, stdout, stderr } = run('train', '--json', '--k', '3');
+  const { error } = JSON.parse(stdout);
+  expect(error).toMatchObject({ code: 'CONFIG_INVALID', exit_code: 2 });
+  expect(error.details.problems.map(({ path }: { path: string }) => path)).toEqual(['sae.k', 'dataset_path']);
+  expect([status, stderr]).toEqual([2, '']);
+});
+
+test('--dry-run prints the plan and starts nothing', () => {
+  const { status, stdout } = run('train', '--preset', 'tiny-stories-1L-21M', '--dry-run');
+  expect(status).toBe(0);
+  expect(stdout).toContain('standard · 1 024 → 16 384 latents');
+  expect(stdout).toContain('30 000   sparsity warm-up 1 500 · decay from 24 000 · checkpoints 0 · evaluations 50');
+  expect(stdout).toContain('Nothing was started');
+  const { plan, config } = JSON.parse(run('train', '--preset', 'demo', '--dry-run', '--json').stdout);
+  expect(plan.totalSteps).toBeGreaterThan(0);
+  expect(config.sae.architecture).toBe('topk');
+});
+
+test('config print tells the layer of each value and can be given back to train', () => {
+  const { stdout } = run(
+    'config',
+    'print',
+    '--preset',
+    'demo',
+    '--seqpos_slice',
+    '5',
+    '-5',
+    '--no-streaming',
+    '--sae.k',
+    '7',
+  );
+  expect(stdout).toMatch(/ {2}k: 7 +# flags --k\n/);
+  expect(stdout).toMatch(/seqpos_slice: \[5,-5\] +# flags --seqpos_slice\n/);
+  expect(stdout).toMatch(/model_name: "bundled:smollm2-135m" +# preset demo\n/);
+  expect(stdout).toMatch(/seed: 42 +# default\n/);
+  writeFileSync(join(folder, 'printed.yaml'), stdout);
+  const again = JSON.parse(run('config', 'print', 'printed.yaml', '--json').stdout);
+  const first = JSON.parse(
+    run('config', 'print', '--preset', 'demo', '--seqpos_slice', '5', '-5', '--no-streaming', '--sae.k', '7', '--json')
+      .stdout,
+  );
+  expect(again.config).toEqual(first.config);
+});
+
+test('config schema is JSON Schema, config explain says what an option does', () => {
+  expect(JSON.parse(run('config', 'schema').stdout).properties).toHaveProperty('train_batch_size_tokens');
+  expect(run('config', 'explain', 'train-batch-size-tokens').stdout).toContain('Activations in one training step.');
+});

@@ -1,0 +1,142 @@
+import { expect, test } from 'vitest';
+import { parseConfigObject } from '../../../src/config/index.ts';
+import { problemsOf } from './problems-of.ts';
+
+const run = (options: object = {}, sae: object = {}) => ({
+  dataset_path: 'text',
+  ...options,
+  sae: { architecture: 'standard', d_in: 16, d_sae: 64, ...sae },
+});
+
+test('the defaults make a run that works', () => {
+  expect(problemsOf({ dataset_path: 'text', sae: { architecture: 'standard' } })).toEqual([]);
+});
+
+test.each<[string, object, RegExp]>([
+  ['no dataset', { sae: { architecture: 'standard' } }, /dataset_path \| is not set/],
+  [
+    'buffer below batch',
+    run({ n_batches_in_buffer: 1, store_batch_size_prompts: 1 }),
+    /buffer of 128.*= 4096 \| use at least 32/,
+  ],
+  [
+    'k above d_sae',
+    run({}, { architecture: 'topk', k: 65 }),
+    /sae\.k \| 65 is more than d_sae = 64 \| use a value from 1 to 64/,
+  ],
+  [
+    'k above d_sae as an argument',
+    run({}, { activation_fn: 'topk' }),
+    /activation_fn_kwargs \| 100 is more than d_sae = 64/,
+  ],
+  [
+    'context above tokens',
+    run({ context_size: 64, training_tokens: 32, train_batch_size_tokens: 32 }),
+    /64 is more than training_tokens = 32/,
+  ],
+  ['tokens below one batch', run({ training_tokens: 4000 }), /4000 is less than one batch/],
+  [
+    'warm-up and decay above steps',
+    run({ lr_warm_up_steps: 300, lr_decay_steps: 300 }),
+    /together more than the 488 steps/,
+  ],
+  [
+    'no step left for a cosine',
+    run({ lr_scheduler_name: 'cosineannealing', lr_warm_up_steps: 488 }),
+    /leave 0 of 488 steps for cosineannealing/,
+  ],
+  [
+    'fewer steps than cycles',
+    run({ lr_scheduler_name: 'cosineannealingwarmrestarts', n_restart_cycles: 9, lr_warm_up_steps: 480 }),
+    /leave 8 .* needs 9/,
+  ],
+  ['sparsity warm-up above steps', run({}, { l1_warm_up_steps: 489 }), /489 is more than the 488 steps/],
+  [
+    'decay from 0',
+    run({ lr_scheduler_name: 'cosineannealing', lr_end: 0, lr_decay_steps: 5 }),
+    /lr_end \| 0 leaves nothing/,
+  ],
+  [
+    'lr_end above lr',
+    run({ lr_scheduler_name: 'cosineannealing', lr_end: 1, lr_decay_steps: 5 }),
+    /1 is more than lr = 0.0003/,
+  ],
+  ['an empty slice', run({ seqpos_slice: [100, -100] }), /\[100, -100\] keeps no position/],
+  ['a slice that steps back', run({ seqpos_slice: [10, 0, -1] }), /step must be at least 1/],
+  ['layer against hook', run({ hook_layer: 3 }), /3 is not the layer of hook_name = "blocks.0.hook_mlp_out" \| use 0/],
+  [
+    'unit decoder and heuristic',
+    run({}, { normalize_sae_decoder: true, decoder_heuristic_init: true }),
+    /undoes decoder_heuristic_init/,
+  ],
+  [
+    'unit decoder and scaled penalty',
+    run({}, { normalize_sae_decoder: true, scale_sparsity_penalty_by_decoder_norm: true }),
+    /meaningless/,
+  ],
+  ['two sizes', run({}, { expansion_factor: 3 }), /64 and expansion_factor = 3 cannot both be set/],
+  ['two starts', run({}, { decoder_orthogonal_init: true, decoder_heuristic_init: true }), /two different starts/],
+  [
+    'no target',
+    run({}, { architecture: 'jumprelu', jumprelu_sparsity_loss_mode: 'quadratic' }),
+    /target_l0 \| is not set/,
+  ],
+  [
+    'a target without use',
+    run({}, { architecture: 'jumprelu', target_l0: 8 }),
+    /8 has no effect without jumprelu_sparsity_loss_mode quadratic/,
+  ],
+  [
+    'a logarithm of 0',
+    run({}, { architecture: 'jumprelu', vocabulary: 'v5', jumprelu_init_threshold: 0 }),
+    /0 has no logarithm/,
+  ],
+  [
+    'an option of another architecture',
+    run({}, { architecture: 'jumprelu', l1_coefficient: 2 }),
+    /no effect with architecture jumprelu.*\| use l0_coefficient/,
+  ],
+  [
+    'ghost gradients elsewhere',
+    run({ use_ghost_grads: true }, { architecture: 'gated' }),
+    /use_ghost_grads \| has no effect with architecture gated/,
+  ],
+  [
+    'noise in a gate',
+    run({}, { architecture: 'gated', noise_scale: 1 }),
+    /1 has no effect without an architecture other than gated/,
+  ],
+  [
+    'another activation of topk',
+    run({}, { architecture: 'topk', k: 3, activation_fn: 'relu' }),
+    /cannot go with architecture topk/,
+  ],
+  ['chat tokens', run({ use_chat_formatting: true, is_dataset_tokenized: true }), /needs text/],
+  [
+    'fine-tuning without tokens',
+    run({ finetuning_method: 'decoder' }, { apply_b_dec_to_input: false }),
+    /no effect without finetuning_tokens/,
+  ],
+  ['cached activations', run({ use_cached_activations: true }), /is not available in this version/],
+  ['resume', run({ resume_from_checkpoint: 'x' }), /is not available in this version/],
+  ['hook_eval', run({ hook_eval: 'blocks.1' }), /"blocks.1" has no effect/],
+  ['Mamba', run({ model_class_name: 'HookedMamba' }), /mamba-lens/],
+  ['a misspelled schedule', run({ lr_scheduler_name: 'constnat' }), /did you mean constant/],
+  ['a misspelled architecture', run({}, { architecture: 'top_k' }), /did you mean topk/],
+  ['an option at the wrong place', run({}, { seed: 1 }), /seed belongs beside sae, not in it/],
+  ['a misspelled option', run({ trainin_tokens: 1 }), /did you mean training_tokens/],
+  ['0 prompts in an evaluation', run({ eval_batch_size_prompts: 0 }), /0 is too small \| use more than 0/],
+  ['an unknown device', run({ device: 'gpu' }), /must be auto, cpu, mps, cuda or cuda:N/],
+  ['not a number', run({ lr: Number.NaN }), /lr \|/],
+])('%s is refused', (_name, value, expected) => {
+  expect(problemsOf(value).join('\n')).toMatch(expected);
+});
+
+test('an option with a problem of its own does not hide those of others', () => {
+  const problems = problemsOf(run({ lr: -1, hook_layer: 3, context_size: 'x' }));
+  expect(problems.map((problem) => problem.split(' ')[0])).toEqual(['context_size', 'lr', 'hook_layer']);
+});
+
+test('an explicit step of 1 is a slice like others', () => {
+  expect(parseConfigObject(run({ seqpos_slice: [0, 10, 1] })).seqpos_slice).toEqual([0, 10, 1]);
+});

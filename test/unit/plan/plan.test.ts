@@ -1,0 +1,62 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { parseConfigObject, presetLayer, resolveConfig } from '../../../src/config/index.ts';
+import { checkpointThresholds } from '../../../src/plan/checkpoints.ts';
+import { planTraining, runName } from '../../../src/plan/index.ts';
+
+const sample = resolveConfig([presetLayer('tiny-stories-1L-21M')]).config;
+
+test('the sample of the documentation takes the steps it says', () => {
+  const plan = planTraining(sample, { tokensPerSecond: 12_288 });
+  expect(plan).toMatchObject({
+    totalSteps: 30_000,
+    scheduleSteps: 30_000,
+    lrDecayStartStep: 24_000,
+    sparsityWarmUpSteps: 1500,
+    checkpointsAtSamples: [],
+    metricRows: 1000,
+    evaluations: 50,
+    bufferRows: 64 * 16 * 256,
+    durationSeconds: 10_000,
+  });
+  // W_enc, W_dec, b_enc and b_dec in float32.
+  const weightBytes = 4 * (2 * 1024 * 16_384 + 16_384 + 1024);
+  expect(plan.memory).toMatchObject({ weightBytes, gradientBytes: weightBytes, optimizerBytes: 2 * weightBytes });
+  expect(plan.disk).toMatchObject({ nSaved: 1, savedBytes: weightBytes });
+  expect(Object.isFrozen(plan) && Object.isFrozen(plan.disk)).toBe(true);
+});
+
+test('a batch that reaches beyond the last token is a step, but not one of the schedule', () => {
+  const config = parseConfigObject({ dataset_path: 'x', training_tokens: 10_000, sae: { architecture: 'standard' } });
+  expect(planTraining(config)).toMatchObject({ totalSteps: 3, scheduleSteps: 2, memory: null, durationSeconds: null });
+});
+
+test('checkpoints are written at the end of the first step beyond their threshold', () => {
+  const config = parseConfigObject({
+    dataset_path: 'x',
+    training_tokens: 40_960,
+    n_checkpoints: 3,
+    sae: { architecture: 'topk', d_in: 64, d_sae: 128 },
+  });
+  expect(planTraining(config).checkpointsAtSamples).toEqual([12_288, 24_576, 32_768]);
+});
+
+const path = join(process.env.SAE_LENS_TS_SHARED ?? '../shared', 'golden/v5/config_v5.json');
+test.skipIf(!existsSync(path))('thresholds are those of 5.x in its vocabulary (needs ../shared)', () => {
+  const { derived } = JSON.parse(readFileSync(path, 'utf8')) as { derived: Record<string, number[]> };
+  for (const [name, thresholds] of Object.entries(derived)) {
+    const [, tokens, n] = /^checkpoint_thresholds tokens=(\d+) n=(\d+)$/.exec(name) ?? [];
+    if (tokens) expect([name, checkpointThresholds(Number(tokens), Number(n), 'v5')]).toEqual([name, thresholds]);
+  }
+});
+
+test('the same configuration on the same day has the same name, another has another', () => {
+  const name = runName(sample, '2026-11-23');
+  expect(name).toMatch(/^2026-11-23-tiny-stories-1L-21M-blocks\.0\.hook_mlp_out-standard-[a-z]+-[a-z]+$/);
+  expect(runName({ ...sample }, '2026-11-23')).toBe(name);
+  expect(runName({ ...sample, seed: 7 }, '2026-11-23')).not.toBe(name);
+  expect(runName({ ...sample, model_name: `../../${'x'.repeat(300)}` }, '2026-11-23')).toMatch(
+    /^[A-Za-z0-9._-]{1,128}$/,
+  );
+});
