@@ -3,12 +3,11 @@ import { describe, expect, test } from 'vitest';
 import { staleFiles } from '../../src/config/generate/generated-files.ts';
 import { PRESETS, parseConfigObject, type ResolvedConfig, resolveConfig } from '../../src/config/index.ts';
 import { presetLayer } from '../../src/config/presets/index.ts';
+import { pythonForTests } from '../python-for-tests.ts';
 
 test('every generated file holds what the schemas say', () => {
   expect(staleFiles('.')).toEqual([]);
 });
-
-const python = process.env.SAE_LENS_TS_PYTHON;
 
 // Reads configurations as JSON lines and answers each with "ok" or the reason for refusing it.
 const DECODE = `
@@ -26,7 +25,7 @@ for line in sys.stdin.buffer:
 
 function decodeInPython(values: readonly unknown[]): string[] {
   const input = values.map((value) => `${JSON.stringify(value)}\n`).join('');
-  const output = execFileSync(python as string, ['-c', DECODE], { input, encoding: 'utf8' });
+  const output = execFileSync(pythonForTests(), ['-c', DECODE], { input, encoding: 'utf8' });
   return output.trimEnd().split('\n');
 }
 
@@ -60,7 +59,7 @@ const examples: Record<string, ResolvedConfig> = {
   'flat 5.x': parseConfigObject({ ...base, architecture: 'jumprelu', d_in: 16, l1_coefficient: 2 }),
 };
 
-describe.skipIf(python === undefined)('the Python twin (needs SAE_LENS_TS_PYTHON)', () => {
+describe('the Python twin', () => {
   test('decodes every resolved configuration strictly and without changing it', () => {
     expect(decodeInPython(Object.values(examples))).toEqual(Object.keys(examples).map(() => 'ok'));
   });
