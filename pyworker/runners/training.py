@@ -99,7 +99,7 @@ class TrainingRun:
             d_sae=config.sae.d_sae,
             total_steps=trainer.total_steps,
             device=config.device,
-            torch=torch.__version__,
+            torch=str(torch.__version__),
             cpu=torch.backends.cpu.get_cpu_capability(),
             threads=torch.get_num_threads(),
             n_eval_prompts=len(self.eval_tokens.tokens_EC),
