@@ -29,8 +29,10 @@ export const demo: Preset = {
     n_batches_for_norm_estimate: 4,
     dead_feature_window: 100,
     feature_sampling_window: 100,
-    n_eval_batches: 2,
-    logger: { log_to_wandb: false, eval_every_n_wandb_logs: 10 },
+    // An evaluation runs all thirty layers several times: small and seldom, or it takes longer than the training.
+    n_eval_batches: 1,
+    eval_batch_size_prompts: 4,
+    logger: { log_to_wandb: false, eval_every_n_wandb_logs: 25 },
     device: 'auto',
   },
 };
