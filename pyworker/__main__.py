@@ -7,7 +7,7 @@ from pathlib import Path
 if not __package__:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pyworker.serve import serve  # noqa: E402  after the path is set
+from pyworker.serve import serve
 
 # operation → "module:function", imported when first asked for
 OPERATIONS: dict[str, str] = {

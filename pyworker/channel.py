@@ -6,8 +6,10 @@ those were.
 """
 
 import base64
+import os
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,6 +36,7 @@ STAGE_INTERVAL_S = 0.25
 IDLE_S = 1.0
 # An orchestrator that does not read for long must not fill our memory with log lines.
 MAX_CONTROL_QUEUE = 10_000
+EXIT_CHANNEL_BROKEN = 70
 
 
 @dataclass
@@ -136,7 +139,12 @@ class Channel:
         self._context.destroy(linger=LINGER_MS)
 
     def send(self, message: m.FromWorker, after_data: bool = False) -> None:
-        """Queues a control message; ``after_data``: not before all data messages queued so far."""
+        """Queues a control message; ``after_data``: not before all data messages queued so far.
+
+        Raises:
+            TypeError: when it is not JSON; here, so that it is the sender's error and not the end of the channel.
+        """
+        msgspec.json.encode(message)
         with self._lock:
             if (
                 len(self._outbox) >= MAX_CONTROL_QUEUE
@@ -193,6 +201,14 @@ class Channel:
     # The I/O thread.
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException:
+            # Without this thread the worker would work on, unheard, until somebody's deadline.
+            traceback.print_exc()
+            os._exit(EXIT_CHANNEL_BROKEN)
+
+    def _serve(self) -> None:
         poller = zmq.Poller()
         poller.register(self._wake_in.fileno(), zmq.POLLIN)
         poller.register(self._down, zmq.POLLIN)

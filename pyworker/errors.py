@@ -13,7 +13,9 @@ class WorkerError(Exception):
         details: JSON values for ``--json`` users; no secrets.
     """
 
-    def __init__(self, code: str, message: str, hint: str | None = None, details: dict[str, Any] | None = None):
+    def __init__(
+        self, code: str, message: str, hint: str | None = None, details: dict[str, Any] | None = None
+    ):
         super().__init__(message)
         self.code = code
         self.message = message

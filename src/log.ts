@@ -15,15 +15,8 @@ const SECRET_SHAPES: readonly [RegExp, string][] = [
   [/(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/@:]+:[^\s/@]+@/gi, '$1[secret]@'],
 ];
 
-const registered = new Set<string>();
-
-/** Makes `redact` remove this value too: a token that came from a flag or a file instead of the environment. */
-export function registerSecret(value: string | undefined): void {
-  if (value !== undefined && value.length >= SHORTEST_SECRET) registered.add(value);
-}
-
 function secrets(): string[] {
-  const found = new Set(registered);
+  const found = new Set<string>();
   for (const [name, value] of Object.entries(process.env)) {
     if (value !== undefined && value.length >= SHORTEST_SECRET && SECRET_VARIABLES.test(name)) found.add(value);
   }

@@ -49,7 +49,9 @@ def decode(params: dict[str, Any], session: Any) -> None:
 def _sae(params: dict[str, Any]) -> SAE:
     sae = _held.get(params["handle"])
     if sae is None:
-        raise WorkerError("SAE_INVALID", "This SAE was closed, or belongs to a worker that is gone", "Load it again.")
+        raise WorkerError(
+            "SAE_INVALID", "This SAE was closed, or belongs to a worker that is gone", "Load it again."
+        )
     return sae
 
 

@@ -4,6 +4,7 @@ Legend: B batch, D d_in, F d_sae (latents).
 """
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,7 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         torch.set_num_threads(config.n_threads)
     torch.manual_seed(config.seed)
     with forwarded_logs(session):
+        choose_devices(config)
         check_devices(config)
         session.stage("load_model", f"loading {config.model_name}")
         lm = language_model(config)
@@ -85,6 +87,9 @@ class TrainingRun:
         self.config, self.places, self.lm, self.session = config, places, lm, session
         self.stream, self.eval_tokens = stream, eval_tokens
         self.process = psutil.Process()
+        tokens = config.training_tokens + config.finetuning_tokens
+        # The last batch may reach beyond the last token; the schedule counts whole batches only.
+        self.total_steps = math.ceil(tokens / config.train_batch_size_tokens)
         sae = create_sae(config.sae, seeded_generator(config.seed))
         if config.from_pretrained_path is not None:
             sae.adopt(load_sae(Path(config.from_pretrained_path))[0])
@@ -97,7 +102,7 @@ class TrainingRun:
             "started",
             d_in=config.sae.d_in,
             d_sae=config.sae.d_sae,
-            total_steps=trainer.total_steps,
+            total_steps=self.total_steps,
             device=config.device,
             torch=str(torch.__version__),
             cpu=torch.backends.cpu.get_cpu_capability(),
@@ -157,8 +162,7 @@ class TrainingRun:
 
     def should_stop(self) -> bool:
         """Asked before every step, so this is also where progress is told."""
-        trainer = self.trainer
-        self.session.stage("train", "training the SAE", trainer.n_training_steps, trainer.total_steps)
+        self.session.stage("train", "training the SAE", self.trainer.n_training_steps, self.total_steps)
         return self.session.stop_requested()
 
     def take_checkpoint_request(self) -> bool:
@@ -224,6 +228,25 @@ class TappedBatches:
     def peek_rows(self) -> Tensor:
         """See :class:`pyworker.train.ActivationBatches`."""
         return self.stream.peek_rows()
+
+
+def best_device() -> str:
+    """What ``auto`` stands for on this machine."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def choose_devices(config: LanguageModelSAERunnerConfig) -> None:
+    """Replace ``auto`` by a device of this machine."""
+    for owner, name in (
+        (config, "device"),
+        (config, "llm_device"),
+        (config, "act_store_device"),
+        (config.sae, "device"),
+    ):
+        if getattr(owner, name) == "auto":
+            setattr(owner, name, best_device())
 
 
 def check_devices(config: LanguageModelSAERunnerConfig) -> None:

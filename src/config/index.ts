@@ -11,8 +11,7 @@ export {
 export { environmentLayer } from './environment.ts';
 export { fileLayer } from './file.ts';
 export type { Layer, Provenance } from './layer.ts';
-export { nearest } from './nearest.ts';
 export { PRESETS, presetLayer } from './presets/index.ts';
 export { parseConfigObject, type Resolution, resolveConfig } from './resolve.ts';
-export type { ResolvedConfig, ResolvedSAE } from './resolved.ts';
+export type { ResolvedConfig } from './resolved.ts';
 export { scheduledSteps, slicedContextSize } from './rules-quantity.ts';

@@ -1,2 +1,2 @@
-export { type Measurements, planTraining, type TrainPlan } from './plan.ts';
+export { planTraining, type TrainPlan } from './plan.ts';
 export { runName } from './run-name.ts';

@@ -3,12 +3,12 @@
 
 const own = (...folders) => `^src/(${folders.join('|')})/`;
 
-/** A folder may import only itself, errors, log and the folders listed. */
+/** A folder may import only itself, errors, log, the version and the folders listed. */
 const may = (folder, ...others) => ({
   name: `${folder} imports only ${['itself', 'errors', 'log', ...others].join(', ')}`,
   severity: 'error',
   from: { path: own(folder) },
-  to: { path: '^src/', pathNot: [own(folder, ...others), '^src/(errors|log)\\.ts$'] },
+  to: { path: '^src/', pathNot: [own(folder, ...others), '^src/(errors|log|version)\\.ts$'] },
 });
 
 /** An outside library is imported in one place only. */

@@ -29,7 +29,7 @@ const PYTHON_DOORS: Record<string, RegExp> = {
   datasets: /^pyworker\/data\//,
   zmq: /^pyworker\/(channel|serve)\.py$/,
   pyarrow: /^pyworker\/protocol\/frames\.py$/,
-  wandb: /^pyworker\/wandb_facade\.py$/,
+  wandb: /^pyworker\/facade\/wandb_run\.py$/,
 };
 
 test('the worker keeps its doors and never reads pickles or remote code', async () => {
