@@ -1,5 +1,6 @@
 import type { ResolvedConfig } from '../config/resolved.ts';
 import type { TrainPlan } from '../plan/index.ts';
+import type { MeasuredSpeed } from '../runners/measured-speed.ts';
 
 const grouped = (value: number) =>
   Math.round(value)
@@ -15,7 +16,7 @@ export function bytes(value: number): string {
 }
 
 /** What will happen, before it happens. */
-export function planText(config: ResolvedConfig, plan: TrainPlan, name: string): string {
+export function planText(config: ResolvedConfig, plan: TrainPlan, name: string, speed: MeasuredSpeed | null): string {
   const { sae } = config;
   const latents = sae.d_sae === null ? `${sae.expansion_factor} × d_in` : grouped(sae.d_sae);
   const kind = 'k' in sae ? `topk k=${sae.k}` : sae.architecture;
@@ -40,14 +41,16 @@ export function planText(config: ResolvedConfig, plan: TrainPlan, name: string):
     ['steps', `${grouped(plan.totalSteps)}   ${parts.join(' · ')}`],
     ['memory', memoryText(plan)],
     ['disk', diskText(plan)],
-    [
-      'time',
-      plan.durationSeconds === null
-        ? 'not known: no speed was measured here yet'
-        : `about ${Math.ceil(plan.durationSeconds / 60)} min`,
-    ],
+    ['time', timeText(plan, speed)],
   ];
   return lines.map(([title, text]) => ` ${title.padEnd(8)} ${text}`).join('\n');
+}
+
+function timeText({ durationSeconds }: TrainPlan, speed: MeasuredSpeed | null): string {
+  if (durationSeconds === null || speed === null) return 'not known: no run of this kind was made on this machine yet';
+  const minutes = Math.max(1, Math.round(durationSeconds / 60));
+  const length = minutes < 90 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return `about ${length} at ${grouped(speed.tokensPerSecond)} tokens/s (seen here on ${speed.on})`;
 }
 
 function memoryText({ memory }: TrainPlan): string {

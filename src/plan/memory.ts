@@ -40,8 +40,9 @@ export function planMemory(config: ResolvedConfig, modelBytes: number | null): M
     gradientBytes: weights,
     // Adam keeps two moments of every weight.
     optimizerBytes: 2 * weights,
-    // The buffer holds float32, and as much again while it is refilled and mixed.
-    bufferBytes: 2 * bufferRows(config) * (config.sae.d_in as number) * BYTES_OF.float32,
+    // The buffer, and the batch of the language model that is put into it next.
+    bufferBytes:
+      bufferRows(config) * (1 + 1 / config.n_batches_in_buffer) * (config.sae.d_in as number) * BYTES_OF[config.dtype],
   };
   const total = Object.values(parts).reduce((sum, bytes) => sum + bytes, modelBytes ?? 0);
   return { ...parts, modelBytes, totalBytes: total };

@@ -8,6 +8,7 @@ import { type ActivationBatch, ActivationTap } from '../stream/activation-tap.ts
 import { MetricsLog, rowsOf } from '../stream/metrics-log.ts';
 import type { Job, JobEvent, JobResult } from '../worker/job.ts';
 import type { Worker } from '../worker/worker.ts';
+import { rememberSpeed } from './measured-speed.ts';
 import { type StagedFolder, TrainResult, trainingEvent } from './worker-events.ts';
 
 /** W&B may have an artifact to upload; the terminal and the files need milliseconds. */
@@ -198,6 +199,7 @@ export class TrainingRun {
         checkpoint: result.checkpoint,
         next: nextSteps(result),
       });
+      if (result.ended === 'done') await rememberSpeed(this.config, result.nTrainingSamples / result.elapsedS);
       await this.#close();
       return result;
     } catch (error) {
