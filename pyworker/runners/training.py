@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import psutil
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from pyworker.data import ActivationStream, EvalTokens, open_token_data
@@ -23,6 +24,7 @@ from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.models import language_model
 from pyworker.saes import create_sae, load_sae, seeded_generator
 from pyworker.train import CheckpointKind, SAETrainer
+from pyworker.train.checkpoints import optimizer_tensors
 
 DEFAULT_EXPANSION_FACTOR = 4
 HISTOGRAM_BINS = 64
@@ -180,6 +182,8 @@ class TrainingRun:
         staging = final.with_name(f"{final.name}.{self.places.staging_suffix}")
         try:
             self.trainer.write_sae_files(staging)
+            if purpose != "output":
+                self._write_state_files(staging)
         except OSError as error:
             raise WorkerError(
                 "STORAGE",
@@ -193,6 +197,16 @@ class TrainingRun:
             final=str(final),
             n_training_samples=n_training_samples,
         )
+
+    def _write_state_files(self, staging: Path) -> None:
+        """What W&B is to get besides the SAE; written only when it is asked for."""
+        logger, trainer = self.config.logger, self.trainer
+        if logger.log_optimizer_state_to_wandb:
+            tensors = optimizer_tensors(trainer.optimizer, trainer.sae)
+            save_file(tensors, staging / "optimizer_state.safetensors")
+        if logger.log_activations_store_to_wandb and self.stream.rows is not None:
+            n_read = self.stream.rows.sequence_N.max() + 1
+            save_file({"n_sequences_read": n_read.cpu()}, staging / "activations_store.safetensors")
 
     def _histogram(self, step: int, name: str, values_F: Tensor) -> None:
         values_F = values_F.detach().float().cpu()

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import msgspec
+import torch
 
 import pyworker
 from pyworker.protocol.config import AnyTrainingSAEConfig, LanguageModelSAERunnerConfig
@@ -25,6 +26,16 @@ def thresholds(config: LanguageModelSAERunnerConfig, total_samples: int) -> list
     if config.n_checkpoints < 1:
         return []
     return list(range(0, total_samples, math.ceil(total_samples / (config.n_checkpoints + 1))))[1:]
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, sae: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The moments of Adam, ``<parameter>.exp_avg`` and ``.exp_avg_sq``, and ``<parameter>.step``."""
+    names = {parameter: name for name, parameter in sae.named_parameters()}
+    return {
+        f"{names[parameter]}.{key}": torch.as_tensor(value).detach().cpu().contiguous()
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
 
 
 def metadata(config: LanguageModelSAERunnerConfig, sae: AnyTrainingSAEConfig) -> dict[str, Any]:

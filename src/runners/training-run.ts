@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { commitFolder } from '../artifacts/checkpoints.ts';
 import type { RunPaths } from '../artifacts/run-folder.ts';
 import type { ResolvedConfig } from '../config/index.ts';
@@ -166,8 +168,8 @@ export class TrainingRun {
       path: final,
       n_training_samples,
       final: isOutput || purpose === 'final',
-      optimizer_state: null,
-      activations_store: null,
+      optimizer_state: existing(join(final, 'optimizer_state.safetensors')),
+      activations_store: existing(join(final, 'activations_store.safetensors')),
     });
   }
 
@@ -227,6 +229,8 @@ export class TrainingRun {
     });
   }
 }
+
+const existing = (path: string): string | null => (existsSync(path) ? path : null);
 
 /** Python's names of levels are not ours. */
 function logLevel(level: string): LogLevel {
