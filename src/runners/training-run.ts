@@ -196,6 +196,7 @@ export class TrainingRun {
       this.emit({
         kind: 'finished',
         stopped: result.ended === 'stopped',
+        n_training_steps: result.nTrainingSteps,
         elapsed_s: result.elapsedS,
         output: result.output,
         checkpoint: result.checkpoint,

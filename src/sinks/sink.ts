@@ -42,6 +42,7 @@ export interface RunHeader {
 export interface RunSummary {
   kind: 'finished';
   stopped: boolean;
+  n_training_steps: number;
   elapsed_s: number;
   output: string | null;
   /** The last complete checkpoint, where there is one. */

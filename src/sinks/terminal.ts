@@ -83,6 +83,8 @@ export class TerminalSink implements Sink {
 
   /** The live line; also the way to see a stage that takes its time (`done` of `total`). */
   #draw(): void {
+    // A plain log has said the stage already, when it began.
+    if (this.#live === null && this.#progress.stage !== null) return;
     const now = this.#now();
     if (now - this.#drawnAt < (this.#live === null ? PLAIN_LINE_MS : REDRAW_MS)) return;
     this.#drawnAt = now;
@@ -131,7 +133,7 @@ export class TerminalSink implements Sink {
   }
 
   #summary(run: RunSummary): string[] {
-    const steps = `${grouped(this.#progress.step + 1)} steps in ${duration(run.elapsed_s)}`;
+    const steps = `${grouped(run.n_training_steps)} steps in ${duration(run.elapsed_s)}`;
     const lines = [this.#bold(run.stopped ? `Stopped after ${steps}` : `Done: ${steps}`)];
     const width = Math.min(30, this.#columns - 40);
     for (const [label, key] of SUMMARY) {

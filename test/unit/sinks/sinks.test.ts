@@ -55,6 +55,7 @@ const row = (step: number): RunEvent => ({
 const END: RunEvent = {
   kind: 'finished',
   stopped: false,
+  n_training_steps: 100,
   elapsed_s: 185,
   output: 'runs/a-run/output',
   checkpoint: null,
@@ -102,6 +103,37 @@ describe('the terminal', () => {
       '      list hook points',
       '',
     ]);
+  });
+
+  it('says each stage once in a plain log, and on a live line lets the rows speak for training', () => {
+    const stage = (name: string, message: string, done: number | null = null): RunEvent => ({
+      kind: 'stage',
+      stage: name,
+      message,
+      done,
+      total: done === null ? null : 100,
+    });
+    const lines = (isTTY: boolean): string[] => {
+      const { out, text } = screen(80, isTTY);
+      let now = 0;
+      const sink = new TerminalSink({ out, env: {}, now: () => now });
+      sink.consume({ kind: 'started', d_in: 64, d_sae: 1024, total_steps: 100, device: 'cpu' });
+      for (let step = 0; step < 100; step++) {
+        now += 1_000;
+        sink.consume(stage('train', 'training the SAE', step));
+        if (step % 10 === 9) sink.consume(row(step));
+      }
+      sink.consume(stage('evaluate', 'evaluating the finished SAE'));
+      now += 20_000;
+      sink.consume({ kind: 'metrics', step: 99, row: { 'reconstruction_quality/mse': 1 } });
+      return stripVTControlCharacters(text()).split('\n');
+    };
+    for (const message of ['training the SAE', 'evaluating the finished SAE']) {
+      expect(lines(false).filter((line) => line === message)).toEqual([message]);
+    }
+    const live = lines(true);
+    expect(live.some((line) => line.startsWith('step 55/100 · loss 0.02'))).toBe(true);
+    expect(live.slice(live.findIndex((line) => line.startsWith('step 1'))).join()).not.toContain('training the SAE');
   });
 
   it('never makes the live line longer than the terminal', () => {
