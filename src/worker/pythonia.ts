@@ -1,12 +1,15 @@
 import childProcess, { type ChildProcess, type SpawnOptions } from 'node:child_process';
+import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { SaeLensError } from '../errors.ts';
 import { packageRoot } from './package-root.ts';
 
 /** Longest wait for Python to start and import nothing but the standard library. */
 const START_DEADLINE_MS = 30_000;
 const CLOSE_GRACE_MS = 5_000;
+const LAST_WORDS_MS = 200;
 /** How much of what Python printed is kept to explain its death. */
 const TAIL_CHARACTERS = 4_000;
 
@@ -95,12 +98,16 @@ export class PythonSession {
       });
     }
     this.#exited = new Promise((resolve) => {
-      // `on`, not `once`: a failed spawn is followed by EPIPE of the channel.
+      // `on`, not `once`: a failed spawn is followed by EPIPE of the channel. Of a process that did start, EPIPE only
+      // says that it is ending; its exit says how.
       child.on('error', (error: NodeJS.ErrnoException) => {
+        if (child.pid !== undefined) return;
         die(failure('died', `Python "${python}" cannot be run: ${error.message}`, error.code === 'ENOENT'));
-        if (child.pid === undefined) resolve();
+        resolve();
       });
-      child.once('exit', (code, signal) => {
+      child.once('exit', async (code, signal) => {
+        // What it printed last may still be in the pipes; a child of its own may keep them open for ever.
+        await Promise.race([once(child, 'close'), delay(LAST_WORDS_MS)]);
         const how = signal === null ? `exit code ${code}` : signal;
         die(
           failure('died', `Python "${python}" ended with ${how}${this.#tail === '' ? '' : `:\n${this.#tail.trim()}`}`),
