@@ -1,16 +1,14 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { mkdir, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, relative } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { ReadableStream } from 'node:stream/web';
-import { downloadFile, getHFHubCachePath, HubApiError, modelInfo, type PathInfo, pathsInfo } from '@huggingface/hub';
+import { downloadFile, getHFHubCachePath, modelInfo, type PathInfo, pathsInfo } from '@huggingface/hub';
 import { closest } from 'fastest-levenshtein';
 import { SaeLensError } from '../errors.ts';
-import { redact } from '../log.ts';
+import { type Logger, redact } from '../log.ts';
 import { writeFileAtomic } from './atomic.ts';
+import { patientFetch, type Refusal } from './patient-fetch.ts';
 import { CFG_NAME, SAE_FILES, WEIGHTS_NAME } from './sae-folder.ts';
 
 const HUB_URL = 'https://huggingface.co';
@@ -18,6 +16,8 @@ const HUB_URL = 'https://huggingface.co';
 const ANSWER_DEADLINE_MS = 30_000;
 /** Without a single byte for so long a download counts as dead; a slow one is left alone. */
 const STALL_DEADLINE_MS = 60_000;
+/** How often a download that was cut is taken up again. */
+const RESUMES = 4;
 
 export interface HubOptions {
   /** Branch, tag or commit; default `main`. */
@@ -28,7 +28,8 @@ export interface HubOptions {
   hubUrl?: string | undefined;
   /** Default: the cache Python uses too (HF_HUB_CACHE, HF_HOME). */
   cacheDir?: string | undefined;
-  onProgress?: ((file: string, doneBytes: number, totalBytes: number) => void) | undefined;
+  /** Where it says what it fetches and why it waits; default: nowhere. */
+  log?: Logger | undefined;
 }
 
 interface Source {
@@ -39,6 +40,7 @@ interface Source {
   token: { value: string; from: string } | null;
   /** The repository's folder in the cache. */
   store: string;
+  log: Logger | undefined;
 }
 
 /**
@@ -56,6 +58,7 @@ export async function downloadSae(repo: string, folder = '', options: HubOptions
     hubUrl: (options.hubUrl ?? process.env.HF_ENDPOINT ?? HUB_URL).replace(/\/+$/, ''),
     token: await findToken(options.token),
     store: join(options.cacheDir ?? getHFHubCachePath(), `models--${repo.replaceAll('/', '--')}`),
+    log: options.log,
   };
   if (isOffline()) return fromCache(source);
 
@@ -72,7 +75,9 @@ export async function downloadSae(repo: string, folder = '', options: HubOptions
   for (const name of [CFG_NAME, WEIGHTS_NAME]) {
     if (!files.some((info) => info.path === join(folder, name))) throw await missingFile(source, commit, name);
   }
-  for (const info of files) await fetchFile(source, commit, info, options.onProgress);
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  source.log?.info(`${repo}: ${files.length} files, ${(bytes / 1e6).toFixed(1)} MB`);
+  for (const info of files) await fetchFile(source, commit, info);
   const refs = join(source.store, 'refs', source.revision);
   await mkdir(dirname(refs), { recursive: true });
   await writeFileAtomic(refs, commit);
@@ -80,12 +85,7 @@ export async function downloadSae(repo: string, folder = '', options: HubOptions
 }
 
 /** One file into `blobs/`, checked, then a relative link from the snapshot: the layout of huggingface_hub in Python. */
-async function fetchFile(
-  source: Source,
-  commit: string,
-  info: PathInfo,
-  onProgress: HubOptions['onProgress'],
-): Promise<void> {
+async function fetchFile(source: Source, commit: string, info: PathInfo): Promise<void> {
   const pointer = join(source.store, 'snapshots', commit, info.path);
   if ((await stat(pointer).catch(() => null))?.size === info.size) return;
   const expected = info.lfs?.oid ?? info.oid;
@@ -97,11 +97,13 @@ async function fetchFile(
   await mkdir(dirname(pointer), { recursive: true });
   if ((await stat(blob).catch(() => null))?.size !== info.size) {
     const incomplete = `${blob}.${process.pid}.incomplete`;
+    const file = await open(incomplete, 'w');
     try {
-      const seen = await download(source, commit, info, incomplete, onProgress);
+      const seen = await new Download(source, commit, info, file).run();
       if (seen !== expected) throw hubError(source, `"${info.path}" arrived damaged (hash ${seen}, not ${expected})`);
       await rename(incomplete, blob);
     } finally {
+      await file.close();
       await rm(incomplete, { force: true });
     }
   }
@@ -109,45 +111,83 @@ async function fetchFile(
   await symlink(relative(dirname(pointer), blob), pointer);
 }
 
-/** Streams the file to `path` and returns its hash: sha256 for LFS files, git's blob hash for the others. */
-async function download(
-  source: Source,
-  commit: string,
-  info: PathInfo,
-  path: string,
-  onProgress: HubOptions['onProgress'],
-): Promise<string> {
-  const stalled = new AbortController();
-  const giveUp = () => stalled.abort(new Error(`no data for ${STALL_DEADLINE_MS / 1000} s`));
-  let watch = setTimeout(giveUp, STALL_DEADLINE_MS);
-  try {
-    const blob = await downloadFile({
-      repo: source.repo,
-      path: info.path,
-      revision: commit,
-      ...access(source),
-      fetch: (input, init) => fetch(input, { ...init, signal: stalled.signal }),
+/** One file on its way; what was cut is taken up where it ended. */
+class Download {
+  readonly #source: Source;
+  readonly #commit: string;
+  readonly #info: PathInfo;
+  readonly #file: FileHandle;
+  #done = 0;
+  #refused = false;
+  #hash = createHash('sha256');
+
+  constructor(source: Source, commit: string, info: PathInfo, file: FileHandle) {
+    this.#source = source;
+    this.#commit = commit;
+    this.#info = info;
+    this.#file = file;
+    this.#restart();
+  }
+
+  /** Returns the hash of what came: sha256 for LFS files, git's blob hash for the others. */
+  async run(): Promise<string> {
+    const { path, size } = this.#info;
+    await ask(this.#source, async (fetch) => {
+      for (let resumes = 0; ; resumes++) {
+        try {
+          return await this.#read(fetch);
+        } catch (error) {
+          if (error instanceof SaeLensError || this.#refused || resumes === RESUMES) throw error;
+          this.#source.log?.warn(`"${path}" was cut after ${this.#done} of ${size} bytes; going on there`);
+        }
+      }
     });
-    if (blob === null) throw hubError(source, `"${info.path}" is gone from the repository`);
-    const hash = info.lfs ? createHash('sha256') : createHash('sha1').update(`blob ${info.size}\0`);
-    let done = 0;
-    const counting = async function* (chunks: AsyncIterable<Uint8Array>) {
-      for await (const chunk of chunks) {
+    if (this.#done !== size) {
+      throw hubError(this.#source, `"${path}" ended after ${this.#done} of the ${size} bytes announced`);
+    }
+    return this.#hash.digest('hex');
+  }
+
+  #restart(): void {
+    const { lfs, size } = this.#info;
+    this.#done = 0;
+    this.#hash = lfs ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
+  }
+
+  async #read(fetch: typeof globalThis.fetch): Promise<void> {
+    const { path, size } = this.#info;
+    const stalled = new AbortController();
+    const giveUp = () => stalled.abort(new Error(`no data for ${STALL_DEADLINE_MS / 1000} s`));
+    let watch = setTimeout(giveUp, STALL_DEADLINE_MS);
+    try {
+      const blob = await downloadFile({
+        repo: this.#source.repo,
+        path,
+        revision: this.#commit,
+        ...access(this.#source),
+        fetch: async (input, init) => {
+          const response = await fetch(input, { ...init, signal: stalled.signal });
+          this.#refused = !response.ok;
+          // A server that cannot give a part gives the whole.
+          if (this.#done > 0 && response.status === 200) this.#restart();
+          return response;
+        },
+      });
+      if (blob === null) throw hubError(this.#source, `"${path}" is gone from the repository`);
+      const rest = blob.slice(this.#done, size).stream() as unknown as ReadableStream<Uint8Array>;
+      for await (const chunk of rest) {
         clearTimeout(watch);
         watch = setTimeout(giveUp, STALL_DEADLINE_MS);
-        hash.update(chunk);
-        done += chunk.length;
-        if (done > info.size) throw hubError(source, `"${info.path}" is longer than the ${info.size} bytes announced`);
-        onProgress?.(info.path, done, info.size);
-        yield chunk;
+        if (this.#done + chunk.length > size) {
+          throw hubError(this.#source, `"${path}" is longer than the ${size} bytes announced`);
+        }
+        this.#hash.update(chunk);
+        await this.#file.write(chunk, 0, chunk.length, this.#done);
+        this.#done += chunk.length;
       }
-    };
-    await pipeline(Readable.fromWeb(blob.stream() as ReadableStream), counting, createWriteStream(path));
-    return hash.digest('hex');
-  } catch (error) {
-    throw error instanceof SaeLensError ? error : explain(source, error, null);
-  } finally {
-    clearTimeout(watch);
+    } finally {
+      clearTimeout(watch);
+    }
   }
 }
 
@@ -170,60 +210,61 @@ async function fromCache(source: Source): Promise<string> {
 const isOffline = (): boolean => /^(1|true|yes|on)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
 const access = ({ hubUrl, token }: Source) => ({ hubUrl, ...(token === null ? {} : { accessToken: token.value }) });
 
-/** A question with a deadline, its failure explained by the hub's own error code, which only the response carries. */
+/** A question that is asked patiently; its failure is explained by what the hub answered last. */
 async function ask<T>(source: Source, question: (fetch: typeof globalThis.fetch) => Promise<T>): Promise<T> {
-  let code: string | null = null;
+  let refusal: Refusal | null = null;
+  const once: typeof globalThis.fetch = (input, init) =>
+    fetch(input, { ...init, signal: init?.signal ?? AbortSignal.timeout(ANSWER_DEADLINE_MS) });
+  const patient = patientFetch(once, {
+    onWait: (status, ms) =>
+      source.log?.warn(`${source.hubUrl} answered ${status}; waiting ${(ms / 1000).toFixed(1)} s`),
+    onRefusal: (last) => {
+      refusal = last;
+    },
+  });
   try {
-    return await question(async (input, init) => {
-      const response = await fetch(input, { ...init, signal: AbortSignal.timeout(ANSWER_DEADLINE_MS) });
-      code = response.headers.get('x-error-code');
-      return response;
-    });
+    return await question(patient);
   } catch (error) {
-    throw explain(source, error, code);
+    if (error instanceof SaeLensError) throw error;
+    throw refusal === null ? unreachable(source, error) : refused(source, refusal);
   }
 }
 
+function unreachable(source: Source, error: unknown): SaeLensError {
+  // The hub's client ends a stream with a text for an error.
+  const { message, cause } = error instanceof Error ? error : new Error(String(error));
+  const { message: deeper, code } = (cause ?? {}) as NodeJS.ErrnoException;
+  const reason = [message, deeper || code].filter(Boolean).join(': ');
+  return hubError(source, `${source.hubUrl} did not answer as a hub does (${reason})`, {
+    cause: error,
+    hint: 'check the network and HF_ENDPOINT; with HF_HUB_OFFLINE=1 the cache alone is used',
+  });
+}
+
 /** Five causes, five messages (faults H1). Without a token the hub answers 401 for a repository that does not exist. */
-function explain(source: Source, error: unknown, code: string | null): SaeLensError {
-  if (!(error instanceof HubApiError)) {
-    const { message, cause } = error as Error;
-    const reason = cause instanceof Error ? `${message}: ${cause.message}` : message;
-    return hubError(source, `${source.hubUrl} did not answer as a hub does (${reason})`, {
-      cause: error,
-      hint: 'check the network and HF_ENDPOINT; with HF_HUB_OFFLINE=1 the cache alone is used',
-    });
-  }
+function refused(source: Source, { status, code, requestId, tries }: Refusal): SaeLensError {
   const page = `${source.hubUrl}/${source.repo}`;
   const tried = source.token === null ? 'no token was sent' : `the token of ${source.token.from} was sent`;
-  const { statusCode } = error;
-  const details = { status: statusCode, request_id: error.requestId ?? null };
-  if (statusCode === 403 || code === 'GatedRepo') {
-    return hubError(source, `access is restricted (${statusCode}, ${tried})`, {
-      details,
-      hint: `ask for access at ${page} and use a token of that account`,
-    });
+  const because = (reason: string, hint: string): SaeLensError =>
+    hubError(source, reason, { hint, details: { status, request_id: requestId } });
+  if (status === 403 || code === 'GatedRepo') {
+    return because(
+      `access is restricted (${status}, ${tried})`,
+      `ask for access at ${page} and use a token of that account`,
+    );
   }
-  if (statusCode === 401) {
-    const reason = source.token === null ? 'it does not exist or is private' : 'the token was refused';
-    return hubError(source, `${reason} (401, ${tried})`, {
-      details,
-      hint: 'check the name; for a private repository set HF_TOKEN or run `hf auth login`',
-    });
+  if (status === 401) {
+    return because(
+      `${source.token === null ? 'it does not exist or is private' : 'the token was refused'} (401, ${tried})`,
+      'check the name; for a private repository set HF_TOKEN or run `hf auth login`',
+    );
   }
-  if (statusCode === 404 && (code === 'RevisionNotFound' || /revision|rev id/i.test(error.message))) {
-    return hubError(source, `it has no revision "${source.revision}" (404)`, {
-      details,
-      hint: `see the branches and tags at ${page}/tree/main`,
-    });
+  if (status === 404 && code === 'RevisionNotFound') {
+    return because(`it has no revision "${source.revision}" (404)`, `see the branches and tags at ${page}/tree/main`);
   }
-  if (statusCode === 404) {
-    return hubError(source, `there is no such repository (404, ${tried})`, {
-      details,
-      hint: `check the name at ${page}`,
-    });
-  }
-  return hubError(source, `the hub answered ${statusCode}: ${error.message}`, { details, hint: 'try again later' });
+  if (status === 404) return because(`there is no such repository (404, ${tried})`, `check the name at ${page}`);
+  const id = requestId === null ? '' : `, request ${requestId}`;
+  return because(`the hub answered ${status} after ${tries} ${tries === 1 ? 'try' : 'tries'}${id}`, 'try again later');
 }
 
 /** Names the folder that was most likely meant. */
@@ -262,14 +303,23 @@ function checkFolder(folder: string): void {
   });
 }
 
+/** @throws SaeLensError HUB for what is no token of a hub: the hub's client would not send it. */
 async function findToken(given: string | undefined): Promise<Source['token']> {
-  if (given) return { value: given, from: 'the token option' };
-  for (const name of ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN']) {
-    const value = process.env[name];
-    if (value) return { value, from: name };
-  }
   const home = process.env.HF_HOME ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'huggingface');
   const path = process.env.HF_TOKEN_PATH ?? join(home, 'token');
-  const value = (await readFile(path, 'utf8').catch(() => '')).trim();
-  return value === '' ? null : { value, from: path };
+  const found: [from: string, value: string | undefined][] = [
+    ['the token option', given],
+    ['HF_TOKEN', process.env.HF_TOKEN],
+    ['HUGGING_FACE_HUB_TOKEN', process.env.HUGGING_FACE_HUB_TOKEN],
+    [path, await readFile(path, 'utf8').catch(() => undefined)],
+  ];
+  for (const [from, text] of found) {
+    const value = text?.trim();
+    if (!value) continue;
+    if (value.startsWith('hf_')) return { value, from };
+    throw new SaeLensError('HUB', `Cannot use the token of ${from}: a token of the hub begins with "hf_"`, {
+      hint: 'make one at https://huggingface.co/settings/tokens, or remove this one for public repositories',
+    });
+  }
+  return null;
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { downloadSae } from '../artifacts/hub.ts';
 import { readSaeFolder } from '../artifacts/sae-folder.ts';
 import { SaeLensError } from '../errors.ts';
+import type { Logger } from '../log.ts';
 import { float32Array, float32Values } from '../worker/job.ts';
 import type { Worker } from '../worker/worker.ts';
 import { leaseWorker, type WorkerLease } from './lease.ts';
@@ -30,6 +31,8 @@ export interface LoadOptions {
 export interface PretrainedOptions extends LoadOptions {
   /** Branch, tag or commit; default `main`. */
   revision?: string;
+  /** Where it says what is fetched and why it waits; default: nowhere. */
+  log?: Logger;
 }
 
 /** The contents of cfg.json. */
@@ -91,8 +94,8 @@ export class SAE {
     saeId: string,
     options: PretrainedOptions = {},
   ): Promise<[sae: SAE, cfgDict: SaeConfigDict, sparsity: Float32Array | null]> {
-    const revision = options.revision === undefined ? {} : { revision: options.revision };
-    const folder = await downloadSae(release, saeId, revision);
+    const { revision, log } = options;
+    const folder = await downloadSae(release, saeId, { revision, log });
     const sae = await SAE.loadFromDisk(folder, options);
     return [sae, sae.cfg, sae.sparsity];
   }
