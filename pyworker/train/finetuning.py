@@ -14,9 +14,9 @@ TRAINED: dict[str, set[str]] = {
 class FineTuning:
     """Freezes parameters when the time has come.
 
-    As documented, each latent gets a factor that fine-tuning trains. SAELens v5 let the factor learn before
-    fine-tuning and froze it then, and began one step late; in its vocabulary that is reproduced.
-    ``scale``, which crashed there, trains the factor.
+    As documented, each latent gets a factor that rests until fine-tuning trains it. SAELens v5 began one step
+    late and never let the factor learn; in its vocabulary that is reproduced. ``scale``, which crashed there,
+    trains the factor.
     """
 
     def __init__(self, sae: TrainingSAE, config: LanguageModelSAERunnerConfig):
@@ -27,7 +27,7 @@ class FineTuning:
         if self.method is not None:
             sae.add_finetuning_scaling_factor()
             assert sae.finetuning_scaling_factor is not None
-            sae.finetuning_scaling_factor.requires_grad_(self.as_v5)
+            sae.finetuning_scaling_factor.requires_grad_(False)
 
     def begin_if_due(self, sae: TrainingSAE, n_training_samples: int) -> None:
         """Called between steps."""

@@ -3,15 +3,16 @@
  * configuration and our own trainer. One line a case; exit 1 when one differs.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { join, resolve as resolvePath } from 'node:path';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { basename, join, resolve as resolvePath } from 'node:path';
 import { parseConfigObject } from '../../src/config/index.ts';
 import { SaeLensError } from '../../src/errors.ts';
 import { requireEnvironment } from '../../src/worker/environment.ts';
 
 type Options = Record<string, unknown>;
 interface Recorded {
-  cfg: Options & { architecture: string };
+  steps?: unknown[];
+  cfg?: Options & { architecture: string };
 }
 
 /** How the 6.x cases were run; their `cfg` is only the SAE's. */
@@ -54,20 +55,30 @@ function resolve(config: Options): { config: unknown; left_out: string[] } {
   }
 }
 
-/** One JSON line for each case of an index. */
-function casesOf(folder: string, kind: 'v5' | 'v6'): string[] {
+/** One JSON line for each case of an index of training; other indexes (of evaluations, say) have none. */
+function casesOf(folder: string): string[] {
   const index = join(folder, 'index.json');
   if (!existsSync(index)) return [];
-  const cases = JSON.parse(readFileSync(index, 'utf8')) as Record<string, Recorded>;
-  return Object.entries(cases).map(([name, { cfg }]) => {
-    const line = { kind, folder, case: name };
-    if (NOT_BUILT.includes(cfg.architecture)) return JSON.stringify({ ...line, missing: cfg.architecture });
-    try {
-      return JSON.stringify({ ...line, ...resolve(kind === 'v6' ? v6Config(cfg) : cfg) });
-    } catch (error) {
-      return JSON.stringify({ ...line, error: String(error) });
-    }
-  });
+  const cases = Object.entries(JSON.parse(readFileSync(index, 'utf8')) as Record<string, Recorded>);
+  if (!cases.some(([, recorded]) => typeof recorded === 'object' && 'steps' in recorded)) return [];
+  const others = readdirSync(folder)
+    .filter((file) => file.endsWith('.safetensors'))
+    .map((file) => basename(file, '.safetensors'))
+    .filter((name) => !cases.some(([known]) => known === name));
+  if (others.length > 0) console.log(`NOTE    not in ${index}, so not replayed: ${others.join(', ')}`);
+  return cases.map(([name, recorded]) => JSON.stringify({ folder, case: name, ...lineOf(recorded) }));
+}
+
+/** What replay.py needs to know of a case. 6.x recorded only the SAE's part of a configuration. */
+function lineOf({ cfg }: Recorded): object {
+  const kind = cfg !== undefined && 'model_name' in cfg ? 'v5' : 'v6';
+  if (cfg === undefined) return { kind, error: 'no cfg recorded' };
+  if (NOT_BUILT.includes(cfg.architecture)) return { kind, missing: cfg.architecture };
+  try {
+    return { kind, ...resolve(kind === 'v6' ? v6Config(cfg) : cfg) };
+  } catch (error) {
+    return { kind, error: String(error) };
+  }
 }
 
 const [given, ...flags] = process.argv.slice(2);
@@ -77,7 +88,12 @@ if (given === undefined) {
 }
 // npm runs scripts in the package's folder; the user named DIR from where they stood.
 const folder = resolvePath(process.env.INIT_CWD ?? '.', given);
-const lines = [...casesOf(join(folder, 'v6'), 'v6'), ...casesOf(join(folder, 'v5', 'train'), 'v5')];
+// DIR is all that was recorded, or one of its parts.
+const lines = ['.', 'v6', 'v5', 'train', 'v5/train'].flatMap((part) => casesOf(join(folder, part)));
+if (lines.length === 0) {
+  console.error(`no recorded case of training in ${folder}: no index.json with steps there, in v6/ or in v5/train/`);
+  process.exit(1);
+}
 const python = process.env.SAE_LENS_TS_PYTHON ?? (await requireEnvironment()).python;
 const replay = spawnSync(python, ['test/golden/replay.py', ...flags], {
   input: lines.join('\n'),

@@ -196,6 +196,8 @@ def test_fine_tuning_trains_what_it_names_and_nothing_else(make_config, tmp_path
         method
     ] | factor
     assert changed == expected
+    rested = states[start]["finetuning_scaling_factor"]
+    assert torch.equal(rested, torch.ones_like(rested)), "the factor learned before fine-tuning"
     trainer.write_sae_files(tmp_path)
     x = Batches().made[0]
     torch.testing.assert_close(load_sae(tmp_path)[0](x), trainer.sae.eval()(x), rtol=1e-4, atol=1e-4)
