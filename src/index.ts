@@ -14,6 +14,7 @@ export {
 export { ERROR_CODES, type ErrorCode, ExitCode, SaeLensError, type SaeLensErrorOptions } from './errors.ts';
 export { createLogger, type Logger, type LogLevel } from './log.ts';
 export type { TrainPlan } from './plan/plan.ts';
+export { python } from './runners/python.ts';
 export { SAETrainingRunner, type TrainingOptions } from './runners/training.ts';
 export { type Metrics, type TrainingResult, TrainingRun } from './runners/training-run.ts';
 export { startWorker } from './sae/lease.ts';
@@ -23,5 +24,5 @@ export type { RunEvent, RunHeader, RunSummary, Sink } from './sinks/sink.ts';
 export { TerminalSink } from './sinks/terminal.ts';
 export type { ActivationBatch } from './stream/activation-tap.ts';
 export { VERSION } from './version.ts';
-export { PythonSession } from './worker/pythonia.ts';
+export { type PythonObject, PythonSession } from './worker/pythonia.ts';
 export type { Worker } from './worker/worker.ts';

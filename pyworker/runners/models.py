@@ -9,8 +9,8 @@ from pyworker.lm import LanguageModel, LanguageModelConfig, load_language_model
 _held: tuple[dict[str, Any], LanguageModel] | None = None
 
 
-def language_model(cfg: Any) -> LanguageModel:
-    """The model of ``cfg`` with its hook chosen; loaded only when the one held is another.
+def language_model(cfg: Any, session: Any) -> LanguageModel:
+    """The model of ``cfg`` with its hook chosen; loaded, and said to be, only when the one held is another.
 
     Raises:
         WorkerError: see :func:`pyworker.lm.load_language_model`.
@@ -18,7 +18,10 @@ def language_model(cfg: Any) -> LanguageModel:
     global _held  # noqa: PLW0603  one model a worker is the point
     wanted = {name: getattr(cfg, name) for name in LanguageModelConfig.__dataclass_fields__}
     hook_name, head_index = wanted.pop("hook_name"), wanted.pop("hook_head_index")
-    if _held is None or _held[0] != wanted:
+    if _held is not None and _held[0] == wanted:
+        session.log("info", f"{cfg.model_name} is loaded already")
+    else:
+        session.stage("load_model", f"loading {cfg.model_name}")
         _held = None  # two models need not fit side by side
         _held = (wanted, load_language_model(cfg))
     model = _held[1]
@@ -29,6 +32,5 @@ def language_model(cfg: Any) -> LanguageModel:
 def list_hooks(params: dict[str, Any], session: Any) -> list[dict[str, Any]]:
     """Operation ``list_hooks``: the hook points of a model, with the shape each gives for 2 prompts of 7 tokens."""
     cfg = msgspec.convert(params, LanguageModelConfig)
-    session.stage("load_model", f"loading {cfg.model_name}")
-    points = language_model(cfg).hook_points()
+    points = language_model(cfg, session).hook_points()
     return [{"name": p.name, "shape": list(p.shape), "d_in": p.d_in} for p in points]

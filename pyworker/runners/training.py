@@ -59,8 +59,7 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
     with forwarded_logs(session):
         choose_devices(config)
         check_devices(config)
-        session.stage("load_model", f"loading {config.model_name}")
-        lm = language_model(config)
+        lm = language_model(config, session)
         check_context_size(lm, config.context_size)
         config.sae.d_in = check_d_in(lm, config.sae.d_in)
         if config.sae.d_sae is None:

@@ -8,8 +8,11 @@ export interface WorkerLease {
   release(): Promise<void>;
 }
 
-let shared: Promise<Worker> | null = null;
-let holders = 0;
+interface Shared {
+  readonly worker: Promise<Worker>;
+  holders: number;
+}
+let shared: Shared | null = null;
 
 /**
  * The given worker, which stays its owner's to end, or the process's shared one. Without the counting, a script would
@@ -19,25 +22,26 @@ let holders = 0;
  */
 export async function leaseWorker(given?: Worker): Promise<WorkerLease> {
   if (given !== undefined) return { worker: given, release: async () => {} };
-  shared ??= startWorker();
+  shared ??= { worker: startWorker(), holders: 0 };
   const mine = shared;
-  holders++;
+  mine.holders++;
+  const forget = (): void => {
+    if (shared === mine) shared = null;
+  };
   let held = true;
   const release = async (): Promise<void> => {
     if (!held) return;
     held = false;
-    if (--holders > 0 || shared !== mine) return;
-    shared = null;
-    await (await mine.catch(() => null))?.shutdown();
+    if (--mine.holders > 0) return;
+    forget();
+    await (await mine.worker).shutdown();
   };
   try {
-    const worker = await mine;
-    void worker.ended.then(() => {
-      if (shared === mine) [shared, holders] = [null, 0];
-    });
+    const worker = await mine.worker;
+    void worker.ended.then(forget);
     return { worker, release };
   } catch (error) {
-    if (shared === mine) [shared, holders] = [null, 0];
+    forget();
     throw error;
   }
 }

@@ -165,6 +165,10 @@ export class PythonSession {
     clearTimeout(timer);
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
   get #root(): PythonObject {
     return this.#bridge.makePyObject(0);
   }
