@@ -201,16 +201,15 @@ export class WandbSink implements Sink {
       },
     ];
     const state = (wanted: boolean, kind: string, from: string | null): void => {
-      if (!wanted) return;
-      if (from === null) this.#log.warn(`W&B gets no ${kind}: this checkpoint has none`);
-      else
-        artifacts.push({
-          name: artifactName(`${name}_${kind}`),
-          kind,
-          files: { [`${kind}.safetensors`]: from },
-          aliases,
-          metadata,
-        });
+      // The finished SAE has no state of its training beside it; the checkpoints have.
+      if (!wanted || from === null) return;
+      artifacts.push({
+        name: artifactName(`${name}_${kind}`),
+        kind,
+        files: { [`${kind}.safetensors`]: from },
+        aliases,
+        metadata,
+      });
     };
     state(logger.log_optimizer_state_to_wandb, 'optimizer_state', optimizer_state);
     state(logger.log_activations_store_to_wandb, 'activations_store', activations_store);
