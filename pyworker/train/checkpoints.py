@@ -22,10 +22,15 @@ NOT_DETAILS = {
 
 
 def thresholds(config: LanguageModelSAERunnerConfig, total_samples: int) -> list[int]:
-    """The numbers of samples after which a checkpoint is due: evenly spaced, the end not included."""
-    if config.n_checkpoints < 1:
+    """The numbers of samples after which a checkpoint is due: evenly spaced, the end not included.
+
+    v6 divides the run in ``n + 1`` parts, v5 in ``n``; src/plan/checkpoints.ts plans by the same rule.
+    """
+    n = config.n_checkpoints
+    if n < 1:
         return []
-    return list(range(0, total_samples, math.ceil(total_samples / (config.n_checkpoints + 1))))[1:]
+    distance = total_samples // n if config.sae.vocabulary == "v5" else math.ceil(total_samples / (n + 1))
+    return list(range(distance, total_samples, distance)) if distance > 0 else []
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, sae: torch.nn.Module) -> dict[str, torch.Tensor]:

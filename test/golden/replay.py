@@ -29,6 +29,7 @@ from pyworker.train.activation_scaler import Whitening
 LOSS_RTOL, RATE_RTOL, OUTPUT_ATOL, WEIGHT_ATOL = 1e-5, 1e-9, 2e-5, 1e-6
 NOISE_SEED = 1234
 """Before every recorded run; its draws were recorded too."""
+PER_STEP = ("sae_out", "feature_acts", "hidden_pre", "dead_mask", "batch_scaled", "grad", "after")
 EXPECTED = {
     "v5": ("sae_out", "feature_acts", "dead_mask", "grad"),
     "v6": ("sae_out", "feature_acts"),
@@ -74,24 +75,25 @@ class Replay:
 
     def _completed(self) -> int:
         """Steps that the recorded run completed: a crash may have come after a recorded forward pass."""
-        if self.crash is None or self.kind == "v6":
+        if self.crash is None or self.kind == "v6" or self.tensors.has("saved"):
             return len(self.steps)
         last = len(self.steps) - 1
         crashed_backward = last >= 0 and not any(self.tensors.has(f"{p}.{last}") for p in ("grad", "after"))
         return last if crashed_backward else len(self.steps)
 
     def _run_to_the_crash(self, batches: list[Tensor]) -> None:
+        completed = self._completed()
         if self.crash is None:
-            self.compared.differences.append(
-                f"{len(self.steps)} of {self.trainer.total_steps} steps recorded"
-            )
-        self.compared.notes.append(f"SAELens crashed after {self._completed()} steps, ours goes on")
+            self.compared.differences.append(f"{completed} of {self.trainer.total_steps} steps recorded")
+        else:
+            self.compared.notes.append(f"SAELens crashed after {completed} steps, ours goes on")
         for batch_BD in batches[: len(self.steps)]:
             self.trainer.train_step(batch_BD)
             self.trainer.n_training_steps += 1
             self.trainer.finetuning.begin_if_due(self.trainer.sae, self.trainer.n_training_samples)
         # What the crash left behind has no counterpart.
-        self.tensors.set_aside("batch_scaled", "dead_mask", "hidden_pre", "saved", "folded", "inference_in")
+        later = [f"{name}.{i}" for name in PER_STEP for i in range(completed, self.trainer.total_steps)]
+        self.tensors.set_aside(*later, "saved", "folded", "inference_in")
 
     # -- inputs ----------------------------------------------------------------------------------------------
 

@@ -42,6 +42,24 @@ test('checkpoints are written at the end of the first step beyond their threshol
   expect(planTraining(config).checkpointsAtSamples).toEqual([12_288, 24_576, 32_768]);
 });
 
+// The same table as in test/python/train/test_checkpoints.py: the plan and the trainer follow one rule.
+test.each([
+  ['v6', 1000, 0, []],
+  ['v6', 1000, 3, [250, 500, 750]],
+  ['v6', 1000, 6, [143, 286, 429, 572, 715, 858]],
+  ['v6', 2, 5, [1]],
+  ['v5', 1000, 0, []],
+  ['v5', 1000, 1, []],
+  ['v5', 1000, 3, [333, 666, 999]],
+  ['v5', 384, 6, [64, 128, 192, 256, 320]],
+  ['v5', 2, 5, []],
+] as const)(
+  'thresholds divide the run as their vocabulary does: %s, %i samples, %i checkpoints',
+  (vocabulary, total, n, expected) => {
+    expect(checkpointThresholds(total, n, vocabulary)).toEqual(expected);
+  },
+);
+
 const path = join(process.env.SAE_LENS_TS_SHARED ?? '../shared', 'golden/v5/config_v5.json');
 test.skipIf(!existsSync(path))('thresholds are those of 5.x in its vocabulary (needs ../shared)', () => {
   const { derived } = JSON.parse(readFileSync(path, 'utf8')) as { derived: Record<string, number[]> };
