@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -51,7 +51,9 @@ describe('the W&B sink with the real client, offline', () => {
     }
     const name = 'plots/feature_density_line_chart';
     sink.consume({ kind: 'histogram', step: 300, name, counts: [1, 2], edges: [-3, -2, -1] });
-    const state = { optimizer_state: null, activations_store: null };
+    const optimizer_state = join(checkpoint, 'optimizer_state.safetensors');
+    writeFileSync(optimizer_state, 'moments');
+    const state = { optimizer_state, activations_store: null };
     sink.consume({ kind: 'checkpoint', path: checkpoint, n_training_samples: 300, final: true, ...state });
     await sink.close(60_000);
 
@@ -59,7 +61,6 @@ describe('the W&B sink with the real client, offline', () => {
     const run = readdirSync(join(directory, 'wandb')).find((entry) => entry.startsWith('offline-run-')) as string;
     const folder = join(directory, 'wandb', run);
     expect(log.lines).toContain(`to upload this run: wandb sync ${folder}`);
-    expect(log.lines.join()).toContain('W&B gets no optimizer_state');
     const file = readdirSync(folder).find((entry) => entry.endsWith('.wandb')) as string;
     const held = JSON.parse(
       execFileSync(python, ['test/fixtures/read_wandb.py', join(folder, file)], { encoding: 'utf8', maxBuffer: 1e8 }),
@@ -76,6 +77,7 @@ describe('the W&B sink with the real client, offline', () => {
     expect(held.artifacts).toEqual([
       expect.objectContaining({ name: base, type: 'model', aliases: expect.arrayContaining(['final_model']) }),
       expect.objectContaining({ name: `${base}_log_feature_sparsity`, type: 'log_feature_sparsity' }),
+      expect.objectContaining({ name: `${base}_optimizer_state`, files: ['optimizer_state.safetensors'] }),
     ]);
     expect(held.artifacts[0].files.sort()).toEqual(['cfg.json', 'sae_weights.safetensors']);
     expect(() => execFileSync('grep', ['-rq', SECRET, directory])).toThrow();
