@@ -8,6 +8,7 @@ A handler is a function ``(params: dict, session: Session) -> JSON value``; the 
 import os
 import platform
 import queue
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -103,7 +104,10 @@ class Server:
             )
         if isinstance(handler, str):
             module, _, name = handler.partition(":")
-            handler = getattr(import_module(module), name)
+            try:
+                handler = getattr(import_module(module), name)
+            except (ImportError, OSError) as error:
+                raise environment_broken(error) from error
         return handler
 
     # Called by the I/O thread.
@@ -144,9 +148,22 @@ class Server:
             session.add_credit(message.count)
 
 
+def environment_broken(error: Exception) -> WorkerError:
+    """What a package that is there and cannot be imported becomes: half an upgrade, a missing driver
+    library.
+    """
+    return WorkerError(
+        "ENVIRONMENT_BROKEN",
+        f"{sys.executable} cannot import what training needs: {type(error).__name__}: {error}",
+        hint="sae-lens-ts doctor says which package; sae-lens-ts setup --force makes the environment anew",
+    )
+
+
 def describe_error(request: m.Request, error: Exception) -> m.Error:
     """The message an exception becomes. A :class:`WorkerError` speaks for itself."""
     code, message, hint, details = "BUG", f"{type(error).__name__} in {request.op}: {error}", None, {}
+    if isinstance(error, ImportError):
+        error = environment_broken(error)
     if isinstance(error, WorkerError):
         code, message, hint, details = error.code, error.message, error.hint, error.details
     elif isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

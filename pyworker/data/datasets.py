@@ -187,7 +187,11 @@ def _refuse_missing_path(path: str, local: Path) -> None:
     """A name that can only be a path must not go to the hub, where it would fail later and less clearly."""
     looks_local = path == "" or path[0] in "./~" or path.count("/") > 1 or local.suffix.lower() in FORMATS
     if looks_local:
-        raise WorkerError("DATASET_NOT_FOUND", f"dataset {path!r} does not exist", hint=_nearest(local))
+        raise WorkerError(
+            "DATASET_NOT_FOUND",
+            f"dataset {path!r} does not exist",
+            hint=_nearest(local) or "check dataset_path: nothing there has a similar name",
+        )
 
 
 def _nearest(local: Path) -> str | None:

@@ -76,6 +76,7 @@ def load_language_model(cfg: Any) -> LanguageModel:
     return LanguageModel(
         backend,
         tokenizer,
+        model_name=cfg.model_name,
         model_class_name=cfg.model_class_name,
         device=device,
         hook_name=cfg.hook_name,

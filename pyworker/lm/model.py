@@ -4,6 +4,7 @@ Shapes: P prompts, C context, D d_in (heads flattened unless one is chosen), V v
 """
 
 import math
+import shlex
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -59,6 +60,7 @@ class LanguageModel:
         backend: Backend,
         tokenizer: Any | None,
         *,
+        model_name: str,
         model_class_name: str,
         device: torch.device,
         hook_name: str | None = None,
@@ -70,6 +72,7 @@ class LanguageModel:
     ):
         self._backend = backend
         self._tokenizer = tokenizer
+        self.model_name = model_name
         self.model_class_name = model_class_name
         self.device = device
         self.hook_name = hook_name
@@ -167,7 +170,7 @@ class LanguageModel:
             if self.model_class_name == "HookedTransformer"
             else f" --model_class_name {self.model_class_name}"
         )
-        return f"List them with `sae-lens-ts hooks MODEL{suffix}`."
+        return f"List them with `sae-lens-ts hooks {shlex.quote(self.model_name)}{suffix}`."
 
     def _hook_not_found(self, hook_name: str) -> Never:
         names = nearest(hook_name, self._backend.points())

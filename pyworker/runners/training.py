@@ -5,6 +5,7 @@ Legend: B batch, D d_in, F d_sae (latents).
 
 import logging
 import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,7 +123,7 @@ class TrainingRun:
             trainer.sae.eval()
             self.on_metrics(last_step, self.evaluate(last_step) or {})
         if result.ended == "stopped":
-            self.on_checkpoint("requested", result.n_training_samples)
+            self._write("requested", self._checkpoint(result.n_training_samples), result.n_training_samples)
         elif self.places.output is not None:
             self._write("output", Path(self.places.output), result.n_training_samples)
         return msgspec.to_builtins(result)
@@ -171,11 +172,21 @@ class TrainingRun:
         return self.session.checkpoint_requested()
 
     def on_checkpoint(self, kind: CheckpointKind, n_training_samples: int) -> None:
-        """Write the files of a checkpoint; TypeScript makes a checkpoint of them."""
-        name = f"final_{n_training_samples}" if kind == "final" else str(n_training_samples)
-        self._write(kind, Path(self.places.checkpoints) / name, n_training_samples)
+        """Write the files of a checkpoint; TypeScript makes a checkpoint of them. One that the disk has no room
+        for costs the checkpoint, not the run (faults S1); the last one must be kept.
+        """
+        if kind == "final":
+            self._write(kind, self._checkpoint(f"final_{n_training_samples}"), n_training_samples)
+            return
+        try:
+            self._write(kind, self._checkpoint(n_training_samples), n_training_samples)
+        except WorkerError as error:
+            self.session.log("warning", f"{error.message}; training goes on without this checkpoint")
 
     # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _checkpoint(self, name: int | str) -> Path:
+        return Path(self.places.checkpoints) / str(name)
 
     def _write(self, purpose: str, final: Path, n_training_samples: int) -> None:
         staging = final.with_name(f"{final.name}.{self.places.staging_suffix}")
@@ -183,10 +194,11 @@ class TrainingRun:
             self.trainer.write_sae_files(staging)
             if purpose != "output":
                 self._write_state_files(staging)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(staging, ignore_errors=True)
             raise WorkerError(
                 "STORAGE",
-                f"Cannot write the SAE to {staging}: {error}",
+                f"Cannot write the SAE to {final}: {error}",
                 hint="Free space there, or choose another output_path or checkpoint_path.",
             ) from error
         self.session.event(

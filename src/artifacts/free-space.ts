@@ -9,8 +9,9 @@ export async function freeSpace(path: string): Promise<number> {
       const { bavail, bsize } = await statfs(place);
       return bavail * bsize;
     } catch (error) {
-      // The folder may not exist yet: its nearest parent is on the same disk.
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || place === dirname(place)) throw error;
+      // The folder may not exist yet: its nearest parent is on the same disk. Whoever makes it sees what is in the way.
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (!['ENOENT', 'ENOTDIR'].includes(code) || place === dirname(place)) throw error;
     }
   }
 }

@@ -1,5 +1,6 @@
-import { mkdir, readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { constants } from 'node:fs';
+import { access, mkdir, readFile } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
 import { Document, isMap, isPair, isScalar } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
@@ -71,6 +72,30 @@ export interface RunRecord {
   hashes: Record<string, string>;
   /** Build of torch, CPU capability, threads, device names. */
   machine: Record<string, unknown>;
+}
+
+/**
+ * Makes every folder the run will write in, so that what is in the way is seen now and not after hours.
+ *
+ * @throws SaeLensError STORAGE with the option that names the place
+ */
+export async function makePlaces({ folder, output, checkpoints }: RunPaths): Promise<void> {
+  const places: [string, string][] = [
+    [folder, '--runs_folder'],
+    [dirname(output), '--output_path'],
+    [dirname(checkpoints), '--checkpoint_path'],
+  ];
+  for (const [place, option] of places) {
+    try {
+      await mkdir(place, { recursive: true });
+      await access(place, constants.W_OK);
+    } catch (error) {
+      throw new SaeLensError('STORAGE', `Cannot write to "${place}": ${(error as Error).message}`, {
+        cause: error,
+        hint: `choose a folder you may write to: ${option}`,
+      });
+    }
+  }
 }
 
 /**

@@ -9,6 +9,8 @@ import type { TrainingRun } from './training-run.ts';
 
 /** After SIGTERM a container has ten seconds; the checkpoint gets most of them (faults L3). */
 const TERMINATION_MS = 8_000;
+/** Who asks twice is gone within a second, whatever a disk or a library is doing (faults L2). */
+const SECOND_SIGNAL_MS = 900;
 
 /** How `train` was called. */
 export interface TerminalOptions {
@@ -95,9 +97,11 @@ class StopOnSignal implements Sink {
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const again = this.#first !== null;
     this.#first ??= signal;
+    if (again) setTimeout(() => process.exit(this.exitCode), SECOND_SIGNAL_MS).unref();
     // Not started yet: nothing to save, and `watch` or the end of the process takes care of the worker.
     if (this.#run === null) {
       if (again) process.exit(this.exitCode);
+      this.#say('stopping (Ctrl-C again to stop now)');
     } else if (again || !this.#hasSteps) {
       void this.#run.kill();
     } else {

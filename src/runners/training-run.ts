@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { commitFolder } from '../artifacts/checkpoints.ts';
 import type { RunPaths } from '../artifacts/run-folder.ts';
@@ -15,6 +16,8 @@ import { type StagedFolder, TrainResult, trainingEvent } from './worker-events.t
 
 /** W&B may have an artifact to upload; the terminal and the files need milliseconds. */
 const SINKS_CLOSE_MS = 60_000;
+/** Whoever kills a run does not wait for an upload. */
+const KILLED_CLOSE_MS = 300;
 
 /** How a run ended and what it left. */
 export interface TrainingResult {
@@ -66,6 +69,7 @@ export class TrainingRun {
   readonly #job: Job;
   #checkpoint: string | null = null;
   #output: string | null = null;
+  #killed = false;
   /** Folders are committed one after the other while training goes on. */
   #committed: Promise<void> = Promise.resolve();
 
@@ -119,6 +123,7 @@ export class TrainingRun {
 
   /** Ends at once; what was not checkpointed is lost and `done` rejects with INTERRUPTED. */
   async kill(): Promise<void> {
+    this.#killed = true;
     await this.#worker.kill();
   }
 
@@ -148,6 +153,7 @@ export class TrainingRun {
   /** A checkpoint that cannot be kept costs the checkpoint, not the run; an output that cannot be kept is the run's failure. */
   async #commit({ purpose, staging, final, n_training_samples }: StagedFolder): Promise<void> {
     const isOutput = purpose === 'output';
+    if (this.#killed) return rm(staging, { recursive: true, force: true });
     try {
       await commitFolder({
         staging,
@@ -215,7 +221,7 @@ export class TrainingRun {
   async #close(error?: Error): Promise<void> {
     this.#rows.end(error);
     this.#tap.end(error);
-    await this.#parts.sinks.close(SINKS_CLOSE_MS);
+    await this.#parts.sinks.close(this.#killed ? KILLED_CLOSE_MS : SINKS_CLOSE_MS);
     await this.#parts.release();
   }
 

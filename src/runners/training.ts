@@ -1,9 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { removeAbandoned } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
-import { type RunPaths, type RunRecord, runPaths, writeRunFolder } from '../artifacts/run-folder.ts';
+import { makePlaces, type RunPaths, type RunRecord, runPaths, writeRunFolder } from '../artifacts/run-folder.ts';
 import { acquireRunLock } from '../artifacts/run-lock.ts';
 import {
   type LanguageModelSAERunnerConfig,
@@ -86,7 +86,10 @@ export class SAETrainingRunner {
       outputPath: config.output_path,
       checkpointPath: config.checkpoint_path,
     });
-    await requireFreeSpace(paths.folder, plan.disk.totalBytes);
+    await makePlaces(paths);
+    for (const place of new Set([paths.folder, dirname(paths.output), dirname(paths.checkpoints)])) {
+      await requireFreeSpace(place, plan.disk.totalBytes);
+    }
     const lock = await acquireRunLock(paths.folder);
     const file = createLogger({ file: paths.log, level: 'silent' });
     const log = options.log === undefined ? file : both(options.log, file);

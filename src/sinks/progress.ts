@@ -6,6 +6,9 @@ const HISTORY = 512;
 /** Speed is that of the last so many seconds: the first steps are slow and would spoil the estimate for minutes. */
 const SPEED_WINDOW_S = 30;
 
+/** The stage in which steps are made. */
+const TRAINING = 'train';
+
 /** Keys of the row that the live line shows. */
 export const KEYS = {
   loss: 'losses/overall_loss',
@@ -42,6 +45,10 @@ export class Progress {
       this.totalSteps = event.total_steps;
       this.dSae = event.d_sae;
       this.stage = null;
+    } else if (event.kind === 'stage' && event.stage === TRAINING && this.#rows > 0) {
+      // Rows say more of training than its stage does; that only tells the steps between two of them.
+      this.stage = null;
+      this.step = Math.max(this.step, (event.done ?? 0) - 1);
     } else if (event.kind === 'stage') {
       const part = event.total === null || event.done === null ? '' : ` ${grouped(event.done)}/${grouped(event.total)}`;
       this.stage = `${event.message}${part}`;

@@ -49,7 +49,8 @@ export class TerminalSink implements Sink {
     this.#quiet = quiet;
     this.#now = now;
     const dumb = env.TERM === 'dumb' || Boolean(env.CI);
-    this.#live = out.isTTY && !dumb && !quiet ? createLogUpdate(out, { showCursor: true }) : null;
+    // A terminal without a size (a container's, before it is told) would show nothing of a line drawn in place.
+    this.#live = out.isTTY && out.columns > 0 && !dumb && !quiet ? createLogUpdate(out, { showCursor: true }) : null;
     this.#colour = this.#live !== null && !env.NO_COLOR;
     out.on('error', () => {
       this.#open = false;

@@ -115,7 +115,7 @@ def test_a_hook_that_is_not_there_is_answered_with_the_nearest(
         load(tiny, model_class_name=class_name, hook_name=wrong).activations(TOKENS)
     assert failure.value.code == "HOOK_NOT_FOUND"
     assert failure.value.details["nearest"][0] == right
-    assert "sae-lens-ts hooks MODEL" in failure.value.hint
+    assert f"sae-lens-ts hooks {tiny}" in failure.value.hint
 
 
 def test_a_hook_that_no_pass_reaches_is_named_as_such(tiny: str) -> None:

@@ -1,0 +1,28 @@
+import { describe, expect, it } from 'vitest';
+import { commandLineForTests } from '../command-line.ts';
+import { tinyModel, tinyRun } from '../tiny-run.ts';
+
+const { run } = commandLineForTests();
+
+describe('inputs that are not there or do not fit end with exit code 4 and what to do', () => {
+  it.each<[string, string[], string, RegExp]>([
+    ['an unknown hook', ['--hook_name', 'model.layers.9'], 'HOOK_NOT_FOUND', /Nearest: (\S+), (\S+), (\S+)\n/],
+    ['a wrong d_in', ['--d_in', '33'], 'D_IN_MISMATCH', /sae.d_in is 33.* 32 wide[\s\S]*hint: Set d_in to 32/],
+    ['a missing dataset', ['--dataset_path', '/no/such.jsonl'], 'DATASET_NOT_FOUND', /'\/no\/such.jsonl'[\s\S]*hint: /],
+    ['a missing model', ['--model_name', '/no/such'], 'MODEL_NOT_FOUND', /'\/no\/such'[\s\S]*hint: /],
+  ])('%s', async (_, flags, code, words) => {
+    const { code: exitCode, stderr, stdout } = await run(tinyRun(...flags));
+    expect(stderr).toContain(`error ${code}  `);
+    expect(stderr).toMatch(words);
+    expect([exitCode, stdout]).toEqual([4, '']);
+  });
+
+  it('an unknown hook names the command that lists them, and that command works', async () => {
+    const { stderr } = await run(tinyRun('--hook_name', 'model.layers.9'));
+    const [, command = ''] = /List them with `sae-lens-ts ([^`]+)`/.exec(stderr) ?? [];
+    const { code, stdout } = await run(command.split(' '));
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^model\.layers\.0 +\[2, 7, 32\]$/m);
+    expect(command).toContain(tinyModel());
+  });
+});

@@ -1,0 +1,79 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { verifyFolder } from '../../src/artifacts/manifest.ts';
+import { type Command, commandLineForTests } from '../command-line.ts';
+import { orphans } from '../orphans.ts';
+import { endlessRun } from '../tiny-run.ts';
+
+const { folder, marker, start } = commandLineForTests();
+const checkpoints = (name: string): string => join(folder, 'runs', name, 'checkpoints');
+
+/** A run that is training: its first row of metrics was seen. */
+async function training(name: string, ...flags: string[]): Promise<Command> {
+  const command = start(endlessRun('--name', name, '--json', ...flags));
+  await command.saw('"event":"metrics"');
+  return command;
+}
+
+/** What a signal led to, and how long that took. */
+async function signalled(command: Command, signal: NodeJS.Signals) {
+  const began = performance.now();
+  process.kill(command.pid, signal);
+  const ended = await command.ended;
+  const ms = performance.now() - began;
+  expect(await orphans(marker), 'processes left behind').toEqual([]);
+  return { ...ended, ms };
+}
+
+describe('a run that is told to end', () => {
+  it.each<[NodeJS.Signals, number]>([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ])('%s once: finishes the step, leaves a verified checkpoint, ends with %i', async (signal, code) => {
+    const name = `once-${signal}`;
+    const { code: exitCode, ms, stderr, stdout } = await signalled(await training(name), signal);
+    expect(exitCode).toBe(code);
+    expect(ms).toBeLessThan(8_000);
+    expect(stderr).toContain('finishing the step, then saving a checkpoint (Ctrl-C again to stop now)');
+    const [saved] = readdirSync(checkpoints(name));
+    const manifest = await verifyFolder(join(checkpoints(name), saved as string));
+    expect(manifest).toMatchObject({ kind: 'checkpoint', n_training_samples: Number(saved) });
+    expect(stderr).toContain(`checkpoint ${join(checkpoints(name), saved as string)}`);
+    const last = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
+    expect(last).toMatchObject({ event: 'finished', stopped: true, output: null });
+    const rows = readFileSync(join(folder, 'runs', name, 'metrics.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n');
+    expect(JSON.parse(rows.at(-1) as string).step).toBeGreaterThan(0);
+  });
+
+  it('SIGINT twice: everything is gone within a second, and the last checkpoint is named', async () => {
+    const command = await training('twice', '--n_checkpoints', '1000000');
+    await command.saw('"event":"checkpoint"');
+    process.kill(command.pid, 'SIGINT');
+    const { ms, code, stderr } = await signalled(command, 'SIGINT');
+    expect(code).toBe(130);
+    expect(ms).toBeLessThan(1_000);
+    expect(stderr).toMatch(
+      /error INTERRUPTED {2}The run was ended by SIGINT\n\nhint: the last complete checkpoint is \S+/,
+    );
+  });
+
+  it('SIGINT while the model is loading: ends at once, there is nothing to save', async () => {
+    const command = start(endlessRun('--name', 'loading'));
+    await command.saw('loading ');
+    const { code, ms, stderr } = await signalled(command, 'SIGINT');
+    expect(code).toBe(130);
+    expect(ms).toBeLessThan(2_000);
+    expect(stderr).toContain('error INTERRUPTED  The run was ended by SIGINT');
+  });
+
+  it('SIGINT while the worker is starting', async () => {
+    const command = start(endlessRun('--name', 'starting'));
+    await command.saw('files  ');
+    const { code, ms } = await signalled(command, 'SIGINT');
+    expect(code).toBe(130);
+    expect(ms).toBeLessThan(5_000);
+  });
+});

@@ -1,0 +1,52 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { commandLineForTests } from '../command-line.ts';
+import { tinyRun } from '../tiny-run.ts';
+
+const { folder, run } = commandLineForTests();
+
+describe('a place that cannot be written to is found before the model is loaded (exit code 7)', () => {
+  it.each(['runs_folder', 'output_path', 'checkpoint_path'])('%s', async (option) => {
+    writeFileSync(join(folder, 'a-file'), '');
+    const { code, stderr } = await run(tinyRun(`--${option}`, join(folder, 'a-file', 'below', 'it')));
+    expect(stderr).toMatch(/error STORAGE {2}Cannot write to ".*\/a-file\/.*": ENOTDIR/);
+    expect(stderr).toContain(`choose a folder you may write to: --${option}`);
+    expect(stderr).not.toContain('loading');
+    expect(code).toBe(7);
+  });
+});
+
+const disk = join(folder, 'disk');
+mkdirSync(disk);
+const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', disk]).status === 0;
+afterAll(() => {
+  if (mounted) spawnSync('umount', [disk]);
+});
+
+describe.skipIf(!mounted)('a full disk (needs the right to mount a tmpfs)', () => {
+  it('is refused before the run when the sizes are known', async () => {
+    const { code, stderr } = await run(tinyRun('--d_in', '32', '--output_path', join(disk, 'sae')));
+    expect(stderr).toMatch(
+      /error STORAGE {2}Cannot write to ".*": the run needs .* and .* are free\n\nhint: free some space/,
+    );
+    expect([code, stderr.includes('loading')]).toEqual([7, false]);
+  });
+
+  it('costs the checkpoints it has no room for, not the run', async () => {
+    const { code, stderr } = await run(tinyRun('--n_checkpoints', '1', '--checkpoint_path', disk, '--name', 'small'));
+    expect(stderr).toMatch(/warning: Cannot write the SAE to .*; training goes on without this checkpoint/);
+    expect(stderr).toContain('Done: 10 steps');
+    expect(code).toBe(0);
+    expect(readdirSync(join(disk, 'small'))).toEqual([]);
+    rmSync(join(disk, 'small'), { recursive: true });
+  });
+
+  it('ends the run with what could not be saved when they are not, and leaves no part of it', async () => {
+    const { code, stderr } = await run(tinyRun('--output_path', join(disk, 'sae')));
+    expect(stderr).toMatch(/error STORAGE {2}Cannot write the SAE to .*No space left[\s\S]*hint: /);
+    expect(code).toBe(7);
+    expect(readdirSync(disk)).toEqual([]);
+  });
+});

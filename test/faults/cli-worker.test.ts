@@ -1,0 +1,68 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type Command, commandLineForTests } from '../command-line.ts';
+import { marked, orphans } from '../orphans.ts';
+import { endlessRun, tinyRun } from '../tiny-run.ts';
+
+const { folder, marker, run, start } = commandLineForTests();
+
+/** The Python process of a run, asked of the system. */
+function workerOf(command: Command): number {
+  const [pid] = marked(marker).filter((one) => {
+    const [, parent] = /^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${one}/status`, 'utf8')) ?? [];
+    return Number(parent) === command.pid;
+  });
+  return pid as number;
+}
+
+async function training(name: string): Promise<Command> {
+  const command = start(endlessRun('--name', name, '--json'));
+  await command.saw('"step":99');
+  return command;
+}
+
+describe('a run whose processes die', () => {
+  it('worker killed: WORKER_LOST with signal, step and what to lower; exit code 6, nothing left', async () => {
+    const command = await training('worker-killed');
+    process.kill(workerOf(command), 'SIGKILL');
+    const { code, stdout } = await command.ended;
+    const { error } = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
+    expect(error).toMatchObject({ code: 'WORKER_LOST', exit_code: 6, details: { signal: 'SIGKILL', op: 'train' } });
+    expect(error.message).toMatch(
+      /^The worker was killed by SIGKILL, most likely out of memory during "train", stage "train" at \d+/,
+    );
+    expect(error.hint).toContain('lower train_batch_size_tokens');
+    expect(error.details.done).toBeGreaterThan(0);
+    expect(code).toBe(6);
+    expect(await orphans(marker)).toEqual([]);
+  });
+
+  it('orchestrator killed: the worker is gone within five seconds, and the run folder can be used again', async () => {
+    const command = await training('orchestrator-killed');
+    process.kill(command.pid, 'SIGKILL');
+    await command.ended;
+    expect(await orphans(marker, 5_000)).toEqual([]);
+    expect(existsSync(join(folder, 'runs/orchestrator-killed/lock.json'))).toBe(true);
+    const again = await run(tinyRun('--name', 'orchestrator-killed'));
+    expect(again.stderr).toContain(`Took the folder over from process ${command.pid}, which is gone`);
+    expect(again.code).toBe(0);
+  });
+
+  it('a second run of the same name is refused while the first one lives, with its pid', async () => {
+    const command = await training('taken');
+    const { code, stderr } = await run(tinyRun('--name', 'taken'));
+    expect(stderr).toMatch(new RegExp(`error STORAGE {2}Cannot train in ".*/runs/taken": process ${command.pid} on `));
+    expect(code).toBe(7);
+    command.child.kill('SIGINT');
+    command.child.kill('SIGINT');
+    await command.ended;
+  });
+
+  it('a loss that is not finite: exit code 5 with step, term and learning rate, and no SAE is left', async () => {
+    const { code, stderr } = await run(tinyRun('--name', 'nan', '--lr', '1e30', '--training_tokens', '12800'));
+    expect(stderr).toMatch(/error NOT_FINITE {2}.*step \d+[\s\S]*hint: /);
+    expect(code).toBe(5);
+    expect(existsSync(join(folder, 'runs/nan/output'))).toBe(false);
+  });
+});
