@@ -1,9 +1,9 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
-import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, expect } from 'vitest';
-import { MARKER, newMarker, orphans } from './orphans.ts';
+import { MARKER, marked, newMarker, orphans } from './orphans.ts';
 import { pythonForTests } from './python-for-tests.ts';
 
 const BIN = resolve('bin/sae-lens-ts.js');
@@ -88,6 +88,11 @@ export function commandLineForTests() {
     marker,
     start,
     run: (words: readonly string[], options?: CommandOptions): Promise<Ended> => start(words, options).ended,
+    /** The Python process that a command started. */
+    workerOf: (command: Command): number => {
+      const facts = (pid: number): string => readFileSync(`/proc/${pid}/status`, 'utf8');
+      return marked(marker).find((pid) => facts(pid).includes(`\nPPid:\t${command.pid}\n`)) as number;
+    },
     /** A line for the shell, with the command as `$CLI`. */
     shell: (line: string, env: Record<string, string> = {}): Promise<Ended> =>
       new Command('bash', ['-c', line], {
