@@ -154,7 +154,7 @@ def config_for(architecture: str = "standard", run: dict[str, Any] | None = None
     return msgspec.convert({**RUN_FIELDS, **(run or {}), "sae": fields}, LanguageModelSAERunnerConfig)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_config():
     return config_for
 

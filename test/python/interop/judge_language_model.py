@@ -1,10 +1,12 @@
 """Run by the judge's Python (SAELens, TransformerLens 3): activations and evaluations as those give them.
 
-Arguments: model folder, SAE folder, tokens.safetensors, output.safetensors, metrics.json.
+Arguments: model folder, tokens.safetensors, output.safetensors for the activations, and SAE folders; the evaluation of
+each is written into it as metrics.json.
 """
 
 import json
 import sys
+from pathlib import Path
 
 import torch
 from sae_lens import SAE
@@ -13,7 +15,7 @@ from sae_lens.training.activation_scaler import ActivationScaler
 from safetensors.torch import load_file, save_file
 from transformer_lens import HookedTransformer, loading_from_pretrained
 
-model_folder, sae_folder, tokens_file, output_file, metrics_file = sys.argv[1:]
+model_folder, tokens_file, output_file, *sae_folders = sys.argv[1:]
 torch.set_num_threads(1)
 loading_from_pretrained.OFFICIAL_MODEL_NAMES.append(model_folder)
 model = HookedTransformer.from_pretrained_no_processing(model_folder, device="cpu")
@@ -37,7 +39,6 @@ class Batches:
 
 
 store = Batches()
-store.reset_input_dataset()
 config = EvalConfig(
     n_eval_reconstruction_batches=len(batches),
     n_eval_sparsity_variance_batches=len(batches),
@@ -49,7 +50,9 @@ config = EvalConfig(
     compute_featurewise_density_statistics=True,
     compute_featurewise_weight_based_metrics=True,
 )
-sae = SAE.load_from_disk(sae_folder, device="cpu")
-metrics, _ = run_evals(sae, store, model, ActivationScaler(), config, exclude_special_tokens=True)
-with open(metrics_file, "w") as out:
-    json.dump({f"{group}/{name}": value for group, of in metrics.items() for name, value in of.items()}, out)
+for folder in sae_folders:
+    store.reset_input_dataset()
+    sae = SAE.load_from_disk(folder, device="cpu")
+    metrics, _ = run_evals(sae, store, model, ActivationScaler(), config, exclude_special_tokens=True)
+    flat = {f"{group}/{name}": value for group, of in metrics.items() for name, value in of.items()}
+    Path(folder, "metrics.json").write_text(json.dumps(flat))

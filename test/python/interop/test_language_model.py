@@ -17,7 +17,7 @@ from pyworker.lm import LanguageModelConfig, load_language_model
 from pyworker.saes import load_sae
 
 JUDGE = os.environ.get("SAE_LENS_TS_JUDGE_PYTHON")
-SHARED = Path(os.environ.get("SAE_LENS_TS_SHARED", Path(__file__).parents[3] / "shared"))
+SHARED = Path(os.environ.get("SAE_LENS_TS_SHARED", Path(__file__).parents[4] / "shared"))
 MODEL = SHARED / "fixtures" / "models" / "stories260K"
 HOOKS = {"blocks.2.hook_resid_post": 64, "blocks.2.attn.hook_z": 64}
 
@@ -55,28 +55,27 @@ def random_topk(folder: Path, hook_name: str, d_in: int) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=HOOKS)
-def judged(request, tmp_path_factory):
-    """What the judge computed for one hook: our inputs, its activations, its metrics."""
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """What one run of the judge computed: our batches, the SAE folder of each hook with its metrics, activations."""
     folder = tmp_path_factory.mktemp("judged")
     generator = torch.Generator().manual_seed(1)
     batches = {f"tokens.{i}": torch.randint(0, 512, (4, 48), generator=generator) for i in range(3)}
     save_file(batches, folder / "tokens.safetensors")
-    sae_folder = random_topk(folder / "sae", request.param, HOOKS[request.param])
-    script = Path(__file__).parent / "judge_language_model.py"
-    files = [folder / name for name in ("tokens.safetensors", "acts.safetensors", "metrics.json")]
+    saes = {hook: random_topk(folder / hook, hook, d_in) for hook, d_in in HOOKS.items()}
+    script = Path(__file__).with_name("judge_language_model.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [JUDGE, script, MODEL, sae_folder, *files]
+    files = [folder / "tokens.safetensors", folder / "acts.safetensors"]
+    command = [JUDGE, script, MODEL, *files, *saes.values()]
     done = subprocess.run(
         command, cwd=folder, env=environment, timeout=240, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    metrics = json.loads(files[2].read_text())
-    return request.param, list(batches.values()), sae_folder, load_file(files[1]), metrics
+    return list(batches.values()), saes, load_file(files[1])
 
 
 def test_every_hook_of_transformer_lens_3_has_its_value_here(judged) -> None:
-    _, batches, _, activations, _ = judged
+    batches, _, activations = judged
     lm = load_language_model(LanguageModelConfig(model_name=str(MODEL)))
     for name in ("blocks.0.hook_resid_pre", "blocks.2.hook_resid_post", "blocks.4.hook_resid_post"):
         torch.testing.assert_close(lm.activations(batches[0], name), activations[name], rtol=1e-3, atol=1e-3)
@@ -102,8 +101,10 @@ def test_every_hook_of_transformer_lens_3_has_its_value_here(judged) -> None:
     assert {f"blocks.{layer}.{name}" for layer in range(5) for name in common} <= set(compared)
 
 
-def test_evaluations_are_those_of_saelens(judged) -> None:
-    hook_name, batches, sae_folder, _, recorded = judged
+@pytest.mark.parametrize("hook_name", HOOKS)
+def test_evaluations_are_those_of_saelens(judged, hook_name) -> None:
+    batches, saes, _ = judged
+    recorded = json.loads((saes[hook_name] / "metrics.json").read_text())
     lm = load_language_model(LanguageModelConfig(model_name=str(MODEL), hook_name=hook_name))
-    got = run_evals(load_sae(sae_folder)[0], lm, batches, compute_kl=True)
+    got = run_evals(load_sae(saes[hook_name])[0], lm, batches, compute_kl=True)
     assert got == pytest.approx(recorded, rel=1e-3, abs=1e-5)
