@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import psutil
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
 import { commitFolder } from '../artifacts/checkpoints.ts';
 import type { RunPaths } from '../artifacts/run-folder.ts';
@@ -16,7 +17,7 @@ import { type StagedFolder, TrainResult, trainingEvent } from './worker-events.t
 
 /** W&B may have an artifact to upload; the terminal and the files need milliseconds. */
 const SINKS_CLOSE_MS = 60_000;
-/** Whoever kills a run does not wait for an upload. */
+/** Whoever kills a run waits neither for an upload nor for a slow disk. */
 const KILLED_CLOSE_MS = 300;
 
 /** How a run ended and what it left. */
@@ -182,8 +183,8 @@ export class TrainingRun {
   async #finish(): Promise<TrainingResult> {
     try {
       const { value } = await this.#job.result.catch(async (error: JobResult | Error) => {
-        // What was staged before the failure is good.
-        await this.#committed.catch(() => {});
+        // What was staged before the failure is good; one that is cut off here does not exist (promise P1).
+        await Promise.race([this.#committed.catch(() => {}), ...(this.#killed ? [sleep(KILLED_CLOSE_MS)] : [])]);
         throw error;
       });
       const ended = TrainResult.parse(value);

@@ -6,7 +6,7 @@ import { type Command, commandLineForTests } from '../command-line.ts';
 import { orphans } from '../orphans.ts';
 import { endlessRun } from '../tiny-run.ts';
 
-const { folder, marker, start } = commandLineForTests();
+const { folder, marker, start, workerOf } = commandLineForTests();
 const checkpoints = (name: string): string => join(folder, 'runs', name, 'checkpoints');
 
 /** A run that is training: its first row of metrics was seen. */
@@ -51,7 +51,10 @@ describe('a run that is told to end', () => {
   it('SIGINT twice: everything is gone within a second, and the last checkpoint is named', async () => {
     const command = await training('twice', '--n_checkpoints', '1000000');
     await command.saw('"event":"checkpoint"');
+    // A worker that hangs: the first signal cannot be obeyed.
+    process.kill(workerOf(command), 'SIGSTOP');
     process.kill(command.pid, 'SIGINT');
+    await command.saw('Ctrl-C again to stop now');
     const { ms, code, stderr } = await signalled(command, 'SIGINT');
     expect(code).toBe(130);
     expect(ms).toBeLessThan(1_000);

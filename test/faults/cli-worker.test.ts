@@ -1,20 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Command, commandLineForTests } from '../command-line.ts';
-import { marked, orphans } from '../orphans.ts';
+import { orphans } from '../orphans.ts';
 import { endlessRun, tinyRun } from '../tiny-run.ts';
 
-const { folder, marker, run, start } = commandLineForTests();
-
-/** The Python process of a run, asked of the system. */
-function workerOf(command: Command): number {
-  const [pid] = marked(marker).filter((one) => {
-    const [, parent] = /^PPid:\s*(\d+)/m.exec(readFileSync(`/proc/${one}/status`, 'utf8')) ?? [];
-    return Number(parent) === command.pid;
-  });
-  return pid as number;
-}
+const { folder, marker, run, start, workerOf } = commandLineForTests();
 
 async function training(name: string): Promise<Command> {
   const command = start(endlessRun('--name', name, '--json'));
