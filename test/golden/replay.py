@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 import torch
-from compare import Comparison, NoCallbacks, RecordedBatches, RecordedTensors
+from compare import Comparison, MetricRows, RecordedBatches, RecordedTensors
 from torch import Tensor
 
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
@@ -57,7 +57,9 @@ class Replay:
         sae = create_sae(self.config.sae, seeded_generator(self.config.seed))
         self.estimates, batches = self.tensors.numbered("estimate_batch"), self.tensors.numbered("batch")
         self.config.n_batches_for_norm_estimate = max(len(self.estimates), 1)
-        self.trainer = SAETrainer(sae, self.config, RecordedBatches(self.estimates + batches), NoCallbacks())
+        self.config.logger.wandb_log_frequency = 1
+        self.metrics = MetricRows()
+        self.trainer = SAETrainer(sae, self.config, RecordedBatches(self.estimates + batches), self.metrics)
         sae.load_state_dict(self.tensors.group("init"))
         self._inject_statistics()
         self._watch()
@@ -203,6 +205,7 @@ class Replay:
         for name, ours in counters.items():
             if name in self.record:
                 c.equal(name, ours, self.record[name])
+        self._compare_metrics()
         with TemporaryDirectory() as place:
             self.trainer.write_sae_files(Path(place))
             sae, _, log_sparsity_F = load_sae(Path(place))
@@ -211,6 +214,14 @@ class Replay:
         if theirs_F is not None:
             c.tensors("log sparsity", log_sparsity_F, theirs_F, 1e-5)
         self._compare_saved(sae)
+
+    def _compare_metrics(self) -> None:
+        """What v5 logged of a step itself. Its losses, rates and coefficients were logged one step late
+        (trap 11); the true ones are compared in the step."""
+        for i, recorded in enumerate(self.steps):
+            for name, theirs in recorded.get("log_as_v5_would_emit", {}).items():
+                if name.startswith(("metrics/", "sparsity/")):
+                    self.compared.numbers(f"{name}.{i}", self.metrics.rows[i][name], theirs, LOSS_RTOL, 1e-6)
 
     def _compare_saved(self, saved: SAE) -> None:
         """The files and what they compute.
