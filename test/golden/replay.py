@@ -274,7 +274,7 @@ def replay(line: dict[str, Any]) -> Comparison:
     try:
         return Replay(line).run()
     except Exception as error:  # a case that breaks fails; the others still count
-        return Comparison(0, [f"{type(error).__name__}: {error}"])
+        return Comparison(0, [" ".join(f"{type(error).__name__}: {error}".split())])
 
 
 def main() -> int:

@@ -37,6 +37,11 @@ function v6Config({ metadata, normalize_activations_train, ...sae }: Options): O
   return { ...V6_RUN, sae: { ...sae, normalize_activations: normalize_activations_train } };
 }
 
+/** What is wrong with a configuration, if that is the error. */
+function problemsOf(error: unknown): { path: string; message: string }[] {
+  return error instanceof SaeLensError ? ((error.details.problems ?? []) as { path: string; message: string }[]) : [];
+}
+
 /**
  * Resolve a case as a user's configuration would be. What we refuse because it has no effect (noise on a gated SAE)
  * is left out and named: the rest of the case still counts.
@@ -45,9 +50,8 @@ function resolve(config: Options): { config: unknown; left_out: string[] } {
   try {
     return { config: parseConfigObject(config), left_out: [] };
   } catch (error) {
-    if (!(error instanceof SaeLensError)) throw error;
-    const problems = (error.details.problems ?? []) as { path: string; message: string }[];
-    const idle = problems.filter(({ message }) => message.includes('no effect')).map(({ path }) => path);
+    const problems = problemsOf(error);
+    const idle = problems.flatMap(({ path, message }) => (message.includes('no effect') ? [path] : []));
     if (idle.length === 0 || idle.length < problems.length) throw error;
     const keys = idle.map((path) => path.split('.').at(-1) ?? path);
     const rest = Object.fromEntries(Object.entries(config).filter(([key]) => !keys.includes(key)));
@@ -77,7 +81,8 @@ function lineOf({ cfg }: Recorded): object {
   try {
     return { kind, ...resolve(kind === 'v6' ? v6Config(cfg) : cfg) };
   } catch (error) {
-    return { kind, error: String(error) };
+    const problems = problemsOf(error).map(({ path, message }) => `${path}: ${message}`);
+    return { kind, error: problems.length > 0 ? `our configuration refuses ${problems.join('; ')}` : String(error) };
   }
 }
 
