@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { verifyFolder } from '../../src/artifacts/manifest.ts';
-import { type Command, commandLineForTests } from '../command-line.ts';
+import { type Command, commandLineForTests, events } from '../command-line.ts';
 import { orphans } from '../orphans.ts';
 import { endlessRun } from '../tiny-run.ts';
 
@@ -40,8 +40,7 @@ describe('a run that is told to end', () => {
     const manifest = await verifyFolder(join(checkpoints(name), saved as string));
     expect(manifest).toMatchObject({ kind: 'checkpoint', n_training_samples: Number(saved) });
     expect(stderr).toContain(`checkpoint ${join(checkpoints(name), saved as string)}`);
-    const last = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
-    expect(last).toMatchObject({ event: 'finished', stopped: true, output: null });
+    expect(events(stdout).at(-1)).toMatchObject({ event: 'finished', stopped: true, output: null });
     const rows = readFileSync(join(folder, 'runs', name, 'metrics.jsonl'), 'utf8')
       .trimEnd()
       .split('\n');
@@ -55,12 +54,13 @@ describe('a run that is told to end', () => {
     process.kill(workerOf(command), 'SIGSTOP');
     process.kill(command.pid, 'SIGINT');
     await command.saw('Ctrl-C again to stop now');
-    const { ms, code, stderr } = await signalled(command, 'SIGINT');
+    const { ms, code, stdout } = await signalled(command, 'SIGINT');
     expect(code).toBe(130);
     expect(ms).toBeLessThan(1_000);
-    expect(stderr).toMatch(
-      /error INTERRUPTED {2}The run was ended by SIGINT\n\nhint: the last complete checkpoint is \S+/,
-    );
+    const { error } = events(stdout).at(-1) as { error: Record<string, unknown> };
+    expect(error).toMatchObject({ code: 'INTERRUPTED', message: 'The run was ended by SIGINT' });
+    const [, kept = ''] = /^the last complete checkpoint is (\S+)$/.exec(String(error.hint)) ?? [];
+    await verifyFolder(kept);
   });
 
   it('SIGINT while the model is loading: ends at once, there is nothing to save', async () => {
