@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, mkdir, readFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { Document, isMap, isPair, isScalar } from 'yaml';
 import { SaeLensError } from '../errors.ts';
@@ -96,6 +96,19 @@ export async function makePlaces({ folder, output, checkpoints }: RunPaths): Pro
       });
     }
   }
+}
+
+/**
+ * Keeps the rows of an earlier run of this name under another name, so that two runs are never mixed in one file.
+ *
+ * @returns where they are now, null when there are none
+ */
+export async function setMetricsAside({ folder, metrics }: RunPaths): Promise<string | null> {
+  const { mtime } = (await stat(metrics).catch(() => null)) ?? {};
+  if (mtime === undefined) return null;
+  const aside = join(folder, `metrics-until-${mtime.toISOString().replace(/[:.]/g, '-')}.jsonl`);
+  await rename(metrics, aside);
+  return aside;
 }
 
 /**

@@ -10,6 +10,8 @@ import { printError, toSaeLensError } from './output.ts';
 import { spellFlags } from './spelling.ts';
 
 const words = process.argv.slice(2);
+// A reader that goes away (`| head`, a closed terminal) is no failure of ours (faults L9).
+for (const out of [process.stdout, process.stderr]) out.on('error', () => {});
 
 function version(): string {
   // The bundle is dist/cli/main.mjs, the source src/cli/main.ts: both two folders below package.json.

@@ -3,7 +3,14 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { removeAbandoned } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
-import { makePlaces, type RunPaths, type RunRecord, runPaths, writeRunFolder } from '../artifacts/run-folder.ts';
+import {
+  makePlaces,
+  type RunPaths,
+  type RunRecord,
+  runPaths,
+  setMetricsAside,
+  writeRunFolder,
+} from '../artifacts/run-folder.ts';
 import { acquireRunLock } from '../artifacts/run-lock.ts';
 import {
   type LanguageModelSAERunnerConfig,
@@ -100,6 +107,8 @@ export class SAETrainingRunner {
     try {
       if (lock.tookOver) log.warn(`Took the folder over from process ${lock.tookOver.pid}, which is gone`);
       await removeAbandoned(paths.checkpoints);
+      const earlier = await setMetricsAside(paths);
+      if (earlier !== null) log.warn(`${this.name} was run before; its metrics are kept as ${earlier}`);
       await writeRunFolder(paths, config, layersOf(options.provenance), this.#record(python));
       const sinks = new SinkGroup([...(options.sinks ?? []), ...this.#files(python, paths, log)], log);
       sinks.consume(this.#header(paths.folder));

@@ -79,9 +79,12 @@ describe('a run with --json, checkpoints and every place set', () => {
     }
   });
 
-  it('a second run of the same name goes on in the same folder, and its output replaces the first', async () => {
+  it('a second run of the same name keeps the metrics of the first apart and replaces its output', async () => {
     const again = await run(tinyRun('--name', 'a-run', '--output_path', 'finished/sae'));
     expect(again.code).toBe(0);
+    const [, kept = ''] = /a-run was run before; its metrics are kept as (\S+)/.exec(again.stderr) ?? [];
+    const rows = (path: string): number => readFileSync(path, 'utf8').trimEnd().split('\n').length;
+    expect(rows(kept)).toBeGreaterThan(rows(join(runFolder, 'metrics.jsonl')));
     expect((await verifyFolder(join(folder, 'finished/sae'))).n_training_samples).toBe(1280);
   });
 });
@@ -132,6 +135,11 @@ describe('what a run prints', () => {
 });
 
 describe('the other commands', () => {
+  it('a reader that goes away is no failure', async () => {
+    const { stdout, stderr } = await shell(`$CLI config schema | true; echo "\${PIPESTATUS[0]}"`);
+    expect([stdout, stderr]).toEqual(['0\n', '']);
+  });
+
   it('hooks lists the hook points of a model, as words and as JSON', async () => {
     const model = `${tinyModel()}/model`;
     const { code, stdout } = await run(['hooks', model, '--model_class_name', 'AutoModelForCausalLM', '--json']);
