@@ -112,7 +112,7 @@ export class TrainingRun {
     return rows;
   }
 
-  /** Finishes the current step, writes a checkpoint and ends; `done` resolves with `stopped`. */
+  /** Finishes the current step, writes a checkpoint and ends; `done` resolves with `stopped`. Nothing when it has ended. */
   async stop(): Promise<void> {
     await this.#job.stop();
   }
@@ -122,8 +122,9 @@ export class TrainingRun {
     await this.#job.checkpointNow();
   }
 
-  /** Ends at once; what was not checkpointed is lost and `done` rejects with INTERRUPTED. */
+  /** Ends it and its worker at once; what was not checkpointed is lost and `done` rejects with INTERRUPTED. */
   async kill(): Promise<void> {
+    if (this.#job.settled) return;
     this.#killed = true;
     await this.#worker.kill();
   }
