@@ -50,6 +50,7 @@ export class Job {
   readonly #link: JobLink;
   readonly #options: JobOptions;
   readonly #arrays: NamedArray[] = [];
+  #settled = false;
   #settle!: { resolve: (result: JobResult) => void; reject: (error: Error) => void };
 
   /** @internal Made by `Worker.request`. */
@@ -65,13 +66,23 @@ export class Job {
     this.result.catch(() => {});
   }
 
-  /** Asks the handler to finish early and return what it has. */
-  stop(): Promise<unknown> {
-    return this.#link.ask('stop', this.id);
+  /** Whether the result is there. */
+  get settled(): boolean {
+    return this.#settled;
   }
 
-  /** Asks for a checkpoint at the next step. */
-  checkpointNow(): Promise<unknown> {
+  /** Asks the handler to finish early and return what it has. The answer says whether it was running still. */
+  async stop(): Promise<unknown> {
+    return this.#settled ? { running: false } : this.#link.ask('stop', this.id);
+  }
+
+  /**
+   * Asks for a checkpoint at the next step.
+   *
+   * @throws SaeLensError USAGE when there is no next step
+   */
+  async checkpointNow(): Promise<unknown> {
+    if (this.#settled) throw new SaeLensError('USAGE', `Cannot take a checkpoint: "${this.op}" has ended`);
     return this.#link.ask('checkpoint_now', this.id);
   }
 
@@ -100,6 +111,7 @@ export class Job {
 
   /** @internal */
   resolve(value: unknown, arrays: number): void {
+    this.#settled = true;
     const message = `The worker promised ${arrays} arrays for "${this.op}" and sent ${this.#arrays.length}`;
     if (this.#arrays.length === arrays) this.#settle.resolve({ value, arrays: this.#arrays });
     else this.#settle.reject(new SaeLensError('PROTOCOL', message));
@@ -107,6 +119,7 @@ export class Job {
 
   /** @internal */
   reject(error: Error): void {
+    this.#settled = true;
     this.#settle.reject(error);
   }
 }

@@ -130,7 +130,7 @@ export class PythonSession {
    * Calls `function` of a Python module with JSON values and returns its JSON result. A call that takes longer than
    * `timeoutMs` ends the session: Python cannot be interrupted from outside, only killed.
    */
-  async call<T>(
+  async call<T = unknown>(
     module: string,
     name: string,
     args: readonly unknown[],

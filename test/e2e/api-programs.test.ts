@@ -94,7 +94,7 @@ describe('programs of a user who installed the package', { timeout: LONG_MS }, (
 
   it('run the page of notebooks, cell after cell', async () => {
     const { stdout } = await run('notebooks');
-    expect(stdout).toMatch(/^\[ \d+(, \d+)* \]\n3\.\d+\.\d+$/m);
+    expect(stdout).toMatch(/^3\.\d+\.\d+ 2\.5$/m);
   });
 
   it('run the sample of the original documentation, W&B offline included', async () => {

@@ -121,6 +121,10 @@ it('stops on request with a checkpoint, and takes one in between', async () => {
   expect(result).toMatchObject({ ended: 'stopped', output: null });
   expect(existsSync(join(result.checkpoint as string, 'manifest.json'))).toBe(true);
   expect(result.checkpoint).not.toBe(await checkpoint);
+  await run.stop();
+  await run.kill();
+  await expect(run.checkpointNow()).rejects.toMatchObject({ code: 'USAGE' });
+  expect(worker.state).toBe('ready');
 });
 
 it('keeps the language model of a worker of one’s own: only the first run loads it', () => {
