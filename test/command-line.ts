@@ -2,12 +2,13 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { afterAll, expect } from 'vitest';
+import { afterAll, expect, vi } from 'vitest';
 import { MARKER, marked, newMarker, orphans } from './orphans.ts';
 import { pythonForTests } from './python-for-tests.ts';
 
 const BIN = resolve('bin/sae-lens-ts.js');
 const SAW_DEADLINE_MS = 90_000;
+const TEST_MS = 180_000;
 
 /** How a command ended. */
 export interface Ended {
@@ -64,6 +65,8 @@ export class Command {
 
 /** The built command line for one test file, in a folder of its own; at the end nothing of it may be left. */
 export function commandLineForTests() {
+  // Every run imports torch, which takes its time on a busy machine.
+  vi.setConfig({ testTimeout: TEST_MS, hookTimeout: TEST_MS });
   const marker = newMarker();
   const folder = realpathSync(mkdtempSync(join(tmpdir(), 'sae-lens-ts-cli-')));
   const environment = (env: CommandOptions['env'] = {}): NodeJS.ProcessEnv => {

@@ -80,7 +80,7 @@ export async function removeAbandoned(parent: string, name?: string): Promise<st
   for (const entry of await readdir(parent, { withFileTypes: true }).catch(() => [])) {
     const match = /^(.+)\.tmp-[0-9a-f]{8}$/.exec(entry.name);
     if (match === null || !entry.isDirectory()) continue;
-    if (name === undefined ? !/^\d+$/.test(match[1] as string) : match[1] !== basename(name)) continue;
+    if (name === undefined ? !/^(final_)?\d+$/.test(match[1] as string) : match[1] !== basename(name)) continue;
     await rm(join(parent, entry.name), { recursive: true, force: true });
     removed.push(entry.name);
   }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -8,6 +9,8 @@ import { endlessRun, tinyModel, tinyRun } from '../tiny-run.ts';
 
 const { folder, marker, run, shell, start } = commandLineForTests();
 const FILES = ['cfg.json', 'manifest.json', 'runner_cfg.json', 'sae_weights.safetensors', 'sparsity.safetensors'];
+/** util-linux's `script` gives a command a terminal. */
+const hasScript = spawnSync('script', ['--version']).status === 0;
 const ERASE_LINE = '\u001b[2K';
 const SECRETS = { HF_TOKEN: 'hf_planted0123456789abcdef', WANDB_API_KEY: 'planted0123456789abcdef0123456789abcdef01' };
 
@@ -105,8 +108,7 @@ describe('what a run prints', () => {
     await verifyFolder(join(folder, 'runs/piped/output'));
   });
 
-  it('on a terminal: a live line in place; TERM=dumb and NO_COLOR are obeyed', async () => {
-    if ((await shell('command -v script')).code !== 0) return;
+  it.skipIf(!hasScript)('on a terminal: a live line in place; TERM=dumb and NO_COLOR are obeyed', async () => {
     const words = tinyRun('--training_tokens', '6400')
       .map((word) => `'${word}'`)
       .join(' ');
@@ -121,8 +123,7 @@ describe('what a run prints', () => {
     expect(dumb.stdout).toContain('step 10/50 · loss ');
   });
 
-  it('a terminal that is closed ends the run in order (SIGHUP)', async () => {
-    if ((await shell('command -v script')).code !== 0) return;
+  it.skipIf(!hasScript)('a terminal that is closed ends the run in order (SIGHUP)', async () => {
     const words = endlessRun('--name', 'hung-up')
       .map((word) => `'${word}'`)
       .join(' ');
