@@ -10,6 +10,8 @@ export interface WorkerLease {
 
 interface Shared {
   readonly worker: Promise<Worker>;
+  /** The same, as soon as it is there. */
+  started: Worker | null;
   holders: number;
 }
 let shared: Shared | null = null;
@@ -22,7 +24,9 @@ let shared: Shared | null = null;
  */
 export async function leaseWorker(given?: Worker): Promise<WorkerLease> {
   if (given !== undefined) return { worker: given, release: async () => {} };
-  shared ??= { worker: startWorker(), holders: 0 };
+  // One that died is nobody's to share; its holders hear of it from their own calls.
+  if (shared?.started && shared.started.state !== 'ready') shared = null;
+  shared ??= { worker: startWorker(), started: null, holders: 0 };
   const mine = shared;
   mine.holders++;
   const forget = (): void => {
@@ -38,7 +42,7 @@ export async function leaseWorker(given?: Worker): Promise<WorkerLease> {
   };
   try {
     const worker = await mine.worker;
-    void worker.ended.then(forget);
+    mine.started = worker;
     return { worker, release };
   } catch (error) {
     forget();
