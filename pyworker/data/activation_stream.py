@@ -7,7 +7,7 @@ Shapes: P prompts, C context, S positions kept of it, D d_in, N rows, B train_ba
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Protocol
@@ -88,7 +88,7 @@ class ActivationStream:
             raise WorkerError("DATASET_EXHAUSTED", f"dataset {self._sequences.name!r} gives no activation")
         return held.x_ND.to(self._serve_dtype)
 
-    def estimation_batches(self) -> Iterator[Tensor]:
+    def estimation_batches(self) -> Generator[Tensor, None, None]:
         """The first ``n_batches_for_norm_estimate`` batches of the run, or all it has if those are fewer.
 
         Afterwards the stream stands at its start again: what the estimate saw is trained on, scaled, like

@@ -4,9 +4,8 @@ Legend: B batch, D d_in, F d_sae (latents).
 """
 
 import logging
-import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,9 +89,6 @@ class TrainingRun:
         self.config, self.places, self.lm, self.session = config, places, lm, session
         self.stream, self.eval_tokens = stream, eval_tokens
         self.process = psutil.Process()
-        tokens = config.training_tokens + config.finetuning_tokens
-        # The last batch may reach beyond the last token; the schedule counts whole batches only.
-        self.total_steps = math.ceil(tokens / config.train_batch_size_tokens)
         sae = create_sae(config.sae, seeded_generator(config.seed))
         if config.from_pretrained_path is not None:
             sae.adopt(load_sae(Path(config.from_pretrained_path))[0])
@@ -105,24 +101,21 @@ class TrainingRun:
             "started",
             d_in=config.sae.d_in,
             d_sae=config.sae.d_sae,
-            total_steps=self.total_steps,
+            total_steps=trainer.total_steps,
             device=config.device,
             torch=str(torch.__version__),
             cpu=torch.backends.cpu.get_cpu_capability(),
             threads=torch.get_num_threads(),
             n_eval_prompts=len(self.eval_tokens.tokens_EC),
         )
-        if config.sae.normalize_activations in ("expected_average_only_in", "covariance_whitening"):
-            self.on_stage("estimate_scale", "estimating the scale of the activations")
-            trainer.scaler.estimate(
-                config.sae, self.stream.estimation_batches(), config.n_batches_for_norm_estimate
-            )
         result = trainer.fit()
         last_step = max(result.n_training_steps - 1, 0)
         if result.n_training_steps > 0 and result.ended != "stopped":
             self.on_stage("evaluate", "evaluating the finished SAE")
             trainer.sae.eval()
             self.on_metrics(last_step, self.evaluate(last_step) or {})
+        if result.ended == "stopped" and result.n_training_steps == 0:
+            return msgspec.to_builtins(result)  # nothing was learned that could be kept
         if result.ended == "stopped":
             self._write("requested", self._checkpoint(result.n_training_samples), result.n_training_samples)
         elif self.places.output is not None:
@@ -164,8 +157,7 @@ class TrainingRun:
             )
 
     def should_stop(self) -> bool:
-        """Asked before every step, so this is also where progress is told."""
-        self.session.stage("train", "training the SAE", self.trainer.n_training_steps, self.total_steps)
+        """Whether the run was asked to end early."""
         return self.session.stop_requested()
 
     def take_checkpoint_request(self) -> bool:
@@ -254,6 +246,10 @@ class TappedBatches:
     def peek_rows(self) -> Tensor:
         """See :class:`pyworker.train.ActivationBatches`."""
         return self.stream.peek_rows()
+
+    def estimation_batches(self) -> Generator[Tensor, None, None]:
+        """See :class:`pyworker.train.ActivationBatches`; nobody taps these."""
+        return self.stream.estimation_batches()
 
 
 def best_device() -> str:

@@ -1,5 +1,4 @@
-"""Normalisation estimated from data: applied to every batch while training, folded into the weights
-afterwards.
+"""Normalisation estimated from data: applied to every batch while training, folded into the weights afterwards.
 
 Legend: B batch, D d_in.
 """
@@ -7,6 +6,7 @@ Legend: B batch, D d_in.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -35,20 +35,22 @@ class ActivationScaler:
         self.factor = factor
         self.whitening = whitening
 
-    def estimate(self, cfg: TrainingSAEConfig, batches: Iterator[Tensor], n_batches: int) -> None:
-        """Take the statistics from the next ``n_batches`` batches, unless they are already known.
+    def estimate(self, cfg: TrainingSAEConfig, batches: Iterator[Tensor]) -> None:
+        """Take the statistics from all of ``batches``, unless they are already known.
 
         Raises:
-            WorkerError: DATASET_EXHAUSTED, when the activations end before one batch was seen.
+            WorkerError: DATASET_EXHAUSTED, when there is not one batch; NOT_FINITE, when they have no scale.
         """
         if self.factor is not None or self.whitening is not None:
             return
         if cfg.normalize_activations == "expected_average_only_in":
-            mean_norm = _mean_norm(_some(batches, n_batches), by_batch=cfg.vocabulary == "v5")
+            mean_norm = _mean_norm(_at_least_one(batches), by_batch=cfg.vocabulary == "v5")
             assert cfg.d_in is not None
+            if not 0 < mean_norm < math.inf:
+                raise _no_scale(f"their mean norm is {mean_norm}")
             self.factor = math.sqrt(cfg.d_in) / mean_norm
         elif cfg.normalize_activations == "covariance_whitening":
-            self.whitening = _whitening(_some(batches, n_batches))
+            self.whitening = _whitening(_at_least_one(batches))
 
     def __call__(self, x_BD: Tensor) -> Tensor:
         """Raw activations as the SAE in training sees them."""
@@ -88,27 +90,36 @@ class ActivationScaler:
         self.factor = self.whitening = None
 
 
-def _some(batches: Iterator[Tensor], n_batches: int) -> Iterator[Tensor]:
-    seen = 0
-    for batch_BD in batches:
-        yield batch_BD
-        seen += 1
-        if seen == n_batches:
-            return
-    if seen == 0:
+def _at_least_one(batches: Iterator[Tensor]) -> Iterator[Tensor]:
+    first_BD = next(batches, None)
+    if first_BD is None:
         raise WorkerError(
             "DATASET_EXHAUSTED", "estimating the scale of the activations: there is not one batch"
         )
+    return chain((first_BD,), batches)
+
+
+def _no_scale(why: str) -> WorkerError:
+    return WorkerError(
+        "NOT_FINITE",
+        f"estimating the scale of the activations: {why}",
+        hint="Look at the activations of this hook: the model's dtype may be too narrow for them.",
+    )
 
 
 def _mean_norm(batches: Iterator[Tensor], by_batch: bool) -> float:
     """The mean length of a row. v5 took the mean of the means of the batches (trap 14)."""
     total, count = 0.0, 0
     for batch_BD in batches:
-        norms_B = batch_BD.norm(dim=-1)
+        norms_B = _wide(batch_BD).norm(dim=-1)
         total += norms_B.mean().item() if by_batch else norms_B.sum().item()
         count += 1 if by_batch else norms_B.numel()
     return total / count
+
+
+def _wide(x: Tensor) -> Tensor:
+    """At least float32: in float16 a norm or a sum overflows long before the numbers it is made of."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _whitening(batches: Iterator[Tensor]) -> Whitening:
@@ -122,6 +133,8 @@ def _whitening(batches: Iterator[Tensor]) -> Whitening:
     assert isinstance(sum_D, Tensor) and isinstance(gram_DD, Tensor)
     mean_D = sum_D / count
     covariance_DD = (gram_DD - count * torch.outer(mean_D, mean_D)) / max(count - 1, 1)
+    if not torch.isfinite(covariance_DD).all():
+        raise _no_scale("their covariance is not finite")
     values_D, vectors_DD = torch.linalg.eigh(covariance_DD)
     deviations_D = (values_D.clamp(min=0) + WHITENING_REGULARIZATION).sqrt()
     return Whitening(mean_D, vectors_DD / deviations_D, deviations_D[:, None] * vectors_DD.T)

@@ -14,8 +14,11 @@ RELATIVE_TOLERANCE = 1e-20
 
 
 def initial_b_dec(method: Literal["zeros", "mean", "geometric_median"], rows_ND: Tensor) -> Tensor:
-    """The starting value of ``b_dec`` for rows that look as the SAE will see them, scaled like the
-    batches."""
+    """The starting value of ``b_dec`` for rows that look as the SAE will see them, scaled like the batches.
+
+    Computed in float32 at least: sums over a whole buffer overflow float16, and bfloat16 loses them.
+    """
+    rows_ND = rows_ND.to(torch.promote_types(rows_ND.dtype, torch.float32))
     if method == "mean":
         return rows_ND.mean(dim=0)
     if method == "geometric_median":

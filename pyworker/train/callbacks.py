@@ -11,7 +11,8 @@ class TrainerCallbacks(Protocol):
     """The loop's only view of the worker. None of these may block on a slow reader."""
 
     def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
-        """A stage began or moved on: ``estimate_scale``, ``init_b_dec``, ``train``, ``fold``."""
+        """A stage began or moved on: ``estimate_scale`` (with each batch), ``init_b_dec``, ``train`` (with each step).
+        """
 
     def on_metrics(self, step: int, row: dict[str, float]) -> None:
         """The metrics of a logging step, under SAELens' names (reference §4.3)."""
@@ -24,7 +25,8 @@ class TrainerCallbacks(Protocol):
         """Run the evaluations; the SAE is in eval mode and takes activations through the trainer's scaler."""
 
     def should_stop(self) -> bool:
-        """Asked before every step. A stop is orderly: the SAE is folded and can be saved as it is."""
+        """Asked before every step and every batch of the estimate. A stop is orderly: the SAE is folded and can be
+        saved as it is."""
         ...
 
     def take_checkpoint_request(self) -> bool:

@@ -3,8 +3,9 @@
 Legend: B batch, D d_in.
 """
 
-from collections.abc import Iterator
-from contextlib import nullcontext
+import math
+from collections.abc import Generator, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -37,6 +38,14 @@ class ActivationBatches(Protocol):
         """Rows that lie ready, for the initial ``b_dec``; nothing is consumed."""
         ...
 
+    def estimation_batches(self) -> Generator[Tensor, None, None]:
+        """The batches that the scale is estimated from. Closing it puts the source where training begins."""
+        ...
+
+
+class _Stopped(Exception):
+    """Somebody asked to stop before there was anything to keep."""
+
 
 @dataclass
 class TrainResult:
@@ -55,8 +64,9 @@ class SAETrainer:
     Args:
         sae: drawn or loaded weights.
         config: resolved; ``sae.d_in`` and ``sae.d_sae`` included.
-        batches: see :class:`ActivationBatches`; ``peek_rows`` is asked only when ``b_dec_init_method``
-        wants rows. callbacks: where metrics, checkpoints and questions go.
+        batches: see :class:`ActivationBatches`; what is estimated from data is asked of it only when
+            ``normalize_activations`` or ``b_dec_init_method`` wants it.
+        callbacks: where metrics, checkpoints and questions go.
 
     ``scaler`` and ``firing`` may be read between steps; evaluations need the scaler.
     """
@@ -70,12 +80,14 @@ class SAETrainer:
     ):
         self.sae, self.config, self.batches, self.callbacks = sae, config, batches, callbacks
         self.total_samples = config.training_tokens + config.finetuning_tokens
-        self.total_steps = self.total_samples // config.train_batch_size_tokens
+        # The last batch may reach beyond the last token; the schedule counts whole batches only, as SAELens does.
+        self.total_steps = math.ceil(self.total_samples / config.train_batch_size_tokens)
+        self.schedule_steps = self.total_samples // config.train_batch_size_tokens
         self.schedule = LearningRateSchedule(
             config.lr_scheduler_name,
             config.lr,
             config.lr_end,
-            self.total_steps,
+            self.schedule_steps,
             warm_up_steps=config.lr_warm_up_steps,
             decay_steps=config.lr_decay_steps,
             n_restart_cycles=config.n_restart_cycles,
@@ -93,29 +105,29 @@ class SAETrainer:
         self.training_forward = self._training_forward()
 
     def fit(self) -> TrainResult:
-        """Train until the samples, the data or the user's patience end; then fold what was estimated from
-        data.
+        """Train until the samples, the data or the user's patience end; then fold what was estimated from data.
 
         Raises:
             WorkerError: NOT_FINITE, OUT_OF_MEMORY, DATASET_EXHAUSTED, TRAINING_FAILED.
         """
         with named_memory_errors(self.config):
-            self.prepare()
-            self.callbacks.on_stage("train", "training the SAE", 0, self.total_steps)
+            try:
+                self.prepare()
+            except _Stopped:
+                return self._result("stopped")
             ended = self._loop()
             self.scaler.fold_into(self.sae)
             self.scaler.clear()
             if self.config.save_final_checkpoint:
                 self.callbacks.on_checkpoint("final", self.n_training_samples)
-        return TrainResult(ended, self.n_training_steps, self.n_training_samples, **self._sparsity_summary())
+        return self._result(ended)
 
     def prepare(self) -> None:
-        """Estimate the scale of the activations, then put ``b_dec`` in their middle, scaled alike (trap
-        1)."""
+        """Estimate the scale of the activations, then put ``b_dec`` in their middle, scaled alike (trap 1)."""
         config, sae = self.config, self.sae
         if config.sae.normalize_activations in ("expected_average_only_in", "covariance_whitening"):
-            self.callbacks.on_stage("estimate_scale", "estimating the scale of the activations")
-            self.scaler.estimate(config.sae, self.batches, config.n_batches_for_norm_estimate)
+            with closing(self.batches.estimation_batches()) as batches:
+                self.scaler.estimate(config.sae, self._watched(batches))
         if config.from_pretrained_path is not None:
             self.scaler.unfold_from(sae)
         elif config.sae.b_dec_init_method != "zeros":
@@ -124,8 +136,18 @@ class SAETrainer:
             with torch.no_grad():
                 sae.b_dec.copy_(initial_b_dec(config.sae.b_dec_init_method, rows_ND))
 
+    def _watched(self, batches: Iterator[Tensor]) -> Iterator[Tensor]:
+        """Each batch of the estimate is a sign of life, and a moment to stop at."""
+        total = min(self.config.n_batches_for_norm_estimate, self.total_steps)
+        for done, batch_BD in enumerate(batches):
+            if self.callbacks.should_stop():
+                raise _Stopped
+            self.callbacks.on_stage("estimate_scale", "estimating the scale of the activations", done, total)
+            yield batch_BD
+
     def _loop(self) -> Literal["done", "stopped", "data_ended"]:
         while self.n_training_samples < self.total_samples:
+            self.callbacks.on_stage("train", "training the SAE", self.n_training_steps, self.total_steps)
             if self.callbacks.should_stop():
                 return "stopped"
             batch_BD = next(self.batches, None)
@@ -208,6 +230,9 @@ class SAETrainer:
         requested = self.callbacks.take_checkpoint_request()
         if scheduled or requested:
             self.callbacks.on_checkpoint("scheduled" if scheduled else "requested", self.n_training_samples)
+
+    def _result(self, ended: Literal["done", "stopped", "data_ended"]) -> TrainResult:
+        return TrainResult(ended, self.n_training_steps, self.n_training_samples, **self._sparsity_summary())
 
     def _sparsity_summary(self) -> dict[str, Any]:
         return {

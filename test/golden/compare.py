@@ -1,6 +1,6 @@
 """What a replayed case had in common with its record, and what not."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,16 +84,19 @@ class Comparison:
 
 
 class RecordedBatches:
-    """The recorded batches in order: the estimation batches first, where they were recorded."""
+    """The recorded batches, and those the estimate was made from, where they were recorded."""
 
-    def __init__(self, batches: list[Tensor]):
-        self._batches = iter(batches)
+    def __init__(self, estimates: list[Tensor], batches: list[Tensor]):
+        self._estimates, self._batches = estimates, iter(batches)
 
     def __iter__(self) -> Iterator[Tensor]:
         return self
 
     def __next__(self) -> Tensor:
         return next(self._batches)
+
+    def estimation_batches(self) -> Generator[Tensor, None, None]:
+        yield from self._estimates
 
     def peek_rows(self) -> Tensor:
         """Never asked: ``b_dec`` starts as recorded."""

@@ -56,10 +56,9 @@ class Replay:
         """Train, compare each step, then what is left at the end."""
         sae = create_sae(self.config.sae, seeded_generator(self.config.seed))
         self.estimates, batches = self.tensors.numbered("estimate_batch"), self.tensors.numbered("batch")
-        self.config.n_batches_for_norm_estimate = max(len(self.estimates), 1)
         self.config.logger.wandb_log_frequency = 1
         self.metrics = MetricRows()
-        self.trainer = SAETrainer(sae, self.config, RecordedBatches(self.estimates + batches), self.metrics)
+        self.trainer = SAETrainer(sae, self.config, RecordedBatches(self.estimates, batches), self.metrics)
         sae.load_state_dict(self.tensors.group("init"))
         self._inject_statistics()
         self._watch()

@@ -21,7 +21,7 @@ def test_the_norm_estimate_of_both_vocabularies(golden, make_config):
         for vocabulary, expected in (("v5", record["scaling_factor"]), ("v6", v6[name])):
             scaler = ActivationScaler()
             options = {"normalize_activations": "expected_average_only_in", "vocabulary": vocabulary}
-            scaler.estimate(make_config(**options).sae, iter(batches), len(batches))
+            scaler.estimate(make_config(**options).sae, iter(batches))
             assert scaler.factor == pytest.approx(expected, rel=1e-6), (name, vocabulary)
 
 
@@ -29,19 +29,37 @@ def test_whitened_rows_have_unit_covariance_and_come_back(make_config):
     generator = seeded_generator(2)
     x = torch.randn(4096, 8, generator=generator) @ torch.randn(8, 8, generator=generator) + 3
     scaler = ActivationScaler()
-    scaler.estimate(make_config(normalize_activations="covariance_whitening").sae, iter(x.split(512)), 8)
+    scaler.estimate(make_config(normalize_activations="covariance_whitening").sae, iter(x.split(512)))
     torch.testing.assert_close(torch.cov(scaler(x).T), torch.eye(8), rtol=0, atol=0.02)
     torch.testing.assert_close(scaler.unscale(scaler(x)), x, rtol=1e-3, atol=1e-3)
 
 
-def test_only_the_asked_number_of_batches_is_taken(make_config):
-    batches = iter([torch.ones(4, 8)] * 5)
+@pytest.mark.parametrize("method", ["expected_average_only_in", "covariance_whitening"])
+def test_an_estimate_from_nothing_or_of_no_finite_scale_is_refused(make_config, method):
+    config = make_config(normalize_activations=method).sae
+    for batches, code in (([], "DATASET_EXHAUSTED"), ([torch.full((4, 8), torch.inf)], "NOT_FINITE")):
+        with pytest.raises(WorkerError) as caught:
+            ActivationScaler().estimate(config, iter(batches))
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_statistics_of_narrow_activations_are_taken_in_float32(make_config, dtype):
+    rows = (30_000 + 100 * torch.randn(512, 8, generator=seeded_generator(3))).to(dtype)
     config = make_config(normalize_activations="expected_average_only_in").sae
-    ActivationScaler().estimate(config, batches, 3)
-    assert len(list(batches)) == 2
-    with pytest.raises(WorkerError) as caught:
-        ActivationScaler().estimate(config, iter([]), 3)
-    assert caught.value.code == "DATASET_EXHAUSTED"
+    scaler, exact = ActivationScaler(), ActivationScaler()
+    scaler.estimate(config, iter(rows.split(64)))
+    exact.estimate(config, iter(rows.double().split(64)))
+    assert scaler.factor == pytest.approx(exact.factor, rel=1e-6)
+    for method in ("mean", "geometric_median"):
+        start = initial_b_dec(method, rows)
+        torch.testing.assert_close(start.double(), initial_b_dec(method, rows.double()), rtol=1e-5, atol=0)
+
+
+def test_activations_that_are_all_zero_have_no_scale(make_config):
+    config = make_config(normalize_activations="expected_average_only_in").sae
+    with pytest.raises(WorkerError, match="mean norm is 0"):
+        ActivationScaler().estimate(config, iter([torch.zeros(4, 8)]))
 
 
 @pytest.mark.parametrize("method", ["zeros", "mean", "geometric_median"])

@@ -28,16 +28,22 @@ class Batches:
     def peek_rows(self):
         return torch.cat(self.made[:4])
 
+    def estimation_batches(self):
+        try:
+            yield from self.made[:4]
+        finally:
+            self._left = iter(self.made)
+
 
 class Recorder:
-    def __init__(self, stop_at=None, request_at=None, folder=None):
-        self.stop_at, self.request_at, self.folder = stop_at, request_at, folder
+    def __init__(self, stop_at=None, request_at=None, folder=None, stop_in=None):
+        self.stop_at, self.request_at, self.folder, self.stop_in = stop_at, request_at, folder, stop_in
         self.metrics, self.sparsity, self.checkpoints, self.stages, self.evaluated = {}, {}, [], [], []
         self.steps = 0
         self.trainer = None
 
     def on_stage(self, stage, message, done=None, total=None):
-        self.stages.append(stage)
+        self.stages.append((stage, done, total))
 
     def on_metrics(self, step, row):
         self.metrics[step] = row
@@ -51,7 +57,7 @@ class Recorder:
         return {"model_performance_preservation/ce_loss_score": 0.5}
 
     def should_stop(self):
-        return self.steps == self.stop_at
+        return self.steps == self.stop_at or (self.stop_in is not None and self.stages[-1:] == [self.stop_in])
 
     def take_checkpoint_request(self):
         self.steps += 1
@@ -136,6 +142,24 @@ def test_a_stop_is_orderly(make_config, tmp_path):
     load_sae(tmp_path)
 
 
+def test_a_stop_is_heard_while_the_scale_is_estimated(make_config, tmp_path):
+    config = make_config(
+        "standard", {"save_final_checkpoint": True}, normalize_activations="expected_average_only_in"
+    )
+    trainer, seen = make_trainer(config, Recorder(stop_in=("estimate_scale", 1, 4), folder=tmp_path))
+    result = trainer.fit()
+    assert (result.ended, result.n_training_steps) == ("stopped", 0)
+    assert seen.stages[-1] == ("estimate_scale", 1, 4)
+    assert seen.checkpoints == [] and trainer.scaler.factor is None
+
+
+def test_every_step_tells_how_far_the_run_is(make_config):
+    trainer, seen = make_trainer(make_config("standard", {"training_tokens": 64 * 3 + 1}))
+    trainer.fit()
+    assert seen.stages == [("train", step, 4) for step in range(4)]
+    assert (trainer.total_steps, trainer.schedule_steps) == (4, 3)
+
+
 def test_the_end_of_the_data_is_the_end_of_training(make_config):
     trainer, _ = make_trainer(make_config(), batches=Batches(n=4))
     assert trainer.fit().ended == "data_ended"
@@ -157,7 +181,9 @@ def test_b_dec_starts_in_the_middle_of_the_scaled_rows(make_config, method):
     options = {"b_dec_init_method": method, "normalize_activations": "expected_average_only_in"}
     trainer, seen = make_trainer(make_config(**options))
     trainer.prepare()
-    assert seen.stages == ["estimate_scale", "init_b_dec"]
+    told = [("estimate_scale", done, 4) for done in range(4)]
+    assert seen.stages == [*told, ("init_b_dec", None, None)]
+    assert torch.equal(next(trainer.batches), trainer.batches.made[0]), "the estimate used batches up"
     scaled = trainer.batches.peek_rows() * trainer.scaler.factor
     torch.testing.assert_close(trainer.sae.b_dec.data, scaled.mean(dim=0), rtol=0, atol=0.2)
 
