@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
-import { replaceFolder, syncFolder, toJson, writeFileSynced } from './atomic.ts';
+import { syncFolder, toJson, writeFileSynced } from './atomic.ts';
 import { type Manifest, readManifest, writeManifest } from './manifest.ts';
+import { replaceFolder } from './replace-folder.ts';
 import { RUNNER_CFG_NAME, readSaeFolder } from './sae-folder.ts';
 
 /** The folder of the checkpoint taken after so many training samples. */

@@ -1,10 +1,11 @@
 import { constants } from 'node:fs';
 import { access, mkdir, readFile, rename, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { Document, isMap, isPair, isScalar } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
 import { toJson, writeFileAtomic } from './atomic.ts';
+import { requireReplaceable } from './replace-folder.ts';
 
 /** Every place a run writes to (design §7). */
 export interface RunPaths {
@@ -51,15 +52,6 @@ export function checkRunName(name: string): void {
   });
 }
 
-/** Any text as a run name: what is not allowed becomes "-". */
-export function toRunName(text: string): string {
-  const name = text
-    .replace(/[^A-Za-z0-9._-]+/g, '-')
-    .replace(/^[^A-Za-z0-9_]+/, '')
-    .slice(0, 128);
-  return name === '' ? 'run' : name;
-}
-
 /** What decides the numbers of a run, and where it came from (design §10). Grows as the worker reports its part. */
 export interface RunRecord {
   name: string;
@@ -75,11 +67,18 @@ export interface RunRecord {
 }
 
 /**
- * Makes every folder the run will write in, so that what is in the way is seen now and not after hours.
+ * Makes every folder the run will write in, so that what is in the way is seen now and not after hours. The output
+ * is the one place that is replaced, so nothing of a person's may be there.
  *
  * @throws SaeLensError STORAGE with the option that names the place
  */
 export async function makePlaces({ folder, output, checkpoints }: RunPaths): Promise<void> {
+  const around = [folder, checkpoints].find((place) => isWithin(place, output));
+  if (around !== undefined) {
+    throw new SaeLensError('STORAGE', `Cannot save the SAE as "${output}": the run itself writes to "${around}"`, {
+      hint: 'choose a folder of its own: --output_path',
+    });
+  }
   const places: [string, string][] = [
     [folder, '--runs_folder'],
     [dirname(output), '--output_path'],
@@ -96,6 +95,13 @@ export async function makePlaces({ folder, output, checkpoints }: RunPaths): Pro
       });
     }
   }
+  await requireReplaceable(output);
+}
+
+/** Whether `path` is the folder or lies in it. */
+function isWithin(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 /**

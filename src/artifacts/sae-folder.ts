@@ -9,6 +9,10 @@ export const SPARSITY_NAME = 'sparsity.safetensors';
 export const RUNNER_CFG_NAME = 'runner_cfg.json';
 /** The files of an SAE folder that are data for us; nothing else is ever fetched or read (promise P4). */
 export const SAE_FILES = [CFG_NAME, WEIGHTS_NAME, SPARSITY_NAME, RUNNER_CFG_NAME] as const;
+/** Beside the SAE in checkpoints of a run that was asked for them. */
+export const OPTIMIZER_NAME = 'optimizer_state.safetensors';
+export const ACTIVATIONS_NAME = 'activations_store.safetensors';
+export const STATE_FILES = [OPTIMIZER_NAME, ACTIVATIONS_NAME] as const;
 
 /** cfg.json is one line of a few KB. */
 const LARGEST_CFG_BYTES = 1 << 20;

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { restoreReplaced } from '../../src/artifacts/atomic.ts';
 import { commitFolder, stagingFolder } from '../../src/artifacts/checkpoints.ts';
 import { verifyFolder } from '../../src/artifacts/manifest.ts';
+import { restoreReplaced } from '../../src/artifacts/replace-folder.ts';
 import { JsonlSink } from '../../src/sinks/jsonl.ts';
 import { keepLog } from '../fixtures/quiet-log.ts';
 import { writeSaeFolder } from '../fixtures/sae-folder.ts';
