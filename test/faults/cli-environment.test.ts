@@ -27,8 +27,9 @@ function virtual(name: string, broken: boolean): string {
   const python = join(folder, name, 'bin', 'python');
   execFileSync(pythonForTests(), ['-m', 'venv', '--without-pip', join(folder, name)]);
   if (!broken) return python;
-  const purelib = ['-c', 'import sysconfig; print(sysconfig.get_paths()["purelib"])'];
-  const [own, below] = [python, pythonForTests()].map((one) => execFileSync(one, purelib, { encoding: 'utf8' }).trim());
+  // All of them: the tests' own environment is laid over the worker's.
+  const packages = ['-c', 'import sys; print(*[p for p in sys.path if p.endswith("site-packages")], sep="\\n")'];
+  const [own, below] = [python, pythonForTests()].map((one) => execFileSync(one, packages, { encoding: 'utf8' }).trim());
   writeFileSync(join(own as string, 'over.pth'), `${below}\n`);
   mkdirSync(join(own as string, 'torch'));
   writeFileSync(join(own as string, 'torch', '__init__.py'), `raise ImportError(${JSON.stringify(LACKING)})\n`);
