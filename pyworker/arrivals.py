@@ -74,9 +74,9 @@ class Arrivals:
         """The request a broken frame belongs to, when only one is waiting for frames."""
         return next(iter(self._waiting)) if len(self._waiting) == 1 else None
 
-    def give_up(self, job: int) -> None:
-        """The request failed: its other arrays are not wanted."""
-        self._waiting.pop(job, None)
+    def give_up(self, job: int) -> bool:
+        """The request failed or was cancelled: its other arrays are not wanted. Whether it was waiting for any."""
+        return self._waiting.pop(job, None) is not None
 
     def _deliver_when_complete(self, job: int) -> None:
         arrival = self._waiting[job]

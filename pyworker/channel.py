@@ -347,6 +347,10 @@ class Channel:
                 self._arrivals.announce(message)
             elif isinstance(message, m.Request):
                 self._arrivals.expect(message)
+            elif isinstance(message, m.Cancel) and self._arrivals.give_up(message.id):
+                self._refuse(
+                    message.id, "INTERRUPTED", "The request was cancelled before its arrays had come"
+                )
             else:
                 self._on_message(message)
 
@@ -372,10 +376,13 @@ class Channel:
     def _complain(self, job: int | None, message: str) -> None:
         if job is not None:
             self._arrivals.give_up(job)
+        self._refuse(job, "PROTOCOL", message)
+
+    def _refuse(self, job: int | None, code: str, message: str) -> None:
         self.send(
             m.Error(
                 id=job,
-                code="PROTOCOL",
+                code=code,
                 message=message,
                 hint=None,
                 details={},

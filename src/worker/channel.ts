@@ -4,14 +4,13 @@ import { join } from 'node:path';
 import { Context, capability, curveKeyPair, Pull, Push, Router, type Socket } from 'zeromq';
 import { SaeLensError } from '../errors.ts';
 import { MAX_MESSAGE_BYTES } from '../protocol/frames.ts';
+import type { Outgoing } from '../protocol/messages.ts';
 import { isAllowedKey } from './z85.ts';
 
 const CONTROL_LIMIT_BYTES = 16 * 2 ** 20;
 const CONTROL_HIGH_WATER_MARK = 1000;
 const METRICS_HIGH_WATER_MARK = 64;
 const BULK_HIGH_WATER_MARK = 4;
-/** How long a message may wait for a worker that does not take it; one that holds the GIL still takes it. */
-const SEND_TIMEOUT_MS = 30_000;
 const LINGER_MS = 0;
 const ZAP_ENDPOINT = 'inproc://zeromq.zap.01';
 const WORKER_IDENTITY = 'worker';
@@ -22,6 +21,8 @@ export interface ChannelOptions {
   /** CURVE on the bulk sockets too. Without it they are protected by the private folder alone (ipc only). */
   secureBulk: boolean;
   heartbeat: { intervalMs: number; timeoutMs: number };
+  /** How long a message may wait for a worker that does not take it; one that holds the GIL still takes it. */
+  sendTimeoutMs: number;
 }
 
 /** Where the worker connects, and the keys it needs: goes down its stdin. */
@@ -45,8 +46,8 @@ export class Channel {
   readonly #up: Pull;
   readonly #down: Push;
   readonly #zap: Router;
-  #controlQueue: Promise<void> = Promise.resolve();
-  #downQueue: Promise<void> = Promise.resolve();
+  readonly #toControl = new SendQueue('Cannot send to the worker');
+  readonly #toDown = new SendQueue('Cannot send arrays to the worker');
   #closed = false;
   /** Peers that were turned away because of their key. */
   refused = 0;
@@ -98,7 +99,7 @@ export class Channel {
         ...base,
         ...secure,
         mandatory: true,
-        sendTimeout: SEND_TIMEOUT_MS,
+        sendTimeout: options.sendTimeoutMs,
         sendHighWaterMark: CONTROL_HIGH_WATER_MARK,
         receiveHighWaterMark: CONTROL_HIGH_WATER_MARK,
         maxMessageSize: CONTROL_LIMIT_BYTES,
@@ -112,7 +113,7 @@ export class Channel {
         maxMessageSize: CONTROL_LIMIT_BYTES,
       }),
       up: new Pull({ ...bulk, receiveHighWaterMark: BULK_HIGH_WATER_MARK }),
-      down: new Push({ ...bulk, sendHighWaterMark: BULK_HIGH_WATER_MARK, sendTimeout: SEND_TIMEOUT_MS }),
+      down: new Push({ ...bulk, sendHighWaterMark: BULK_HIGH_WATER_MARK, sendTimeout: options.sendTimeoutMs }),
     };
     await sockets.zap.bind(ZAP_ENDPOINT);
     const bind = async (name: 'control' | 'metrics' | 'up' | 'down'): Promise<string> => {
@@ -145,22 +146,14 @@ export class Channel {
     return messages(plane === 'metrics' ? this.#metrics : this.#up);
   }
 
-  /** Sends a control message after all sent before it. */
-  sendControl(message: string): Promise<void> {
-    const sent = this.#controlQueue.then(() => this.#control.send([WORKER_IDENTITY, message]));
-    this.#controlQueue = sent.catch(() => {});
-    return sent.catch((cause: unknown) => {
-      throw new SaeLensError('WORKER_LOST', `Cannot send to the worker: ${(cause as Error).message}`, { cause });
-    });
+  /** Sends a control message, which gets its number here, after all sent before it. */
+  sendControl(message: Outgoing): Promise<void> {
+    return this.#toControl.send((seq) => this.#control.send([WORKER_IDENTITY, JSON.stringify({ ...message, seq })]));
   }
 
   /** Sends a data message; resolves when the socket has taken it, which is where back-pressure is felt. */
-  sendDown(parts: Buffer[]): Promise<void> {
-    const sent = this.#downQueue.then(() => this.#down.send(parts));
-    this.#downQueue = sent.catch(() => {});
-    return sent.catch((cause: unknown) => {
-      throw new SaeLensError('WORKER_LOST', `Cannot send arrays to the worker: ${(cause as Error).message}`, { cause });
-    });
+  sendDown(frame: (seq: number) => Buffer[]): Promise<void> {
+    return this.#toDown.send((seq) => this.#down.send(frame(seq)));
   }
 
   /** Closes the sockets and removes the folder. Messages not yet taken are lost: the worker acknowledges before. */
@@ -185,6 +178,30 @@ export class Channel {
 
 /** Whether the installed zeromq can encrypt and authenticate; without it no worker is started. */
 export const curveAvailable = (): boolean => capability.curve === true;
+
+/** Messages leave one after the other; only one that the socket took uses up a number, so a failure leaves no gap. */
+class SendQueue {
+  readonly #complaint: string;
+  #last: Promise<void> = Promise.resolve();
+  #seq = 0;
+
+  constructor(complaint: string) {
+    this.#complaint = complaint;
+  }
+
+  /** @throws SaeLensError WORKER_LOST when the socket did not take it; what `hand` itself throws as it is. */
+  send(hand: (seq: number) => Promise<void>): Promise<void> {
+    const sent = this.#last.then(async () => {
+      const taken = hand(this.#seq);
+      await taken.catch((cause: Error) => {
+        throw new SaeLensError('WORKER_LOST', `${this.#complaint}: ${cause.message}`, { cause });
+      });
+      this.#seq++;
+    });
+    this.#last = sent.catch(() => {});
+    return sent;
+  }
+}
 
 /**
  * Messages of a socket until it is closed. zeromq.js now and then rejects a receive with EAGAIN although the socket is

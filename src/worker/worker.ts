@@ -27,6 +27,7 @@ const DRAIN_TIMEOUT_MS = 60_000;
 /** A lost link of a live process: time for its exit to be seen, or for libzmq to connect again. */
 const LINK_GRACE_MS = 2_000;
 const STACKS_MS = 1_000;
+const SEND_TIMEOUT_MS = 30_000;
 const HEARTBEAT = { intervalMs: 2_000, timeoutMs: 20_000 };
 
 export interface WorkerOptions {
@@ -39,6 +40,7 @@ export interface WorkerOptions {
   transport?: ChannelOptions['transport'];
   secureBulk?: boolean;
   heartbeat?: ChannelOptions['heartbeat'];
+  sendTimeoutMs?: number;
   startTimeoutMs?: number;
   /** Longest silence of a stage, by its name; `default` for the others. */
   stageDeadlinesMs?: Readonly<Record<string, number>>;
@@ -75,7 +77,7 @@ export class Worker {
   #nextId = 1;
   #nextStream = 0;
   #stageDone: number | null = null;
-  #seq = { sent: 0, due: 0, down: 0 };
+  #due = 0;
 
   private constructor(channel: Channel, process: WorkerProcess, session: string, options: WorkerOptions) {
     this.#channel = channel;
@@ -104,6 +106,7 @@ export class Worker {
       transport: options.transport ?? 'ipc',
       secureBulk: options.secureBulk ?? true,
       heartbeat: options.heartbeat ?? HEARTBEAT,
+      sendTimeoutMs: options.sendTimeoutMs ?? SEND_TIMEOUT_MS,
     });
     const child = new WorkerProcess({
       python: options.python,
@@ -154,7 +157,11 @@ export class Worker {
     }
     this.#jobs.set(job.id, job);
     this.#clock.running = true;
-    void this.#send(job, params, options).catch((error: Error) => this.#finish(job.id, (j) => j.reject(error)));
+    void this.#send(job, params, options).catch((error: Error) => {
+      this.#finish(job.id, (j) => j.reject(error));
+      // What it was told of already, it need not wait for.
+      this.#post({ type: 'cancel', id: job.id });
+    });
     return job;
   }
 
@@ -235,8 +242,8 @@ export class Worker {
         const text = bytes.subarray(0, 200).toString();
         throw new SaeLensError('PROTOCOL', `The worker sent a malformed control message: ${text}`, { cause });
       }
-      if (message.seq !== this.#seq.due++) {
-        throw new SaeLensError('PROTOCOL', `Control message ${message.seq} came where ${this.#seq.due - 1} was due`);
+      if (message.seq !== this.#due++) {
+        throw new SaeLensError('PROTOCOL', `Control message ${message.seq} came where ${this.#due - 1} was due`);
       }
       if ((message.type === 'hello') !== (this.#hello === undefined)) {
         throw new SaeLensError('PROTOCOL', `"${message.type}" came in state "${this.#state}"`);
@@ -323,15 +330,16 @@ export class Worker {
         throw new SaeLensError('USAGE', `Array "${array.name}" has ${array.values.byteLength} bytes: send fewer rows`);
       }
     }
-    await this.#post({ type: 'request', id: job.id, op: job.op, params, arrays: arrays.length });
+    const send = (message: Outgoing): Promise<void> => this.#channel.sendControl(message);
+    await send({ type: 'request', id: job.id, op: job.op, params, arrays: arrays.length });
     for (const array of arrays) {
       const [rows = 0, ...shape] = array.shape;
       const columns = [{ name: 'values', type: array.type, shape }];
       const stream = this.#nextStream++;
       const schema = schemaBytes(columns).toString('base64');
-      await this.#post({ type: 'stream', stream, id: job.id, plane: 'array', name: array.name, columns, schema });
-      const header = { stream, seq: this.#seq.down++, rows, dropped: 0, step: null };
-      await this.#channel.sendDown(encodeFrame(header, columns, [array.values]));
+      await send({ type: 'stream', stream, id: job.id, plane: 'array', name: array.name, columns, schema });
+      const header = { stream, rows, dropped: 0, step: null };
+      await this.#channel.sendDown((seq) => encodeFrame({ ...header, seq }, columns, [array.values]));
     }
   }
 
@@ -346,17 +354,15 @@ export class Worker {
     );
   }
 
+  /** For messages that nothing waits for: a worker that takes none is judged by its exit, its link and its clock. */
   #post(message: Outgoing): Promise<void> {
-    const text = JSON.stringify({ ...message, seq: this.#seq.sent++ });
-    // A worker that does not take messages is judged by its exit, its link and its clock, not here.
-    return this.#channel.sendControl(text).catch(() => {});
+    return this.#channel.sendControl(message).catch(() => {});
   }
 
   /** The link is lost although the process lives: find out whether it is back, without trusting the event alone. */
   async #probe(): Promise<void> {
     if (this.#state !== 'ready' && this.#state !== 'stopping') return;
-    const text = JSON.stringify({ type: 'credit', id: 0, count: 0, seq: this.#seq.sent++ });
-    const reached = this.#channel.sendControl(text).then(
+    const reached = this.#channel.sendControl({ type: 'credit', id: 0, count: 0 }).then(
       () => true,
       () => false,
     );

@@ -10,7 +10,7 @@ import { program } from '../programs.ts';
 import { workersForTests } from '../workers.ts';
 
 const { start } = workersForTests();
-const heartbeat = { intervalMs: 2_000, timeoutMs: 20_000 };
+const options = { secureBulk: true, heartbeat: { intervalMs: 2_000, timeoutMs: 20_000 }, sendTimeoutMs: 30_000 };
 const failure = (promise: Promise<unknown>): Promise<SaeLensError> =>
   promise.then(
     () => expect.fail('it did not fail'),
@@ -19,7 +19,7 @@ const failure = (promise: Promise<unknown>): Promise<SaeLensError> =>
 
 describe('a stranger on the socket (X1, X2)', () => {
   it.each(['ipc', 'tcp'] as const)('is turned away with no key and with its own key over %s', async (transport) => {
-    const channel = await Channel.open({ transport, secureBulk: true, heartbeat });
+    const channel = await Channel.open({ ...options, transport });
     const received: string[] = [];
     const reading = (async () => {
       for await (const message of channel.control()) received.push(message.toString());
@@ -48,7 +48,7 @@ describe('a stranger on the socket (X1, X2)', () => {
   });
 
   it('does not even see an ipc socket of another user: its folder is private', async () => {
-    const channel = await Channel.open({ transport: 'ipc', secureBulk: true, heartbeat });
+    const channel = await Channel.open({ ...options, transport: 'ipc' });
     const folder = dirname(channel.address.control.replace('ipc://', ''));
     expect(statSync(folder).mode & 0o777).toBe(0o700);
     await channel.close();

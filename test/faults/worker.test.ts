@@ -146,6 +146,26 @@ describe('a worker that stalls (W5, W6)', () => {
   });
 });
 
+describe('a request that cannot be sent', () => {
+  it('is refused, and leaves no gap before the next one', async () => {
+    const worker = await start('hangs_up', { sendTimeoutMs: 300 });
+    await later(300);
+    const error = await failure(worker.request('lost').result);
+    expect(error.code).toBe('WORKER_LOST');
+    expect(error.message).toContain('Cannot send to the worker');
+    await later(1_200);
+    // 0 was the welcome.
+    expect((await worker.request('heard').result).value).toEqual({ seq: 1 });
+  });
+
+  it('because it is no JSON is its own failure, not the next one’s', async () => {
+    const worker = await start();
+    await expect(worker.request('echo', { long: 1n }).result).rejects.toThrow('BigInt');
+    expect((await worker.request('echo', { ok: 1 }).result).value).toEqual({ ok: 1 });
+    await worker.shutdown();
+  });
+});
+
 describe('a worker that talks too much (W9)', () => {
   it('may print 100 MB without a newline and what is not text', async () => {
     const lines: string[] = [];

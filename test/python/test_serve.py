@@ -133,6 +133,17 @@ def test_refuses_a_broken_array_and_lives_on(peer, part):
     assert peer.receive().arrays == 1
 
 
+def test_a_request_cancelled_before_its_arrays_came_never_runs(peer):
+    peer.welcome()
+    peer.send(request("echo", 1, arrays=1))
+    peer.send(m.Cancel(id=1))
+    error = peer.receive()
+    assert (error.id, error.code) == (1, "INTERRUPTED")
+    peer.send_array(1, 0, np.ones((3, 4), np.float32))
+    peer.send(request("ping", 2))
+    assert peer.receive().result == {"busy": 0}
+
+
 def test_says_that_arrays_are_missing_when_there_is_a_gap(peer):
     peer.welcome()
     peer.seq["down"] = 5
