@@ -3,16 +3,13 @@ import { readdir, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
 import { syncFolder, toJson, writeFileSynced } from './atomic.ts';
-import { type Manifest, readManifest, writeManifest } from './manifest.ts';
-import { replaceFolder } from './replace-folder.ts';
+import { type Manifest, writeManifest } from './manifest.ts';
+import { foreignFiles, replaceFolder } from './replace-folder.ts';
+import type { RunPaths } from './run-folder.ts';
 import { RUNNER_CFG_NAME, readSaeFolder } from './sae-folder.ts';
 
-/** The folder of the checkpoint taken after so many training samples. */
-export const checkpointFolder = (checkpoints: string, nTrainingSamples: number): string =>
-  join(checkpoints, String(nTrainingSamples));
-
-/** Where the worker writes what will become `final`: beside it, so that the rename stays on one file system. */
-export const stagingFolder = (final: string): string => `${final}.tmp-${randomBytes(4).toString('hex')}`;
+/** Where the worker writes what will become a folder, `<final>.<suffix>`: beside it, so that the rename stays on one file system. */
+export const stagingSuffix = (): string => `tmp-${randomBytes(4).toString('hex')}`;
 
 export interface CommitOptions {
   /** Written by the worker and fsynced: cfg.json, sae_weights.safetensors, sparsity.safetensors. */
@@ -55,35 +52,30 @@ export async function commitFolder({
   }
 }
 
-export interface Checkpoint {
-  path: string;
-  nTrainingSamples: number;
-}
-
-/** Complete checkpoints, oldest first. Folders without a readable manifest do not exist (design §7). */
-export async function listCheckpoints(checkpoints: string): Promise<Checkpoint[]> {
-  const found: Checkpoint[] = [];
-  for (const name of await readdir(checkpoints).catch(() => [] as string[])) {
-    if (!/^\d+$/.test(name)) continue;
-    const path = join(checkpoints, name);
-    const manifest = await readManifest(path).catch(() => null);
-    if (manifest !== null) found.push({ path, nTrainingSamples: manifest.n_training_samples });
-  }
-  return found.sort((a, b) => a.nTrainingSamples - b.nTrainingSamples);
-}
-
 /**
- * Removes staging folders of `final`, or of every checkpoint in the folder `final` when it is one of checkpoints, that
- * a killed run left behind. Only while the run lock is held: a living run's staging folders look the same.
+ * Removes staging folders that a killed run left behind: of the output and of every checkpoint. Only while the run's
+ * places are locked, for a living run's staging folders look the same.
+ *
+ * @returns what was removed
  */
-export async function removeAbandoned(parent: string, name?: string): Promise<string[]> {
+export async function removeAbandoned({
+  checkpoints,
+  output,
+}: Pick<RunPaths, 'checkpoints' | 'output'>): Promise<string[]> {
   const removed: string[] = [];
-  for (const entry of await readdir(parent, { withFileTypes: true }).catch(() => [])) {
-    const match = /^(.+)\.tmp-[0-9a-f]{8}$/.exec(entry.name);
-    if (match === null || !entry.isDirectory()) continue;
-    if (name === undefined ? !/^(final_)?\d+$/.test(match[1] as string) : match[1] !== basename(name)) continue;
-    await rm(join(parent, entry.name), { recursive: true, force: true });
-    removed.push(entry.name);
+  const isCheckpoint = (name: string): boolean => /^(final_)?\d+$/.test(name);
+  for (const [parent, isOurs] of [
+    [checkpoints, isCheckpoint],
+    [dirname(output), (name: string) => name === basename(output)],
+  ] as const) {
+    for (const entry of await readdir(parent, { withFileTypes: true }).catch(() => [])) {
+      const [, final = ''] = /^(.+)\.tmp-[0-9a-f]{8}$/.exec(entry.name) ?? [];
+      const path = join(parent, entry.name);
+      // A person's own folder may have such a name; what it holds tells.
+      if (!entry.isDirectory() || !isOurs(final) || (await foreignFiles(path)).length > 0) continue;
+      await rm(path, { recursive: true, force: true });
+      removed.push(path);
+    }
   }
   return removed;
 }

@@ -48,8 +48,9 @@ export async function restoreReplaced(final: string): Promise<void> {
   let present = names.includes(basename(final));
   for (const name of names) {
     const aside = join(parent, name);
+    const isAside = name.startsWith(`${basename(final)}.old-`) && /-[0-9a-f]{8}$/.test(name);
     // A person's own copy may have such a name; what it holds tells.
-    if (!isBeside(name, final, 'old') || (await foreignFiles(aside)).length > 0) continue;
+    if (!isAside || (await foreignFiles(aside)).length > 0) continue;
     if (present) await rm(aside, { recursive: true, force: true });
     else await rename(aside, final);
     present = true;
@@ -79,12 +80,6 @@ export async function requireReplaceable(folder: string): Promise<void> {
   throw new SaeLensError('STORAGE', `Cannot save an SAE as "${folder}", which would be replaced: ${problem}`, {
     hint: 'choose a new folder, an empty one, or one that holds an SAE and nothing else: --output_path',
   });
-}
-
-/** Whether the name is one that folders have while `final` is written or replaced: `<final>.<kind>-<8 hex digits>`. */
-export function isBeside(name: string, final: string, kind: 'old' | 'tmp'): boolean {
-  const start = `${basename(final)}.${kind}-`;
-  return name.startsWith(start) && /^[0-9a-f]{8}$/.test(name.slice(start.length));
 }
 
 /** What is in the folder besides files that we write there, finished or not. */

@@ -2,10 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
-
-const LOCK_NAME = 'lock.json';
+import type { RunPaths } from './run-folder.ts';
 
 interface Holder {
   id: string;
@@ -17,7 +16,7 @@ interface Holder {
   since: string;
 }
 
-/** Held while a run writes to its folder; a second run on the same folder is refused (faults L6). */
+/** Held while a run writes to its places; a second run on one of them is refused (faults L6). */
 export interface RunLock {
   /** What was found dead and taken over, for a notice. */
   readonly tookOver: { pid: number; since: string } | null;
@@ -25,12 +24,36 @@ export interface RunLock {
 }
 
 /**
- * Takes the folder's lock or throws STORAGE naming who has it. `link` is used because it fails when the name exists,
+ * Locks every place a run writes to. Output and checkpoints may lie elsewhere and be another run's too; their locks lie
+ * beside them, because the folders themselves come and go.
+ *
+ * @throws SaeLensError STORAGE naming who has the place
+ */
+export async function lockRun({ folder, output, checkpoints }: RunPaths): Promise<RunLock> {
+  const places: [place: string, lock: string][] = [
+    [folder, join(folder, 'lock.json')],
+    [output, `${output}.lock.json`],
+    [checkpoints, `${checkpoints}.lock.json`],
+  ];
+  const held: RunLock[] = [];
+  const release = async (): Promise<void> => {
+    for (const lock of held.reverse()) await lock.release();
+  };
+  try {
+    for (const [place, lock] of places) held.push(await acquireLock(place, lock));
+  } catch (error) {
+    await release();
+    throw error;
+  }
+  return { tookOver: held.find(({ tookOver }) => tookOver !== null)?.tookOver ?? null, release };
+}
+
+/**
+ * Takes the lock or throws STORAGE naming who has it. `link` is used because it fails when the name exists,
  * on NFS too. A lock whose process is gone (same host: another boot, no such pid, or a pid used again) is taken over.
  */
-export async function acquireRunLock(folder: string): Promise<RunLock> {
-  await mkdir(folder, { recursive: true });
-  const path = join(folder, LOCK_NAME);
+async function acquireLock(place: string, path: string): Promise<RunLock> {
+  await mkdir(dirname(path), { recursive: true });
   const mine: Holder = {
     id: randomUUID(),
     pid: process.pid,
@@ -45,7 +68,7 @@ export async function acquireRunLock(folder: string): Promise<RunLock> {
     if (await linkNew(path, mine)) break;
     const holder = await readHolder(path);
     if (holder === null) continue;
-    if (round >= 2 || isAlive(holder)) throw refused(folder, path, holder);
+    if (round >= 2 || isAlive(holder)) throw refused(place, path, holder);
     if (await removeDead(path, holder)) tookOver = { pid: holder.pid, since: holder.since };
   }
   return {
@@ -112,12 +135,12 @@ function isAlive(holder: Holder): boolean {
   return holder.processStart === null || holder.processStart === processStart(holder.pid);
 }
 
-function refused(folder: string, path: string, holder: Holder): SaeLensError {
+function refused(place: string, path: string, holder: Holder): SaeLensError {
   return new SaeLensError(
     'STORAGE',
-    `Cannot train in "${folder}": process ${holder.pid} on ${holder.host} has been writing there since ${holder.since}`,
+    `Cannot train in "${place}": process ${holder.pid} on ${holder.host} has been writing there since ${holder.since}`,
     {
-      hint: `wait for it, stop it, or choose another run folder; if that machine is gone, remove "${path}"`,
+      hint: `wait for it, stop it, or choose another place; if that machine is gone, remove "${path}"`,
       details: { pid: holder.pid, host: holder.host, since: holder.since },
     },
   );

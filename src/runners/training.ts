@@ -1,7 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { removeAbandoned } from '../artifacts/checkpoints.ts';
+import { removeAbandoned, stagingSuffix } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
 import {
   makePlaces,
@@ -11,7 +11,7 @@ import {
   setMetricsAside,
   writeRunFolder,
 } from '../artifacts/run-folder.ts';
-import { acquireRunLock } from '../artifacts/run-lock.ts';
+import { lockRun } from '../artifacts/run-lock.ts';
 import {
   type LanguageModelSAERunnerConfig,
   type LanguageModelSAERunnerOptions,
@@ -97,7 +97,7 @@ export class SAETrainingRunner {
     for (const place of new Set([paths.folder, dirname(paths.output), dirname(paths.checkpoints)])) {
       await requireFreeSpace(place, plan.disk.totalBytes);
     }
-    const lock = await acquireRunLock(paths.folder);
+    const lock = await lockRun(paths);
     const file = createLogger({ file: paths.log, level: 'silent' });
     const log = options.log === undefined ? file : both(options.log, file);
     const held: (() => unknown)[] = [() => file.close(), () => lock.release()];
@@ -106,7 +106,7 @@ export class SAETrainingRunner {
     };
     try {
       if (lock.tookOver) log.warn(`Took the folder over from process ${lock.tookOver.pid}, which is gone`);
-      await removeAbandoned(paths.checkpoints);
+      await removeAbandoned(paths);
       const earlier = await setMetricsAside(paths);
       if (earlier !== null) log.warn(`${this.name} was run before; its metrics are kept as ${earlier}`);
       await writeRunFolder(paths, config, layersOf(options.provenance), this.#record(python));
@@ -121,7 +121,7 @@ export class SAETrainingRunner {
         places: {
           checkpoints: paths.checkpoints,
           output: paths.output,
-          staging_suffix: `tmp-${randomBytes(4).toString('hex')}`,
+          staging_suffix: stagingSuffix(),
         },
       });
     } catch (error) {

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { commitFolder, stagingFolder } from '../../src/artifacts/checkpoints.ts';
+import { commitFolder, stagingSuffix } from '../../src/artifacts/checkpoints.ts';
 import { verifyFolder } from '../../src/artifacts/manifest.ts';
 import { restoreReplaced } from '../../src/artifacts/replace-folder.ts';
 import { JsonlSink } from '../../src/sinks/jsonl.ts';
@@ -12,7 +12,7 @@ import { writeSaeFolder } from '../fixtures/sae-folder.ts';
 import { program } from '../programs.ts';
 
 async function commit(final: string, n: number): Promise<void> {
-  const staging = stagingFolder(final);
+  const staging = `${final}.${stagingSuffix()}`;
   writeSaeFolder(staging);
   await commitFolder({ staging, final, kind: 'output', nTrainingSamples: n, runnerConfig: {} });
 }
@@ -46,7 +46,7 @@ describe.skipIf(!mounted)('a full disk (needs the right to mount a tmpfs)', () =
   it('costs a checkpoint and leaves the older ones and no partial folder (S1)', async () => {
     const checkpoints = join(disk, 'checkpoints');
     await commit(join(checkpoints, '1'), 1);
-    const staging = stagingFolder(join(checkpoints, '2'));
+    const staging = `${join(checkpoints, '2')}.${stagingSuffix()}`;
     writeSaeFolder(staging);
     try {
       writeFileSync(join(disk, 'filler'), Buffer.alloc(1 << 20));

@@ -14,13 +14,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { toJson, writeFileAtomic } from '../../../src/artifacts/atomic.ts';
-import {
-  checkpointFolder,
-  commitFolder,
-  listCheckpoints,
-  removeAbandoned,
-  stagingFolder,
-} from '../../../src/artifacts/checkpoints.ts';
+import { commitFolder, removeAbandoned, stagingSuffix } from '../../../src/artifacts/checkpoints.ts';
 import { freeSpace, requireFreeSpace } from '../../../src/artifacts/free-space.ts';
 import { MANIFEST_FORMAT, verifyFolder } from '../../../src/artifacts/manifest.ts';
 import { restoreReplaced } from '../../../src/artifacts/replace-folder.ts';
@@ -32,7 +26,7 @@ import {
   updateRunRecord,
   writeRunFolder,
 } from '../../../src/artifacts/run-folder.ts';
-import { acquireRunLock } from '../../../src/artifacts/run-lock.ts';
+import { lockRun } from '../../../src/artifacts/run-lock.ts';
 import { readSaeFolder } from '../../../src/artifacts/sae-folder.ts';
 import { readSafetensorsHeader } from '../../../src/artifacts/safetensors.ts';
 import { floats, STANDARD, safetensors, writeSaeFolder } from '../../fixtures/sae-folder.ts';
@@ -43,14 +37,14 @@ beforeEach(() => {
 });
 
 async function commit(final: string, n = 100): Promise<void> {
-  const staging = stagingFolder(final);
+  const staging = `${final}.${stagingSuffix()}`;
   writeSaeFolder(staging);
   await commitFolder({ staging, final, kind: 'checkpoint', nTrainingSamples: n, runnerConfig: { seed: n } });
 }
 
 describe('a committed folder', () => {
   it('has SAELens’ files and a manifest that vouches for each', async () => {
-    const final = checkpointFolder(folder, 100);
+    const final = join(folder, '100');
     await commit(final);
     expect(readdirSync(folder)).toEqual(['100']);
     const names = ['cfg.json', 'runner_cfg.json', 'sae_weights.safetensors', 'sparsity.safetensors'];
@@ -73,14 +67,14 @@ describe('a committed folder', () => {
     ['a cut file', (path: string) => truncateSync(path, 10), '10 bytes instead of'],
     ['a missing file', (path: string) => execFileSync('rm', [path]), 'is missing'],
   ])('with %s does not exist', async (_, damage, reason) => {
-    const final = checkpointFolder(folder, 7);
+    const final = join(folder, '7');
     await commit(final);
     damage(join(final, 'sae_weights.safetensors'));
     await expect(verifyFolder(final)).rejects.toThrow(reason);
   });
 
   it('of a newer format is refused with the way out, a symlink in it too', async () => {
-    const final = checkpointFolder(folder, 7);
+    const final = join(folder, '7');
     await commit(final);
     symlinkSync('/etc/hostname', join(final, 'link'));
     await expect(verifyFolder(final)).rejects.toThrow('not a regular file');
@@ -92,12 +86,20 @@ describe('a committed folder', () => {
     });
   });
 
-  it('is listed in order; what a killed run left is not, and is removed', async () => {
-    for (const n of [1000, 20]) await commit(checkpointFolder(folder, n), n);
-    mkdirSync(join(folder, '3000'));
-    mkdirSync(join(folder, '4000.tmp-0123abcd'));
-    expect((await listCheckpoints(folder)).map(({ nTrainingSamples }) => nTrainingSamples)).toEqual([20, 1000]);
-    expect(await removeAbandoned(folder)).toEqual(['4000.tmp-0123abcd']);
+  it('is all that is left of a killed run: its staging folders are removed, a person’s are not', async () => {
+    const [checkpoints, output] = [join(folder, 'checkpoints'), join(folder, 'output')];
+    const abandoned = ['checkpoints/40.tmp-0123abcd', 'checkpoints/final_50.tmp-0123abcd', 'output.tmp-0123abcd'];
+    for (const name of abandoned) {
+      mkdirSync(join(folder, name), { recursive: true });
+      writeFileSync(join(folder, name, 'cfg.json'), '');
+      writeFileSync(join(folder, name, 'manifest.json.tmp-0123abcd'), '');
+    }
+    const kept = ['checkpoints/30', 'checkpoints/mine.tmp-0123abcd', 'other.tmp-0123abcd', 'output.tmp-20261123'];
+    for (const name of kept) mkdirSync(join(folder, name));
+    writeFileSync(join(folder, 'output.tmp-20261123', 'notes.txt'), 'mine');
+    const removed = await removeAbandoned({ checkpoints, output });
+    expect(removed.sort()).toEqual(abandoned.map((name) => join(folder, name)));
+    for (const name of kept) expect(existsSync(join(folder, name)), name).toBe(true);
   });
 
   it.each([
@@ -154,7 +156,7 @@ describe('a committed folder', () => {
 
   it('is not made from a staging folder without an SAE, which is removed', async () => {
     const final = join(folder, 'output');
-    const staging = stagingFolder(final);
+    const staging = `${final}.${stagingSuffix()}`;
     mkdirSync(staging);
     const commit = commitFolder({ staging, final, kind: 'output', nTrainingSamples: 1, runnerConfig: {} });
     await expect(commit).rejects.toMatchObject({ code: 'SAE_INVALID' });
@@ -230,27 +232,45 @@ describe('readSaeFolder', () => {
 });
 
 describe('the run lock', () => {
+  const places = (name: string, more = {}) => runPaths({ runsFolder: join(folder, 'runs'), name, ...more });
+
   it('refuses a second run on the folder and names the first', async () => {
-    const lock = await acquireRunLock(folder);
-    await expect(acquireRunLock(folder)).rejects.toThrow(`process ${process.pid} on ${hostname()}`);
+    const lock = await lockRun(places('a'));
+    await expect(lockRun(places('a'))).rejects.toThrow(`process ${process.pid} on ${hostname()}`);
     await lock.release();
-    await (await acquireRunLock(folder)).release();
-    expect(readdirSync(folder)).toEqual([]);
+    await (await lockRun(places('a'))).release();
+    expect(readdirSync(join(folder, 'runs', 'a'))).toEqual([]);
+  });
+
+  it('refuses a run that would save where another one saves, whatever their names; both can be tried again', async () => {
+    const output = join(folder, 'sae');
+    const lock = await lockRun(places('a', { outputPath: output }));
+    await expect(lockRun(places('b', { outputPath: output }))).rejects.toThrow(`Cannot train in "${output}"`);
+    await expect(lockRun(places('c', { outputPath: places('a').checkpoints }))).rejects.toThrow('Cannot train in');
+    await (await lockRun(places('b'))).release();
+    await lock.release();
+    await (await lockRun(places('b', { outputPath: output }))).release();
+    expect(readdirSync(folder)).toEqual(['runs']);
   });
 
   it('takes over from a process that is gone, from a boot that is over, and from a pid used again', async () => {
     const dead = { id: 'x', pid: 2 ** 22 - 1, processStart: '1', bootId: null, host: hostname(), since: 'then' };
+    const paths = places('a');
+    mkdirSync(paths.folder, { recursive: true });
     for (const holder of [dead, { ...dead, pid: 1, bootId: 'another' }, { ...dead, pid: process.pid }]) {
-      writeFileSync(join(folder, 'lock.json'), JSON.stringify(holder));
-      const lock = await acquireRunLock(folder);
+      writeFileSync(join(paths.folder, 'lock.json'), JSON.stringify(holder));
+      const lock = await lockRun(paths);
       expect(lock.tookOver).toEqual({ pid: holder.pid, since: 'then' });
       await lock.release();
     }
   });
 
   it('believes a lock of another machine', async () => {
-    writeFileSync(join(folder, 'lock.json'), JSON.stringify({ id: 'x', pid: 1, host: 'elsewhere', since: 'then' }));
-    await expect(acquireRunLock(folder)).rejects.toThrow('on elsewhere');
+    const paths = places('a');
+    mkdirSync(paths.folder, { recursive: true });
+    const holder = { id: 'x', pid: 1, host: 'elsewhere', since: 'then' };
+    writeFileSync(join(paths.folder, 'lock.json'), JSON.stringify(holder));
+    await expect(lockRun(paths)).rejects.toThrow('on elsewhere');
   });
 });
 
