@@ -51,6 +51,7 @@ class ActivationStream:
         sequences: the training sequences.
 
     Attributes:
+        on_fill: called with (rows held, rows wanted) after each batch of the language model that was waited for.
         rows: the last batch with the origin of each of its rows; None before the first one.
         n_batches: batches served since the start of the stream.
         n_not_finite: rows dropped since then because the model gave NaN or infinity.
@@ -69,6 +70,7 @@ class ActivationStream:
         self._excluded_ids = torch.tensor(sorted(ids), dtype=torch.int64) if ids else None
         self._model_lock = threading.Lock()
         self._prefetch: Prefetch[Rows] | None = None
+        self.on_fill: Callable[[int, int], None] = lambda held, wanted: None
         self._start()
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -132,6 +134,7 @@ class ActivationStream:
             batch_rows=cfg.train_batch_size_tokens,
             mix_fraction=cfg.activations_mixing_fraction,
             permutation=seeded_permutation(cfg.seed),
+            on_fill=lambda held, wanted: self.on_fill(held, wanted),
         )
 
     def _chunks(self) -> Iterator[Rows]:

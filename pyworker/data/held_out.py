@@ -39,6 +39,11 @@ class EvalTokens:
         self.tokens_EC = torch.from_numpy(np.stack(sequences) if sequences else empty)
         self._batch_prompts = batch_prompts
 
+    @property
+    def n_batches(self) -> int:
+        """How many :meth:`batches` gives."""
+        return -(-len(self.tokens_EC) // self._batch_prompts)
+
     def batches(self) -> Iterator[Tensor]:
         """Batches of up to ``eval_batch_size_prompts`` prompts, the same ones at each call."""
         if len(self.tokens_EC):

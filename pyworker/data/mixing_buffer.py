@@ -40,6 +40,7 @@ class MixingBuffer:
         batch_rows: rows of every batch.
         mix_fraction: share of the buffer that stays behind at each refill; 0 mixes nothing.
         permutation: see :data:`Permutation`.
+        on_fill: called with (rows held, ``buffer_rows``) after each chunk.
 
     Raises:
         WorkerError: ``CONFIG_INVALID`` when the buffer is smaller than a batch or the fraction is none.
@@ -52,6 +53,7 @@ class MixingBuffer:
         batch_rows: int,
         mix_fraction: float,
         permutation: Permutation,
+        on_fill: Callable[[int, int], None] = lambda held, wanted: None,
     ):
         if buffer_rows < batch_rows:
             raise WorkerError(
@@ -70,6 +72,7 @@ class MixingBuffer:
         self._mix_fraction = mix_fraction
         self._n_kept = int(buffer_rows * mix_fraction)
         self._permutation = permutation
+        self._on_fill = on_fill
         self._store: Rows | None = None
         self._order = torch.empty(0, dtype=torch.int64)  # held rows, as places in the store, in serving order
         self._free = torch.empty(0, dtype=torch.int64)  # places that hold nothing
@@ -109,6 +112,7 @@ class MixingBuffer:
             else:
                 self._write(chunk)
                 self._has_new = True
+                self._on_fill(len(self._order), self._buffer_rows)
 
     def held(self) -> Rows | None:
         """A copy of the rows now in the buffer; nothing is consumed. None before the first row."""

@@ -29,6 +29,7 @@ from pyworker.train.checkpoints import optimizer_tensors
 
 DEFAULT_EXPANSION_FACTOR = 4
 HISTOGRAM_BINS = 64
+FINAL_EVALUATION = ("evaluate", "evaluating the finished SAE")
 
 
 class TrainingPlaces(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,6 +90,8 @@ class TrainingRun:
         self.config, self.places, self.lm, self.session = config, places, lm, session
         self.stream, self.eval_tokens = stream, eval_tokens
         self.process = psutil.Process()
+        self.stage: tuple[str, str, int | None, int | None] = ("open_dataset", "", None, None)
+        stream.on_fill = self.on_fill
         sae = create_sae(config.sae, seeded_generator(config.seed))
         if config.from_pretrained_path is not None:
             sae.adopt(load_sae(Path(config.from_pretrained_path))[0])
@@ -111,7 +114,7 @@ class TrainingRun:
         result = trainer.fit()
         last_step = max(result.n_training_steps - 1, 0)
         if result.n_training_steps > 0 and result.ended != "stopped":
-            self.on_stage("evaluate", "evaluating the finished SAE")
+            self.on_stage(*FINAL_EVALUATION)
             trainer.sae.eval()
             self.on_metrics(last_step, self.evaluate(last_step) or {})
         if result.ended == "stopped" and result.n_training_steps == 0:
@@ -126,7 +129,17 @@ class TrainingRun:
 
     def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
         """Say what is going on."""
-        self.session.stage(stage, message, done, total)
+        self.stage = (stage, message, done, total)
+        self.session.stage(*self.stage)
+
+    def on_fill(self, rows: int, of_rows: int) -> None:
+        """A batch of the language model came into the buffer. Before the first training batch that is a stage; later
+        it is a sign of life of the stage that waits for it.
+        """
+        if self.stream.n_batches == 0:
+            self.session.stage("fill_buffer", "filling the buffer of activations", min(rows, of_rows), of_rows)
+        else:
+            self.session.stage(*self.stage)
 
     def on_metrics(self, step: int, row: dict[str, float]) -> None:
         """Send a row, with the memory this process holds."""
@@ -150,7 +163,7 @@ class TrainingRun:
             return run_evals(
                 self.trainer.sae,
                 self.lm,
-                self.eval_tokens.batches(),
+                self._eval_batches(),
                 self.trainer.scaler,
                 exclude_special_tokens=self.config.exclude_special_tokens,
                 compute_kl=True,
@@ -175,6 +188,15 @@ class TrainingRun:
             self._write(kind, self._checkpoint(n_training_samples), n_training_samples)
         except WorkerError as error:
             self.session.log("warning", f"{error.message}; training goes on without this checkpoint")
+
+    def _eval_batches(self) -> Iterator[Tensor]:
+        """Each batch of an evaluation is a sign of life, and of the last one a progress to show."""
+        for done, tokens_PC in enumerate(self.eval_tokens.batches()):
+            if self.stage[0] == FINAL_EVALUATION[0]:
+                self.on_stage(*FINAL_EVALUATION, done, self.eval_tokens.n_batches)
+            else:
+                self.session.stage(*self.stage)
+            yield tokens_PC
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -277,8 +299,8 @@ def check_devices(config: LanguageModelSAERunnerConfig) -> None:
     Raises:
         WorkerError: DEVICE_UNAVAILABLE.
     """
-    for name in ("device", "llm_device", "act_store_device"):
-        device = getattr(config, name)
+    devices = {name: getattr(config, name) for name in ("device", "llm_device", "act_store_device")}
+    for name, device in {**devices, "sae.device": config.sae.device}.items():
         try:
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError) as error:

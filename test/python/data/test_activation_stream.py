@@ -117,6 +117,17 @@ def test_peeking_gives_the_full_buffer_and_consumes_nothing(model, texts):
     assert equal(take(stream, 8), take(open_stream(model, dataset_path=texts), 8))
 
 
+def test_each_batch_of_the_model_that_was_waited_for_is_told(model, texts):
+    stream, told = open_stream(model, dataset_path=texts), []
+    stream.on_fill = lambda *rows: told.append(rows)
+    stream.peek_rows()
+    assert told == [(32 * n, 128) for n in range(1, 5)]
+    next(stream)
+    assert len(told) == 4
+    take(stream, 20)
+    assert len(told) > 4, "refills are waited for as well"
+
+
 def test_estimation_loses_no_batch_and_takes_no_more_than_the_run_has(model, texts):
     batches = take(open_stream(model, dataset_path=texts), 20)
     stream = open_stream(model, dataset_path=texts)

@@ -1,0 +1,101 @@
+"""Operation ``train`` as a whole, on a tiny model: what it says while it works, and what it refuses at once."""
+
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pyworker.errors import WorkerError
+from pyworker.runners.training import check_devices, train
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))
+from tiny_models import save_tiny_model
+
+
+class Session:
+    """Keeps what a run says; asks for a stop at the first stage ``stop_in`` names."""
+
+    def __init__(self, stop_in: str | None = None):
+        self.stages: list[tuple] = []
+        self.events: list[str] = []
+        self.stop_in = stop_in
+
+    def stage(self, stage, message="", done=None, total=None):
+        self.stages.append((stage, done, total))
+
+    def event(self, kind, /, **data):
+        self.events.append(kind)
+
+    def log(self, level, message): ...
+
+    def metrics(self, name, row): ...
+
+    def tap_wanted(self):
+        return False
+
+    def stop_requested(self):
+        return any(stage == self.stop_in for stage, *_ in self.stages)
+
+    def checkpoint_requested(self):
+        return False
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = save_tiny_model(tmp_path_factory.mktemp("tiny"))
+    lines = (json.dumps({"text": " ".join(f"w{3 + (7 * i + j) % 61}" for j in range(40))}) for i in range(200))
+    (folder / "texts.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def config(make_config, place: Path, **run):
+    options = {
+        "model_name": str(place),
+        "model_class_name": "AutoModelForCausalLM",
+        "hook_name": "model.layers.1",
+        "dataset_path": str(place / "texts.jsonl"),
+        "streaming": False,
+        "on_data_end": "repeat",
+        "n_batches_in_buffer": 4,
+        "store_batch_size_prompts": 4,
+        "n_eval_batches": 3,
+        **run,
+    }
+    return make_config("topk", options, d_in=32, normalize_activations="expected_average_only_in")
+
+
+def run(config, folder: Path, session: Session) -> dict:
+    places = {"checkpoints": str(folder / "checkpoints"), "output": None, "staging_suffix": "tmp"}
+    return train({"config": msgspec.to_builtins(config), "places": places}, session)
+
+
+def test_no_long_stage_is_silent(make_config, place, tmp_path):
+    session = Session()
+    run(config(make_config, place), tmp_path, session)
+    told = {
+        stage: [part for name, *part in session.stages if name == stage] for stage, *_ in session.stages
+    }
+    assert told["fill_buffer"][:4] == [[64 * n, 256] for n in range(1, 5)]
+    assert told["estimate_scale"][0] == [0, 4] and told["estimate_scale"][-1] == [3, 4]
+    assert told["train"][0] == [0, 10] and told["train"][-1] == [9, 10]
+    assert len(told["train"]) > 10, "refills and evaluations between steps are signs of life too"
+    assert told["evaluate"][1:] == [[0, 3], [1, 3], [2, 3]]
+
+
+def test_a_stop_in_the_estimate_ends_the_run_and_keeps_nothing(make_config, place, tmp_path):
+    session = Session(stop_in="estimate_scale")
+    result = run(config(make_config, place), tmp_path, session)
+    assert (result["ended"], result["n_training_steps"]) == ("stopped", 0)
+    assert "checkpoint" not in session.events
+    assert not any(stage == "train" for stage, *_ in session.stages)
+
+
+@pytest.mark.parametrize("name", ["device", "llm_device", "act_store_device", "sae.device"])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(make_config, name):
+    bad = {name: "cuda:99"}
+    config = make_config(**{"device": "cuda:99"}) if name == "sae.device" else make_config("standard", bad)
+    with pytest.raises(WorkerError, match=f"{name} is cuda:99") as caught:
+        check_devices(config)
+    assert caught.value.code == "DEVICE_UNAVAILABLE"
