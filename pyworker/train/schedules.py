@@ -1,5 +1,5 @@
-"""Learning rate and loss coefficients as pure functions of the step (reference §2.1;
-golden/v5/lr_schedules_v5.json)."""
+"""Learning rate and loss coefficients as pure functions of the step (reference §2.1; golden/v5/lr_schedules_v5.json).
+"""
 
 import math
 
@@ -79,7 +79,8 @@ class LearningRateSchedule:
             return 1.0
         elapsed = step - self.warm_up_steps
         if self.name == "cosineannealingwarmrestarts":
-            elapsed %= self.period
+            # A step beyond the schedule, which a last incomplete batch makes, begins no new cycle.
+            elapsed = min(elapsed, self.middle_steps - 1) % self.period
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * elapsed / self.period)) / 2
 
 

@@ -63,6 +63,12 @@ def test_the_three_shapes(name, warm_up, decay, cycles, expected):
     assert [made.at(step) for step in range(12)] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.parametrize("name", ["constant", "cosineannealing", "cosineannealingwarmrestarts"])
+def test_the_step_of_a_last_incomplete_batch_does_not_raise_the_rate(name):
+    made = LearningRateSchedule(name, 1.0, 0.1, 12, warm_up_steps=2, n_restart_cycles=2)
+    assert made.at(12) <= made.at(11)
+
+
 def test_coefficients_grow_from_zero(golden):
     recorded = json.loads((golden / "v5" / "l1_warmup_v5.json").read_text())
     whole = [
