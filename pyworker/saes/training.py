@@ -167,7 +167,7 @@ class TrainingSAE(SAE):
                 f"the configuration asks for {wanted[0]} {wanted[1]} x {wanted[2]}",
                 hint="Set architecture, d_in and d_sae as the SAE has them.",
             )
-        self.load_state_dict(self.training_state(sae.state_dict()), strict=False)
+        self.load_state_dict(self.training_state(sae.state_dict()))
 
     def training_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The parameters in training that make the inference SAE with these parameters."""

@@ -34,7 +34,7 @@ def whitening_of(x):
     class Cfg:
         normalize_activations, vocabulary, d_in = "covariance_whitening", "v6", 8
 
-    scaler.estimate(Cfg, iter([x]), 1)
+    scaler.estimate(Cfg, iter([x]))
     return scaler
 
 
@@ -94,6 +94,13 @@ def test_training_goes_on_from_a_finished_sae(make_config, architecture, vocabul
         create_sae(make_config(architecture, d_sae=16, **options).sae, seeded_generator(9)).adopt(
             to_inference(sae, ActivationScaler())
         )
+
+
+def test_a_finished_sae_that_lacks_a_parameter_is_not_filled_up_with_random_numbers(make_config):
+    finished = to_inference(trained_looking(make_config, "gated"), ActivationScaler())
+    del finished.b_mag
+    with pytest.raises(RuntimeError, match="b_mag"):
+        create_sae(make_config("gated").sae, seeded_generator(9)).adopt(finished)
 
 
 @pytest.mark.parametrize("activation", ["tanh-relu", "gelu"])
