@@ -132,7 +132,8 @@ export class WandbSink implements Sink {
     const { logger, config, directory } = this.#options;
     const python = await this.#startPython();
     this.#python = python;
-    if (this.#off) return;
+    // Given up before it was there: nobody else knows of it.
+    if (this.#off) return python.close(0);
     const started = await python.call<Started>(
       FACADE,
       'start',

@@ -222,9 +222,10 @@ describe('metrics.jsonl', () => {
 });
 
 describe('a group of sinks', () => {
-  it('goes on without one that throws and without waiting for one that does not close', async () => {
+  it('goes on without one that throws, which is closed, and without waiting for one that does not close', async () => {
     const log = keepLog();
     const seen: RunEvent[] = [];
+    const closed: string[] = [];
     const group = new SinkGroup(
       [
         {
@@ -232,7 +233,7 @@ describe('a group of sinks', () => {
           consume: () => {
             throw new Error('no');
           },
-          close: async () => {},
+          close: async () => void closed.push('broken'),
         },
         { name: 'stuck', consume: () => {}, close: () => new Promise(() => {}) },
         { name: 'good', consume: (event) => void seen.push(event), close: async () => {} },
@@ -243,6 +244,7 @@ describe('a group of sinks', () => {
     group.consume(row(1));
     await group.close(10);
     expect(seen).toHaveLength(2);
+    expect(closed).toEqual(['broken']);
     expect(log.lines).toEqual([
       'broken failed and is left out; training goes on: no',
       'stuck could not be closed: not done after 10 ms',
