@@ -1,12 +1,21 @@
-/** How long a stage may go without a sign of progress, unless said otherwise: downloads and compilers are slow. */
-export const DEFAULT_STAGE_DEADLINE_MS = 10 * 60_000;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+/** How long a stage may go without a sign of progress; `default` for those not named. */
+const STAGE_DEADLINES_MS = {
+  // Both may download gigabytes inside one call of a library that tells us nothing.
+  load_model: 2 * HOUR_MS,
+  open_dataset: 2 * HOUR_MS,
+  // The geometric median goes over all rows of the buffer many times.
+  init_b_dec: HOUR_MS,
+  default: 10 * MINUTE_MS,
+};
 const TICK_MS = 1_000;
 /** A longer gap between two ticks means that we slept ourselves (laptop lid, SIGSTOP), not that the worker did. */
 const OWN_SLEEP_MS = 5 * TICK_MS;
 
 /** Notices a worker that is alive and does nothing. Only real progress counts: an event, a row, a batch, an answer. */
 export class StageClock {
-  readonly #deadlinesMs: Readonly<Record<string, number>>;
+  readonly #deadlinesMs: Readonly<Record<string, number>> & { readonly default: number };
   readonly #onStall: (stage: string | null, silentMs: number) => void;
   #timer: NodeJS.Timeout | undefined;
   #progressAt = 0;
@@ -14,11 +23,12 @@ export class StageClock {
   /** The last stage the worker named. */
   stage: string | null = null;
 
+  /** @param deadlinesMs Over the table above. */
   constructor(
     deadlinesMs: Readonly<Record<string, number>>,
     onStall: (stage: string | null, silentMs: number) => void,
   ) {
-    this.#deadlinesMs = deadlinesMs;
+    this.#deadlinesMs = { ...STAGE_DEADLINES_MS, ...deadlinesMs };
     this.#onStall = onStall;
   }
 
@@ -41,7 +51,7 @@ export class StageClock {
     const now = performance.now();
     if (now - this.#tickAt > OWN_SLEEP_MS) this.#progressAt += now - this.#tickAt;
     this.#tickAt = now;
-    const deadline = this.#deadlinesMs[this.stage ?? ''] ?? this.#deadlinesMs.default ?? DEFAULT_STAGE_DEADLINE_MS;
+    const deadline = this.#deadlinesMs[this.stage ?? 'default'] ?? this.#deadlinesMs.default;
     const silentMs = now - this.#progressAt;
     if (silentMs <= deadline) return;
     this.running = false;

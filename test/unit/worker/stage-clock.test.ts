@@ -1,0 +1,37 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { StageClock } from '../../../src/worker/stage-clock.ts';
+
+const MINUTE = 60_000;
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+/** How many minutes of silence a stage was given. */
+function patience(stage: string | null, deadlinesMs = {}): number {
+  let stalledMs = 0;
+  const clock = new StageClock(deadlinesMs, (_, silentMs) => {
+    stalledMs = silentMs;
+  });
+  clock.running = true;
+  clock.stage = stage;
+  vi.advanceTimersByTime(180 * MINUTE);
+  clock.running = false;
+  return Math.floor(stalledMs / MINUTE);
+}
+
+describe('the silence of a stage', () => {
+  it.each([
+    ['load_model', 120],
+    ['open_dataset', 120],
+    ['init_b_dec', 60],
+    ['train', 10],
+    [null, 10],
+  ])('%s may last %i minutes', (stage, minutes) => {
+    expect(patience(stage)).toBe(minutes);
+  });
+
+  it('may last as long as the caller says; the stages not named keep theirs', () => {
+    expect(patience('train', { train: 5 * MINUTE })).toBe(5);
+    expect(patience('evaluate', { default: 3 * MINUTE })).toBe(3);
+    expect(patience('load_model', { default: 3 * MINUTE })).toBe(120);
+  });
+});
