@@ -32,6 +32,7 @@ export interface EnsureOptions extends EnvironmentSpec {
 const BUILDING = '.building';
 /** Long enough for another set-up to bring the CUDA build over a slow line. */
 const LOCK_DEADLINE_MS = 3_600_000;
+const PROBE_TIMEOUT_MS = 20_000;
 const TORCH_VERSION = 'import torch; print(torch.__version__)';
 
 /**
@@ -145,7 +146,8 @@ async function baseOf(over: Environment): Promise<Python> {
 }
 
 async function hasUv(env: NodeJS.ProcessEnv): Promise<boolean> {
-  const answer = await execa('uv', ['--version'], { env, extendEnv: false, reject: false, stdin: 'ignore' });
+  const quiet = { env, extendEnv: false, reject: false, stdin: 'ignore' } as const;
+  const answer = await execa('uv', ['--version'], { ...quiet, timeout: PROBE_TIMEOUT_MS });
   return !answer.failed;
 }
 

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SaeLensError } from '../errors.ts';
+import { untilGone, within } from './deadline.ts';
 import { packageRoot } from './package-root.ts';
 
 /** Longest wait for Python to start and import nothing but the standard library. */
@@ -73,7 +74,7 @@ export class PythonSession {
       return session;
     } catch (error) {
       session.#kill();
-      await session.#exited;
+      await untilGone(session.#exited, session.pid);
       throw error;
     }
   }
@@ -160,9 +161,10 @@ export class PythonSession {
   async close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
     this.#closing = true;
     if (this.#com.proc.connected) this.#com.proc.disconnect();
-    const timer = setTimeout(() => this.#kill(), graceMs);
-    await this.#exited;
-    clearTimeout(timer);
+    await within(this.#exited, graceMs, () => {
+      this.#kill();
+      return untilGone(this.#exited, this.pid);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
