@@ -37,15 +37,22 @@ export interface ChannelAddress {
   secure_bulk: boolean;
 }
 
+interface Sockets {
+  control: Router;
+  metrics: Pull;
+  up: Pull;
+  down: Push;
+  /** Where libzmq asks who may come in. */
+  zap: Router;
+}
+
 /** The only door to ZeroMQ: four bound sockets that only one key may talk to. */
 export class Channel {
   readonly address: ChannelAddress;
   readonly #folder: string | undefined;
-  readonly #control: Router;
-  readonly #metrics: Pull;
-  readonly #up: Pull;
-  readonly #down: Push;
-  readonly #zap: Router;
+  readonly #sockets: Sockets;
+  /** Lets the worker in until the channel is closed; rejects when it no longer can. */
+  readonly admission: Promise<void>;
   readonly #toControl = new SendQueue('Cannot send to the worker');
   readonly #toDown = new SendQueue('Cannot send arrays to the worker');
   #closed = false;
@@ -54,28 +61,19 @@ export class Channel {
   /** Called when the worker's link is lost (true) or there again (false). */
   onLink: (lost: boolean) => void = () => {};
 
-  private constructor(fields: {
-    address: ChannelAddress;
-    folder: string | undefined;
-    sockets: { control: Router; metrics: Pull; up: Pull; down: Push; zap: Router };
-  }) {
+  private constructor(fields: { address: ChannelAddress; folder: string | undefined; sockets: Sockets }) {
     this.address = fields.address;
     this.#folder = fields.folder;
-    ({
-      control: this.#control,
-      metrics: this.#metrics,
-      up: this.#up,
-      down: this.#down,
-      zap: this.#zap,
-    } = fields.sockets);
-    this.#control.events.on('disconnect', () => this.onLink(true));
-    this.#control.events.on('handshake', () => this.onLink(false));
+    this.#sockets = fields.sockets;
+    this.#sockets.control.events.on('disconnect', () => this.onLink(true));
+    this.#sockets.control.events.on('handshake', () => this.onLink(false));
+    this.admission = this.#authenticate();
+    this.admission.catch(() => {});
   }
 
   /** Binds everything; the worker is told the addresses only afterwards, so nobody can take them first. */
   static async open(options: ChannelOptions): Promise<Channel> {
-    // Short, because the path of an ipc socket may not be longer than 107 bytes.
-    const folder = options.transport === 'ipc' ? await mkdtemp(join(tmpdir(), 'sl-')) : undefined;
+    const folder = options.transport === 'ipc' ? await privateFolder() : undefined;
     const context = new Context();
     const server = curveKeyPair();
     const worker = curveKeyPair();
@@ -92,7 +90,7 @@ export class Channel {
       ...(options.secureBulk || options.transport === 'tcp' ? secure : {}),
       maxMessageSize: MAX_MESSAGE_BYTES,
     };
-    const sockets = {
+    const sockets: Sockets = {
       // A copy: zeromq.js removes `context` from the object it is given.
       zap: new Router({ ...base }),
       control: new Router({
@@ -115,45 +113,50 @@ export class Channel {
       up: new Pull({ ...bulk, receiveHighWaterMark: BULK_HIGH_WATER_MARK }),
       down: new Push({ ...bulk, sendHighWaterMark: BULK_HIGH_WATER_MARK, sendTimeout: options.sendTimeoutMs }),
     };
-    await sockets.zap.bind(ZAP_ENDPOINT);
     const bind = async (name: 'control' | 'metrics' | 'up' | 'down'): Promise<string> => {
       const socket: Socket & { bind(address: string): Promise<void> } = sockets[name];
       await socket.bind(folder === undefined ? 'tcp://127.0.0.1:*' : `ipc://${join(folder, name)}`);
       return socket.lastEndpoint as string;
     };
-    const address = {
-      control: await bind('control'),
-      metrics: await bind('metrics'),
-      up: await bind('up'),
-      down: await bind('down'),
-      server_key: server.publicKey,
-      public_key: worker.publicKey,
-      secret_key: worker.secretKey,
-      secure_bulk: options.secureBulk || options.transport === 'tcp',
-    };
-    const channel = new Channel({ address, folder, sockets });
-    void channel.#authenticate(worker.publicKey);
-    return channel;
+    try {
+      await sockets.zap.bind(ZAP_ENDPOINT);
+      const address = {
+        control: await bind('control'),
+        metrics: await bind('metrics'),
+        up: await bind('up'),
+        down: await bind('down'),
+        server_key: server.publicKey,
+        public_key: worker.publicKey,
+        secret_key: worker.secretKey,
+        secure_bulk: options.secureBulk || options.transport === 'tcp',
+      };
+      return new Channel({ address, folder, sockets });
+    } catch (cause) {
+      await release(sockets, folder);
+      throw noSockets(cause as Error, folder === undefined ? '127.0.0.1' : tmpdir());
+    }
   }
 
   /** Control messages of the worker, in order. One reader only. */
   async *control(): AsyncGenerator<Buffer> {
-    for await (const [, message] of messages(this.#control)) if (message) yield message;
+    for await (const [, message] of messages(this.#sockets.control)) if (message) yield message;
   }
 
   /** Data messages of one plane, in order. One reader only. */
   data(plane: 'metrics' | 'up'): AsyncIterable<Buffer[]> {
-    return messages(plane === 'metrics' ? this.#metrics : this.#up);
+    return messages(this.#sockets[plane]);
   }
 
   /** Sends a control message, which gets its number here, after all sent before it. */
   sendControl(message: Outgoing): Promise<void> {
-    return this.#toControl.send((seq) => this.#control.send([WORKER_IDENTITY, JSON.stringify({ ...message, seq })]));
+    return this.#toControl.send((seq) =>
+      this.#sockets.control.send([WORKER_IDENTITY, JSON.stringify({ ...message, seq })]),
+    );
   }
 
   /** Sends a data message; resolves when the socket has taken it, which is where back-pressure is felt. */
   sendDown(frame: (seq: number) => Buffer[]): Promise<void> {
-    return this.#toDown.send((seq) => this.#down.send(frame(seq)));
+    return this.#toDown.send((seq) => this.#sockets.down.send(frame(seq)));
   }
 
   /** Closes the sockets and removes the folder. Messages not yet taken are lost: the worker acknowledges before. */
@@ -161,19 +164,36 @@ export class Channel {
     if (this.#closed) return;
     this.#closed = true;
     this.onLink = () => {};
-    for (const socket of [this.#control, this.#metrics, this.#up, this.#down, this.#zap]) socket.close();
-    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
+    await release(this.#sockets, this.#folder);
   }
 
   /** ZAP (ZeroMQ RFC 27): libzmq asks here before it lets a peer in. */
-  async #authenticate(publicKey: string): Promise<void> {
-    for await (const [peer, empty, version, request, , , , mechanism, key] of messages(this.#zap)) {
-      const ok = mechanism?.toString() === 'CURVE' && key !== undefined && isAllowedKey(key, publicKey);
+  async #authenticate(): Promise<void> {
+    for await (const [peer, empty, version, request, , , , mechanism, key] of messages(this.#sockets.zap)) {
+      const ok = mechanism?.toString() === 'CURVE' && key !== undefined && isAllowedKey(key, this.address.public_key);
       if (!ok) this.refused++;
       const answer = ok ? ['200', 'OK', WORKER_IDENTITY, ''] : ['400', 'Not the key of the worker', '', ''];
-      await this.#zap.send([peer ?? '', empty ?? '', version ?? '', request ?? '', ...answer]);
+      await this.#sockets.zap.send([peer ?? '', empty ?? '', version ?? '', request ?? '', ...answer]);
     }
   }
+}
+
+/** Short, because the path of an ipc socket may not be longer than 107 bytes. */
+async function privateFolder(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'sl-')).catch((cause: Error) => {
+    throw noSockets(cause, tmpdir());
+  });
+}
+
+const noSockets = (cause: Error, place: string): SaeLensError =>
+  new SaeLensError('WORKER_START', `Cannot open sockets in ${place}: ${cause.message}`, {
+    hint: 'set TMPDIR to a short path on a local disk, /tmp for example',
+    cause,
+  });
+
+async function release(sockets: Sockets, folder: string | undefined): Promise<void> {
+  for (const socket of Object.values(sockets) as Socket[]) socket.close();
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 }
 
 /** Whether the installed zeromq can encrypt and authenticate; without it no worker is started. */
@@ -204,8 +224,11 @@ class SendQueue {
 }
 
 /**
- * Messages of a socket until it is closed. zeromq.js now and then rejects a receive with EAGAIN although the socket is
- * open and nothing is lost (seen on a busy machine); its own iterator would end there.
+ * Messages of a socket until it is closed. zeromq.js 6.8 now and then rejects a receive with EAGAIN although the socket
+ * is open; its own iterator would end there. Seen on a busy machine only, and never with a message lost: the numbers of
+ * ours would tell. Its cause is not proven. The likely one: after many receives in a row it looks whether there is a
+ * message, then reads in a later turn of the event loop without looking again (socket.cc, the end of Receive), and reports
+ * what is gone by then instead of waiting. So EAGAIN of an open socket means: ask again.
  */
 async function* messages(socket: Router | Pull): AsyncGenerator<Buffer[]> {
   while (!socket.closed) {

@@ -47,7 +47,7 @@ export class Streams {
 export class DataPlane {
   readonly #name: string;
   #received = 0;
-  readonly #waiting: { seq: number; resolve: () => void }[] = [];
+  #waiting: { seq: number; resolve: () => void }[] = [];
 
   constructor(name: string) {
     this.#name = name;
@@ -78,7 +78,9 @@ export class DataPlane {
         );
       }
       this.#received++;
-      for (const waiter of this.#waiting.filter(({ seq }) => seq <= this.#received)) waiter.resolve();
+      const due = this.#waiting.filter(({ seq }) => seq <= this.#received);
+      if (due.length > 0) this.#waiting = this.#waiting.filter(({ seq }) => seq > this.#received);
+      for (const { resolve } of due) resolve();
     }
   }
 

@@ -11,7 +11,7 @@ import {
 } from '../protocol/messages.ts';
 import { Channel, type ChannelOptions } from './channel.ts';
 import { type Batch, DataPlane, Streams } from './data-plane.ts';
-import { within } from './deadline.ts';
+import { untilGone, within } from './deadline.ts';
 import { Job, type JobOptions, type JobResult, type NamedArray } from './job.ts';
 import { defaultEntry, WorkerProcess } from './process.ts';
 import { StageClock } from './stage-clock.ts';
@@ -42,7 +42,7 @@ export interface WorkerOptions {
   heartbeat?: ChannelOptions['heartbeat'];
   sendTimeoutMs?: number;
   startTimeoutMs?: number;
-  /** Longest silence of a stage, by its name; `default` for the others. */
+  /** Longest silence of a stage, by its name, over the usual ones; `default` for those not named. */
   stageDeadlinesMs?: Readonly<Record<string, number>>;
   onLog?: (stream: 'stdout' | 'stderr', line: string) => void;
 }
@@ -227,6 +227,7 @@ export class Worker {
       this.#readControl(),
       this.#planes.metrics.read(this.#channel.data('metrics'), this.#streams, deliver),
       this.#planes.up.read(this.#channel.data('up'), this.#streams, deliver),
+      this.#channel.admission,
     ];
     await Promise.all(readers).catch((cause: Error) =>
       this.#end(cause instanceof SaeLensError ? cause : new SaeLensError('BUG', cause.message, { cause })),
@@ -344,14 +345,10 @@ export class Worker {
   }
 
   async #ask(op: string, params: Record<string, unknown>): Promise<unknown> {
-    const { result } = this.request(op, params);
-    return within(
-      result.then(({ value }) => value),
-      ASK_TIMEOUT_MS,
-      () => {
-        throw new SaeLensError('WORKER_STALLED', `The worker did not answer "${op}" for ${ASK_TIMEOUT_MS} ms`);
-      },
-    );
+    const { id, result } = this.request(op, params);
+    const late = new SaeLensError('WORKER_STALLED', `The worker did not answer "${op}" for ${ASK_TIMEOUT_MS} ms`);
+    await within(result, ASK_TIMEOUT_MS, () => this.#finish(id, (job) => job.reject(late)));
+    return (await result).value;
   }
 
   /** For messages that nothing waits for: a worker that takes none is judged by its exit, its link and its clock. */
@@ -389,7 +386,7 @@ export class Worker {
     this.#process.kill();
     const fate = error ?? new SaeLensError('WORKER_LOST', 'The worker has been shut down');
     for (const id of [...this.#jobs.keys()]) this.#finish(id, (job) => job.reject(fate));
-    await this.#process.exited;
+    await untilGone(this.#process.exited, this.#process.pid);
     await this.#channel.close();
     this.#resolveEnded(error);
   }

@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Context, curveKeyPair, Dealer } from 'zeromq';
 import type { SaeLensError } from '../../src/errors.ts';
 import { Channel } from '../../src/worker/channel.ts';
@@ -53,6 +54,31 @@ describe('a stranger on the socket (X1, X2)', () => {
     expect(statSync(folder).mode & 0o777).toBe(0o700);
     await channel.close();
     expect(() => statSync(folder)).toThrow('ENOENT');
+  });
+});
+
+describe('a place where no sockets can be made', () => {
+  const open = async (folder: string): Promise<SaeLensError> => {
+    vi.stubEnv('TMPDIR', folder);
+    try {
+      return await failure(Channel.open({ ...options, transport: 'ipc' }));
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  };
+
+  it.each([
+    ['whose path is too long for them', 'x'.repeat(110), true],
+    ['that is not there', 'nowhere', false],
+  ])('%s is named with the way out, and nothing is left in it', async (_, name, there) => {
+    const outer = mkdtempSync(join(tmpdir(), 'place-'));
+    const folder = join(outer, name);
+    if (there) mkdirSync(folder);
+    const error = await open(folder);
+    expect(error).toMatchObject({ code: 'WORKER_START', hint: expect.stringContaining('TMPDIR') });
+    expect(error.message).toContain(folder);
+    expect(readdirSync(outer, { recursive: true })).toEqual(there ? [name] : []);
+    rmSync(outer, { recursive: true });
   });
 });
 

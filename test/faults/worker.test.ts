@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { SaeLensError } from '../../src/errors.ts';
 import { isAlive } from '../orphans.ts';
 import { workersForTests } from '../workers.ts';
@@ -143,6 +143,24 @@ describe('a worker that stalls (W5, W6)', () => {
     await job.stop();
     await job.result;
     await worker.shutdown();
+  });
+});
+
+describe('a question that is never answered', () => {
+  afterEach(() => void vi.useRealTimers());
+
+  it('is given up, and does not count as work of an idle worker', async () => {
+    const worker = await start('hangs_up', { stageDeadlinesMs: { default: 500 } });
+    await later(1_300);
+    const job = worker.request('endless');
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const asked = failure(job.stop());
+    await vi.advanceTimersByTimeAsync(60_000);
+    vi.useRealTimers();
+    expect(await asked).toMatchObject({ code: 'WORKER_STALLED' });
+    await job.result;
+    await later(3_000);
+    expect(worker.state).toBe('ready');
   });
 });
 
