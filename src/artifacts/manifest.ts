@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { lstat, readdir, readFile } from 'node:fs/promises';
-import { join, relative, sep } from 'node:path';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
 import { toJson, writeFileAtomic } from './atomic.ts';
@@ -16,9 +16,9 @@ const manifestSchema = z.object({
   /** ISO 8601. */
   created: z.string(),
   n_training_samples: z.number().int().nonnegative(),
-  /** Path inside the folder, with `/` → size in bytes and sha256 in hex. */
+  /** Name in the folder → size in bytes and sha256 in hex. A name is never a way out of the folder (promise P4). */
   files: z.record(
-    z.string(),
+    z.string().regex(/^[^/\\.][^/\\]*$/),
     z.object({ size: z.number().int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
   ),
 });
@@ -32,7 +32,7 @@ export async function writeManifest(
   facts: Pick<Manifest, 'kind' | 'n_training_samples'>,
 ): Promise<Manifest> {
   const files: Manifest['files'] = {};
-  for (const name of await filesBelow(folder)) {
+  for (const name of await filesIn(folder)) {
     if (name !== MANIFEST_NAME) files[name] = await digest(join(folder, name));
   }
   const manifest: Manifest = { format: MANIFEST_FORMAT, ...facts, created: new Date().toISOString(), files };
@@ -41,7 +41,7 @@ export async function writeManifest(
 }
 
 /** Reads a manifest without looking at the files. */
-export async function readManifest(folder: string): Promise<Manifest> {
+async function readManifest(folder: string): Promise<Manifest> {
   const path = join(folder, MANIFEST_NAME);
   let value: unknown;
   try {
@@ -62,35 +62,37 @@ export async function readManifest(folder: string): Promise<Manifest> {
   return parsed.data;
 }
 
-/** Reads a manifest and checks every byte it speaks of: a folder that passes is complete (promise P1). */
+/**
+ * Checks every byte that the folder's manifest speaks of (promise P1). What else lies there is not its business.
+ *
+ * @throws SaeLensError SAE_INVALID when the folder is not as it was written
+ */
 export async function verifyFolder(folder: string): Promise<Manifest> {
   const manifest = await readManifest(folder);
-  const present = new Set(await filesBelow(folder));
-  present.delete(MANIFEST_NAME);
   for (const [name, expected] of Object.entries(manifest.files)) {
-    if (!present.delete(name)) throw incomplete(folder, `${name} is missing`);
-    const { size } = await lstat(join(folder, name));
+    const { size, sha256 } = await digest(join(folder, name)).catch((error: NodeJS.ErrnoException) => {
+      throw incomplete(folder, error.code === 'ENOENT' ? `${name} is missing` : `${name}: ${error.message}`, error);
+    });
     if (size !== expected.size) throw incomplete(folder, `${name} has ${size} bytes instead of ${expected.size}`);
-    const { sha256 } = await digest(join(folder, name));
     if (sha256 !== expected.sha256) throw incomplete(folder, `${name} has other content than was written (sha256)`);
   }
-  if (present.size > 0) throw incomplete(folder, `${[...present].join(', ')} was not written with it`);
   return manifest;
 }
 
 function incomplete(folder: string, reason: string, cause?: unknown): SaeLensError {
-  return new SaeLensError('STORAGE', `Folder "${folder}" is not complete: ${reason}`, { cause });
+  return new SaeLensError('SAE_INVALID', `Folder "${folder}" is not what was saved: ${reason}`, {
+    cause,
+    hint: `copy it again, or use another checkpoint; without ${MANIFEST_NAME} it is read unchecked`,
+  });
 }
 
-/** Regular files only: a symlink is not followed, so that a manifest cannot vouch for a file outside. */
-async function filesBelow(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
+/** Regular files only: a manifest vouches for nothing that lies elsewhere. */
+async function filesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
   return entries
-    .filter((entry) => !entry.isDirectory())
     .map((entry) => {
-      const name = relative(folder, join(entry.parentPath, entry.name)).split(sep).join('/');
-      if (!entry.isFile()) throw incomplete(folder, `${name} is not a regular file`);
-      return name;
+      if (!entry.isFile()) throw incomplete(folder, `${entry.name} is not a regular file`);
+      return entry.name;
     })
     .sort();
 }

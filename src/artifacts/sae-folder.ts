@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
+import { MANIFEST_NAME, verifyFolder } from './manifest.ts';
 import { readSafetensorsHeader, type TensorInfo } from './safetensors.ts';
 
 export const CFG_NAME = 'cfg.json';
@@ -26,9 +28,6 @@ export interface SaeFolder {
   architecture: string;
   d_in: number;
   d_sae: number;
-  tensors: Map<string, TensorInfo>;
-  sparsityPath: string | null;
-  runnerCfgPath: string | null;
 }
 
 type Axis = 'd_in' | 'd_sae';
@@ -52,7 +51,9 @@ const ALSO_IN_V5 = new Set(['scaling_factor', 'finetuning_scaling_factor', 'log_
 
 /**
  * Reads the folder of an SAE without its weights: cfg.json of SAELens 5 or 6 and the header of the weights, checked
- * against each other. The worker loads the numbers.
+ * against each other. The worker loads the numbers. A folder with a manifest is ours, and is checked byte by byte.
+ *
+ * @throws SaeLensError SAE_INVALID
  */
 export async function readSaeFolder(path: string): Promise<SaeFolder> {
   const refuse = (reason: string, cause?: unknown): SaeLensError =>
@@ -60,6 +61,7 @@ export async function readSaeFolder(path: string): Promise<SaeFolder> {
       cause,
       hint: `an SAE folder holds ${CFG_NAME} and ${WEIGHTS_NAME}`,
     });
+  if (existsSync(join(path, MANIFEST_NAME))) await verifyFolder(path);
   const cfg = await readCfg(join(path, CFG_NAME), refuse);
   const vocabulary = vocabularyOf(cfg);
   const architecture = architectureOf(cfg);
@@ -81,9 +83,6 @@ export async function readSaeFolder(path: string): Promise<SaeFolder> {
     architecture,
     d_in,
     d_sae,
-    tensors,
-    sparsityPath: await existing(join(path, SPARSITY_NAME)),
-    runnerCfgPath: await existing(join(path, RUNNER_CFG_NAME)),
   };
 }
 
@@ -138,7 +137,3 @@ function shapeProblem(
 }
 
 const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0;
-
-async function existing(path: string): Promise<string | null> {
-  return (await stat(path).catch(() => null)) === null ? null : path;
-}
