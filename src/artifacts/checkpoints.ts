@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
 import { syncFolder, toJson, writeFileSynced } from './atomic.ts';
@@ -19,11 +19,13 @@ export interface CommitOptions {
   nTrainingSamples: number;
   /** The run's configuration, for runner_cfg.json. */
   runnerConfig: unknown;
+  /** It is what the run was for: on failure its files are kept beside `final`, where no later run removes them. */
+  keep: boolean;
 }
 
 /**
  * Turns a staging folder into a checkpoint or output: checks it, adds runner_cfg.json and, last, the manifest, then
- * renames it. On failure the staging folder is removed and what was at `final` stays.
+ * renames it. On failure what was at `final` stays, and the staging folder is removed or, with `keep`, named in the hint.
  */
 export async function commitFolder({
   staging,
@@ -31,6 +33,7 @@ export async function commitFolder({
   kind,
   nTrainingSamples,
   runnerConfig,
+  keep,
 }: CommitOptions): Promise<Manifest> {
   try {
     await readSaeFolder(staging);
@@ -40,15 +43,30 @@ export async function commitFolder({
     await replaceFolder(staging, final);
     return manifest;
   } catch (error) {
-    await rm(staging, { recursive: true, force: true }).catch(() => {});
-    if (error instanceof SaeLensError) throw error;
-    throw new SaeLensError('STORAGE', `Cannot save "${final}": ${(error as Error).message}`, {
+    const kept = keep ? await setAside(staging) : null;
+    if (kept === null) await rm(staging, { recursive: true, force: true }).catch(() => {});
+    const { code, message } = error as NodeJS.ErrnoException;
+    const ours = error instanceof SaeLensError ? error : null;
+    const hints = [
+      ours?.hint ?? (code === 'ENOSPC' ? `free space on the disk of "${dirname(final)}"` : undefined),
+      kept === null ? undefined : `the files of the SAE are kept in "${kept}"`,
+    ];
+    throw new SaeLensError(ours?.code ?? 'STORAGE', ours?.message ?? `Cannot save "${final}": ${message}`, {
       cause: error,
-      hint:
-        (error as NodeJS.ErrnoException).code === 'ENOSPC'
-          ? `free space on the disk of "${dirname(final)}"`
-          : undefined,
+      hint: hints.filter((hint) => hint !== undefined).join('\n') || undefined,
+      details: { ...ours?.details, ...(kept === null ? {} : { kept }) },
     });
+  }
+}
+
+/** Gives a staging folder a name that `removeAbandoned` does not know; null when there is none. */
+async function setAside(staging: string): Promise<string | null> {
+  const kept = staging.replace(/\.tmp-(?=[0-9a-f]{8}$)/, '.unsaved-');
+  try {
+    await rename(staging, kept);
+    return kept;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT' ? null : staging;
   }
 }
 

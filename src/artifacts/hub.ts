@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, isAbsolute, join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import type { ReadableStream } from 'node:stream/web';
 import { downloadFile, getHFHubCachePath, modelInfo, type PathInfo, pathsInfo } from '@huggingface/hub';
 import { closest } from 'fastest-levenshtein';
@@ -49,12 +49,14 @@ interface Source {
  * With HF_HUB_OFFLINE nothing is asked and the cache must have it.
  */
 export async function downloadSae(repo: string, folder = '', options: HubOptions = {}): Promise<string> {
+  const revision = options.revision ?? 'main';
   checkRepo(repo);
-  checkFolder(folder);
+  if (folder !== '') checkPath(folder, 'folder');
+  checkPath(revision, 'revision');
   const source: Source = {
     repo,
     folder,
-    revision: options.revision ?? 'main',
+    revision,
     hubUrl: (options.hubUrl ?? process.env.HF_ENDPOINT ?? HUB_URL).replace(/\/+$/, ''),
     token: await findToken(options.token),
     store: join(options.cacheDir ?? getHFHubCachePath(), `models--${repo.replaceAll('/', '--')}`),
@@ -293,13 +295,11 @@ function checkRepo(repo: string): void {
   throw new SaeLensError('HUB', `Cannot get an SAE from ${JSON.stringify(repo)}: a repository is named "owner/name"`);
 }
 
-/** The folder becomes part of a path in the cache: it may only point downwards (faults H5). */
-function checkFolder(folder: string): void {
-  const parts = folder.split('/');
-  const bad = isAbsolute(folder) || /[\\:\0]/.test(folder) || parts.some((part) => part === '..' || part === '.');
-  if (!bad && (folder === '' || parts.every((part) => part !== ''))) return;
-  throw new SaeLensError('HUB', `Cannot use ${JSON.stringify(folder)} as a folder of a repository`, {
-    hint: 'give it relative to the repository, with "/" between its parts',
+/** What becomes part of a path in the cache may only point downwards (faults H5). */
+function checkPath(path: string, what: 'folder' | 'revision'): void {
+  if (!/[\\:\0]/.test(path) && path.split('/').every((part) => !['', '.', '..'].includes(part))) return;
+  throw new SaeLensError('HUB', `Cannot use ${JSON.stringify(path)} as a ${what} of a repository`, {
+    hint: 'give names with "/" between them, none of them "." or ".."',
   });
 }
 

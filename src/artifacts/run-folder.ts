@@ -62,8 +62,10 @@ export interface RunRecord {
   versions: Record<string, string>;
   /** sha256 in hex: of the configuration, the model, the dataset, as far as known. */
   hashes: Record<string, string>;
-  /** Build of torch, CPU capability, threads, device names. */
+  /** CPU capability that torch uses, its threads, device. */
   machine: Record<string, unknown>;
+  /** Of the SAE, the run and its evaluation, as the worker found them. */
+  sizes: Record<string, number>;
 }
 
 /**
@@ -140,10 +142,7 @@ export async function writeRunFolder(
 }
 
 /** Adds to run.json what became known later; objects are merged one level deep. */
-export async function updateRunRecord(
-  paths: RunPaths,
-  patch: Partial<RunRecord> & Record<string, unknown>,
-): Promise<void> {
+export async function updateRunRecord(paths: RunPaths, patch: Partial<RunRecord>): Promise<void> {
   const record = JSON.parse(await readFile(paths.run, 'utf8')) as Record<string, unknown>;
   for (const [key, value] of Object.entries(patch)) {
     record[key] = isObject(value) && isObject(record[key]) ? { ...record[key], ...value } : value;

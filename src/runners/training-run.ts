@@ -3,7 +3,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { commitFolder } from '../artifacts/checkpoints.ts';
-import type { RunPaths } from '../artifacts/run-folder.ts';
+import { type RunPaths, updateRunRecord } from '../artifacts/run-folder.ts';
+import { ACTIVATIONS_NAME, OPTIMIZER_NAME } from '../artifacts/sae-folder.ts';
 import type { ResolvedConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
 import type { Logger, LogLevel } from '../log.ts';
@@ -13,7 +14,7 @@ import { MetricsLog, rowsOf } from '../stream/metrics-log.ts';
 import type { Job, JobEvent, JobResult } from '../worker/job.ts';
 import type { Worker } from '../worker/worker.ts';
 import { rememberSpeed } from './measured-speed.ts';
-import { type StagedFolder, TrainResult, trainingEvent } from './worker-events.ts';
+import { type StagedFolder, type Started, TrainResult, trainingEvent } from './worker-events.ts';
 
 /** W&B may have an artifact to upload; the terminal and the files need milliseconds. */
 const SINKS_CLOSE_MS = 60_000;
@@ -48,8 +49,8 @@ export interface RunParts {
   readonly name: string;
   readonly sinks: Sink;
   readonly log: Logger;
-  /** Lets go of everything the run holds: lock, worker, log. */
-  readonly release: () => Promise<void>;
+  /** Lets go of everything the run holds: worker, sinks, which have so long to write out what is left, lock, log. */
+  readonly release: (sinksMs: number) => Promise<void>;
 }
 
 /** A training run that is on its way. Readers may come, go and come again; the run does not wait for them. */
@@ -71,8 +72,10 @@ export class TrainingRun {
   #checkpoint: string | null = null;
   #output: string | null = null;
   #killed = false;
-  /** Folders are committed one after the other while training goes on. */
-  #committed: Promise<void> = Promise.resolve();
+  /** What is written while training goes on, one after the other; it never rejects. */
+  #written: Promise<void> = Promise.resolve();
+  /** The first thing the run was for that could not be written. */
+  #unwritten: unknown;
 
   /** @internal Made by `SAETrainingRunner.start`. */
   constructor(parts: RunParts, worker: Worker, params: Record<string, unknown>) {
@@ -137,14 +140,31 @@ export class TrainingRun {
   #onEvent(raw: JobEvent): void {
     const event = trainingEvent(raw);
     if (event.kind === 'checkpoint') {
-      this.#committed = this.#committed.then(() => this.#commit(event));
+      this.#write(() => this.#commit(event));
     } else if (event.kind === 'log') {
       const level = logLevel(event.level);
       this.#parts.log[level](event.message);
       this.emit({ kind: 'log', level, message: event.message });
     } else {
+      if (event.kind === 'started') this.#write(() => this.#record(event));
       this.emit(event);
     }
+  }
+
+  #write(what: () => Promise<void>): void {
+    this.#written = this.#written.then(what).catch((error) => {
+      this.#unwritten ??= error;
+    });
+  }
+
+  /** What decides the bits of a run, and only the worker knows (design §10). A run does not fail for want of it. */
+  async #record({ d_in, d_sae, total_steps, n_eval_prompts, device, torch, cpu, threads }: Started): Promise<void> {
+    const versions = { python: this.#worker.python, torch };
+    const machine = { device, cpu_capability: cpu, threads };
+    const sizes = { d_in, d_sae, total_steps, n_eval_prompts };
+    await updateRunRecord(this.paths, { versions, machine, sizes }).catch((error: Error) =>
+      this.#parts.log.warn(`${this.paths.run} lacks what the worker told: ${error.message}`),
+    );
   }
 
   #onRow({ step, ...row }: Metrics): void {
@@ -155,6 +175,7 @@ export class TrainingRun {
   /** A checkpoint that cannot be kept costs the checkpoint, not the run; an output that cannot be kept is the run's failure. */
   async #commit({ purpose, staging, final, n_training_samples }: StagedFolder): Promise<void> {
     const isOutput = purpose === 'output';
+    const keep = isOutput || purpose === 'final';
     if (this.#killed) return rm(staging, { recursive: true, force: true });
     try {
       await commitFolder({
@@ -163,9 +184,10 @@ export class TrainingRun {
         kind: isOutput ? 'output' : 'checkpoint',
         nTrainingSamples: n_training_samples,
         runnerConfig: this.config,
+        keep,
       });
     } catch (error) {
-      if (isOutput || purpose === 'final') throw error;
+      if (keep) throw error;
       this.#parts.log.warn(`${(error as Error).message}; training goes on without this checkpoint`);
       return;
     }
@@ -175,9 +197,9 @@ export class TrainingRun {
       kind: 'checkpoint',
       path: final,
       n_training_samples,
-      final: isOutput || purpose === 'final',
-      optimizer_state: existing(join(final, 'optimizer_state.safetensors')),
-      activations_store: existing(join(final, 'activations_store.safetensors')),
+      final: keep,
+      optimizer_state: existing(join(final, OPTIMIZER_NAME)),
+      activations_store: existing(join(final, ACTIVATIONS_NAME)),
     });
   }
 
@@ -185,11 +207,12 @@ export class TrainingRun {
     try {
       const { value } = await this.#job.result.catch(async (error: JobResult | Error) => {
         // What was staged before the failure is good; one that is cut off here does not exist (promise P1).
-        await Promise.race([this.#committed.catch(() => {}), ...(this.#killed ? [sleep(KILLED_CLOSE_MS)] : [])]);
+        await Promise.race([this.#written, ...(this.#killed ? [sleep(KILLED_CLOSE_MS)] : [])]);
         throw error;
       });
       const ended = TrainResult.parse(value);
-      await this.#committed;
+      await this.#written;
+      if (this.#unwritten !== undefined) throw this.#unwritten;
       const result: TrainingResult = {
         ended: ended.ended,
         output: this.#output,
@@ -214,26 +237,37 @@ export class TrainingRun {
       await this.#close();
       return result;
     } catch (error) {
-      const failure = error instanceof SaeLensError ? this.#withCheckpoint(error) : error;
+      const failure = error instanceof SaeLensError ? this.#withWhatIsLeft(error) : error;
       await this.#close(failure as Error);
       throw failure;
     }
   }
 
   async #close(error?: Error): Promise<void> {
+    const { dropped } = this.#rows;
+    if (dropped > 0)
+      this.#parts.log.warn(`${dropped} rows of metrics are missing: they came faster than they were taken`);
     this.#rows.end(error);
     this.#tap.end(error);
-    await this.#parts.sinks.close(this.#killed ? KILLED_CLOSE_MS : SINKS_CLOSE_MS);
-    await this.#parts.release();
+    await this.#parts.release(this.#killed ? KILLED_CLOSE_MS : SINKS_CLOSE_MS);
   }
 
   /** A failed run says what it left. */
-  #withCheckpoint(error: SaeLensError): SaeLensError {
-    if (this.#checkpoint === null) return error;
-    const kept = `the last complete checkpoint is ${this.#checkpoint}`;
+  #withWhatIsLeft(error: SaeLensError): SaeLensError {
+    const [checkpoint, output] = [this.#checkpoint, this.#output];
+    const hints = [error.hint];
+    if (output !== null) hints.push(`the finished SAE is ${output}`);
+    if (checkpoint !== null) hints.push(`the last complete checkpoint is ${checkpoint}`);
+    if (checkpoint !== null && output === null) {
+      hints.push(`a run with --from_pretrained_path ${checkpoint} begins with its weights`);
+    }
     return new SaeLensError(error.code, error.message, {
-      hint: error.hint === undefined ? kept : `${error.hint}\n${kept}`,
-      details: { ...error.details, checkpoint: this.#checkpoint },
+      hint: hints.filter((hint) => hint !== undefined).join('\n') || undefined,
+      details: {
+        ...error.details,
+        ...(checkpoint === null ? {} : { checkpoint }),
+        ...(output === null ? {} : { output }),
+      },
       cause: error.cause,
     });
   }

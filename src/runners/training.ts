@@ -12,6 +12,7 @@ import {
   writeRunFolder,
 } from '../artifacts/run-folder.ts';
 import { lockRun } from '../artifacts/run-lock.ts';
+import { readSaeFolder } from '../artifacts/sae-folder.ts';
 import {
   type LanguageModelSAERunnerConfig,
   type LanguageModelSAERunnerOptions,
@@ -32,6 +33,9 @@ import { packageRoot } from '../worker/package-root.ts';
 import { PythonSession } from '../worker/pythonia.ts';
 import { Worker } from '../worker/worker.ts';
 import { type TrainingResult, TrainingRun } from './training-run.ts';
+
+/** A run that did not start has nothing to write out. */
+const START_FAILED_CLOSE_MS = 1_000;
 
 /** How a run is embedded. */
 export interface TrainingOptions {
@@ -100,9 +104,9 @@ export class SAETrainingRunner {
     const lock = await lockRun(paths);
     const file = createLogger({ file: paths.log, level: 'silent' });
     const log = options.log === undefined ? file : both(options.log, file);
-    const held: (() => unknown)[] = [() => file.close(), () => lock.release()];
-    const release = async (): Promise<void> => {
-      for (let letGo = held.pop(); letGo !== undefined; letGo = held.pop()) await letGo();
+    const held: ((deadlineMs: number) => unknown)[] = [() => file.close(), () => lock.release()];
+    const release = async (deadlineMs: number): Promise<void> => {
+      for (let letGo = held.pop(); letGo !== undefined; letGo = held.pop()) await letGo(deadlineMs);
     };
     try {
       if (lock.tookOver) log.warn(`Took the folder over from process ${lock.tookOver.pid}, which is gone`);
@@ -110,12 +114,16 @@ export class SAETrainingRunner {
       const earlier = await setMetricsAside(paths);
       if (earlier !== null) log.warn(`${this.name} was run before; its metrics are kept as ${earlier}`);
       await writeRunFolder(paths, config, layersOf(options.provenance), this.#record(python));
-      const sinks = new SinkGroup([...(options.sinks ?? []), ...this.#files(python, paths, log)], log);
+      const sinks = new SinkGroup([...(options.sinks ?? []), new JsonlSink(paths.metrics, log)], log);
+      held.push((deadlineMs) => sinks.close(deadlineMs));
       sinks.consume(this.#header(paths.folder));
+      if (config.from_pretrained_path !== null) await readSaeFolder(config.from_pretrained_path);
       const located = await resolveBundled(config, { python, progress: (message) => log.info(message) });
       const onLog = (_: string, line: string): void => file.debug(line);
       const worker = options.worker ?? (await Worker.start({ python, onLog }));
       if (options.worker === undefined) held.push(() => worker.shutdown());
+      // Not before: W&B would show a run that never began.
+      if (config.logger.log_to_wandb) sinks.add(this.#wandb(python, paths, log));
       return new TrainingRun({ config, paths, name: this.name, sinks, log, release }, worker, {
         config: { ...located, checkpoint_path: paths.checkpoints, output_path: paths.output },
         places: {
@@ -125,7 +133,7 @@ export class SAETrainingRunner {
         },
       });
     } catch (error) {
-      await release();
+      await release(START_FAILED_CLOSE_MS);
       throw error;
     }
   }
@@ -135,18 +143,13 @@ export class SAETrainingRunner {
     return (await this.start()).done;
   }
 
-  /** What is kept of every run, wherever it is shown. */
-  #files(python: string, paths: RunPaths, log: Logger): Sink[] {
+  #wandb(python: string, paths: RunPaths, log: Logger): Sink {
     const { logger, model_name, hook_name } = this.config;
-    const metrics = new JsonlSink(paths.metrics, log);
-    if (!logger.log_to_wandb) return [metrics];
-    const startPython = () => PythonSession.start({ python, cwd: packageRoot() });
-    const wandb = new WandbSink(
+    return new WandbSink(
       { logger, config: { ...this.config }, model_name, hook_name, directory: paths.wandb },
-      startPython,
+      () => PythonSession.start({ python, cwd: packageRoot() }),
       log,
     );
-    return [metrics, wandb];
   }
 
   #header(folder: string): RunHeader {
@@ -176,6 +179,7 @@ export class SAETrainingRunner {
       versions: { 'sae-lens-ts': VERSION, node: process.version },
       hashes: { config: createHash('sha256').update(JSON.stringify(this.config)).digest('hex') },
       machine: { platform: `${process.platform}-${process.arch}`, python },
+      sizes: {},
     };
   }
 }

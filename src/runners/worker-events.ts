@@ -37,6 +37,8 @@ type Schemas = typeof schemas;
 export type TrainingEvent = { [K in keyof Schemas]: { kind: K } & z.output<Schemas[K]> }[keyof Schemas];
 /** The files of an SAE lie in a staging folder and wait to become a checkpoint or the output. */
 export type StagedFolder = z.output<Schemas['checkpoint']>;
+/** The model is loaded and every size is known. */
+export type Started = z.output<Schemas['started']>;
 /** How a training request ended. */
 export const TrainResult = z.object({
   ended: z.enum(['done', 'stopped', 'data_ended']),

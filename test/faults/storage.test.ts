@@ -14,7 +14,7 @@ import { program } from '../programs.ts';
 async function commit(final: string, n: number): Promise<void> {
   const staging = `${final}.${stagingSuffix()}`;
   writeSaeFolder(staging);
-  await commitFolder({ staging, final, kind: 'output', nTrainingSamples: n, runnerConfig: {} });
+  await commitFolder({ staging, final, kind: 'output', nTrainingSamples: n, runnerConfig: {}, keep: true });
 }
 
 it('a kill before any file system call of a commit leaves the old folder or the new, whole (P1, S2)', async () => {
@@ -59,6 +59,7 @@ describe.skipIf(!mounted)('a full disk (needs the right to mount a tmpfs)', () =
       kind: 'checkpoint',
       nTrainingSamples: 2,
       runnerConfig: {},
+      keep: false,
     } as const;
     await expect(commitFolder(options)).rejects.toMatchObject({
       code: 'STORAGE',

@@ -29,6 +29,7 @@ import {
 import { lockRun } from '../../../src/artifacts/run-lock.ts';
 import { readSaeFolder } from '../../../src/artifacts/sae-folder.ts';
 import { readSafetensorsHeader } from '../../../src/artifacts/safetensors.ts';
+import { SAE } from '../../../src/sae/sae.ts';
 import { floats, STANDARD, safetensors, writeSaeFolder } from '../../fixtures/sae-folder.ts';
 
 let folder: string;
@@ -39,7 +40,14 @@ beforeEach(() => {
 async function commit(final: string, n = 100): Promise<void> {
   const staging = `${final}.${stagingSuffix()}`;
   writeSaeFolder(staging);
-  await commitFolder({ staging, final, kind: 'checkpoint', nTrainingSamples: n, runnerConfig: { seed: n } });
+  await commitFolder({
+    staging,
+    final,
+    kind: 'checkpoint',
+    nTrainingSamples: n,
+    runnerConfig: { seed: n },
+    keep: false,
+  });
 }
 
 describe('a committed folder', () => {
@@ -66,18 +74,38 @@ describe('a committed folder', () => {
     ['a flipped byte', (path: string) => writeFileSync(path, Buffer.alloc(readFileSync(path).length, 1)), 'sha256'],
     ['a cut file', (path: string) => truncateSync(path, 10), '10 bytes instead of'],
     ['a missing file', (path: string) => execFileSync('rm', [path]), 'is missing'],
-  ])('with %s does not exist', async (_, damage, reason) => {
+  ])('with %s is no SAE any more', async (_, damage, reason) => {
     const final = join(folder, '7');
     await commit(final);
     damage(join(final, 'sae_weights.safetensors'));
-    await expect(verifyFolder(final)).rejects.toThrow(reason);
+    const refused = { code: 'SAE_INVALID', message: expect.stringContaining(reason) };
+    await expect(readSaeFolder(final)).rejects.toMatchObject(refused);
+    await expect(SAE.loadFromDisk(final)).rejects.toMatchObject(refused);
   });
 
-  it('of a newer format is refused with the way out, a symlink in it too', async () => {
+  it('may have notes beside the SAE, and may be reached by links', async () => {
     const final = join(folder, '7');
     await commit(final);
-    symlinkSync('/etc/hostname', join(final, 'link'));
-    await expect(verifyFolder(final)).rejects.toThrow('not a regular file');
+    writeFileSync(join(final, 'README.md'), 'mine');
+    const linked = join(folder, 'linked');
+    mkdirSync(linked);
+    for (const name of readdirSync(final)) symlinkSync(join(final, name), join(linked, name));
+    expect((await readSaeFolder(linked)).architecture).toBe('standard');
+  });
+
+  it('whose manifest names a file outside of it is refused', async () => {
+    const final = join(folder, '7');
+    await commit(final);
+    const path = join(final, 'manifest.json');
+    const manifest = JSON.parse(readFileSync(path, 'utf8'));
+    manifest.files['../../etc/hostname'] = manifest.files['cfg.json'];
+    writeFileSync(path, JSON.stringify(manifest));
+    await expect(readSaeFolder(final)).rejects.toMatchObject({ code: 'SAE_INVALID' });
+  });
+
+  it('of a newer format is refused with the way out', async () => {
+    const final = join(folder, '7');
+    await commit(final);
     const path = join(final, 'manifest.json');
     writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), format: MANIFEST_FORMAT + 1 }));
     await expect(verifyFolder(final)).rejects.toMatchObject({
@@ -158,9 +186,26 @@ describe('a committed folder', () => {
     const final = join(folder, 'output');
     const staging = `${final}.${stagingSuffix()}`;
     mkdirSync(staging);
-    const commit = commitFolder({ staging, final, kind: 'output', nTrainingSamples: 1, runnerConfig: {} });
+    const commit = commitFolder({ staging, final, kind: 'output', nTrainingSamples: 1, runnerConfig: {}, keep: false });
     await expect(commit).rejects.toMatchObject({ code: 'SAE_INVALID' });
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('that cannot be made of what the run was for leaves its files where no later run removes them', async () => {
+    const final = join(folder, 'output');
+    mkdirSync(final);
+    writeFileSync(join(final, 'notes.txt'), 'mine');
+    const staging = `${final}.${stagingSuffix()}`;
+    writeSaeFolder(staging);
+    const commit = commitFolder({ staging, final, kind: 'output', nTrainingSamples: 1, runnerConfig: {}, keep: true });
+    const kept = staging.replace('.tmp-', '.unsaved-');
+    await expect(commit).rejects.toMatchObject({
+      code: 'STORAGE',
+      hint: expect.stringContaining(kept),
+      details: { kept },
+    });
+    expect(await removeAbandoned({ checkpoints: folder, output: final })).toEqual([]);
+    expect((await readSaeFolder(kept)).d_sae).toBe(8);
   });
 });
 
@@ -288,6 +333,7 @@ describe('the run folder', () => {
         versions: {},
         hashes: {},
         machine: {},
+        sizes: {},
       };
       await writeRunFolder(paths, config, { 'sae.k': 'flag' }, record);
       await updateRunRecord(paths, { machine: { threads: 1 } });
