@@ -73,7 +73,7 @@ export function lostError(worker: WorkerProcess, exit: Exit, doing: Doing): SaeL
 /** Alive, but neither its link nor its work moves. */
 export function stalledError(worker: WorkerProcess, reason: string, doing: Doing): SaeLensError {
   return new SaeLensError('WORKER_STALLED', `The worker ${reason}${describeDoing(doing)}`, {
-    hint: 'the stacks of its threads are in the log; resume goes on from the last checkpoint',
+    hint: 'the stacks of its threads are in the log',
     details: { ...doing, output: worker.log.tail(TAIL_LINES * 3) },
   });
 }

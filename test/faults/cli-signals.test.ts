@@ -59,7 +59,7 @@ describe('a run that is told to end', () => {
     expect(ms).toBeLessThan(1_000);
     const { error } = events(stdout).at(-1) as { error: Record<string, unknown> };
     expect(error).toMatchObject({ code: 'INTERRUPTED', message: 'The run was ended by SIGINT' });
-    const [, kept = ''] = /^the last complete checkpoint is (\S+)$/.exec(String(error.hint)) ?? [];
+    const [, kept = ''] = /^the last complete checkpoint is (\S+)$/m.exec(String(error.hint)) ?? [];
     await verifyFolder(kept);
   });
 
