@@ -122,6 +122,27 @@ describe('a W&B that fails', () => {
     expect(log.lines.join('\n')).toContain('not done after 1000 ms');
   });
 
+  it('that starts only after it was given up is ended', async () => {
+    let ended: () => void = () => {};
+    const end = new Promise<void>((resolve) => {
+      ended = resolve;
+    });
+    let start: () => void = () => {};
+    const late = async () => {
+      await new Promise<void>((resolve) => {
+        start = resolve;
+      });
+      const session = await PythonSession.start({ python });
+      return {
+        call: <T>(...args: Parameters<PythonSession['call']>) => session.call<T>(...args),
+        close: (graceMs: number) => session.close(graceMs).then(ended),
+      };
+    };
+    await feed(late, 100);
+    start();
+    await end;
+  });
+
   it('that is killed in the middle is left out', async () => {
     let session: PythonSession | undefined;
     const { log } = await feed(async () => {

@@ -17,6 +17,16 @@ describe('inputs that are not there or do not fit end with exit code 4 and what 
     expect([exitCode, stdout]).toEqual([4, '']);
   });
 
+  it('with W&B on, which it is by default, a start that fails ends the command too', async () => {
+    const env = { WANDB_MODE: 'offline' };
+    const flags = ['--model_name', 'bundled:nope', '--log_to_wandb', 'true'];
+    const { code, stderr, seconds } = await run(tinyRun(...flags), { env });
+    expect(stderr).toContain('error MODEL_NOT_FOUND  ');
+    expect(stderr).not.toContain('W&B');
+    expect(code).toBe(4);
+    expect(seconds).toBeLessThan(20);
+  });
+
   it('an unknown hook names the command that lists them, and that command works', async () => {
     const { stderr } = await run(tinyRun('--hook_name', 'model.layers.9'));
     const [, command = ''] = /List them with `sae-lens-ts ([^`]+)`/.exec(stderr) ?? [];

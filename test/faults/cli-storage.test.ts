@@ -3,9 +3,9 @@ import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { commandLineForTests } from '../command-line.ts';
-import { tinyRun } from '../tiny-run.ts';
+import { endlessRun, tinyRun } from '../tiny-run.ts';
 
-const { folder, run } = commandLineForTests();
+const { folder, run, start } = commandLineForTests();
 
 describe('a place that cannot be written to is found before the model is loaded (exit code 7)', () => {
   it.each(['runs_folder', 'output_path', 'checkpoint_path'])('%s', async (option) => {
@@ -15,6 +15,31 @@ describe('a place that cannot be written to is found before the model is loaded 
     expect(stderr).toContain(`choose a folder you may write to: --${option}`);
     expect(stderr).not.toContain('loading');
     expect(code).toBe(7);
+  });
+});
+
+describe('a place that holds what is not ours is refused before the model is loaded, and left as it is', () => {
+  it.each([
+    ['.', 'the run itself writes to'],
+    ['thesis', 'it holds chapter.txt'],
+  ])('--output_path %s', async (place, why) => {
+    mkdirSync(join(folder, 'thesis'), { recursive: true });
+    writeFileSync(join(folder, 'thesis', 'chapter.txt'), 'years of work');
+    const { code, stderr } = await run(tinyRun('--output_path', place));
+    expect(stderr).toMatch(/error STORAGE {2}Cannot save [\s\S]*hint: .*--output_path/);
+    expect(stderr).toContain(why);
+    expect([code, stderr.includes('loading')]).toEqual([7, false]);
+    expect(readdirSync(join(folder, 'thesis'))).toEqual(['chapter.txt']);
+  });
+
+  it('two runs at once do not save to one place', async () => {
+    const first = start(endlessRun('--name', 'first', '--output_path', 'shared', '--json'));
+    await first.saw('"event":"started"');
+    const second = await run(tinyRun('--name', 'second', '--output_path', 'shared'));
+    expect(second.stderr).toMatch(new RegExp(`error STORAGE {2}Cannot train in ".*/shared": process ${first.pid} on `));
+    expect(second.code).toBe(7);
+    first.child.kill('SIGINT');
+    expect((await first.ended).code).toBe(130);
   });
 });
 
