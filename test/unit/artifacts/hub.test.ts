@@ -246,4 +246,9 @@ describe('a hub in trouble', () => {
     expect((await failure({ saeId })).message).toContain('as a folder of a repository');
     expect(hub.requests).toEqual([]);
   });
+
+  it.each(['../../../../../x', '/x', 'a/../b', '..', '', 'a\0b'])('refuses %j as a revision', async (revision) => {
+    expect((await failure({ revision })).message).toContain('as a revision of a repository');
+    expect(hub.requests).toEqual([]);
+  });
 });
