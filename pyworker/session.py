@@ -51,10 +51,6 @@ class Session:
         """A line for the run's log. ``level``: debug, info, warning or error."""
         self.event("log", level=level, message=message)
 
-    def declare_stream(self, name: str, columns: list[str]) -> None:
-        """Announces rows of ``name`` with these columns before there are any."""
-        self._metrics_stream(name, tuple(columns))
-
     def metrics(self, name: str, row: Mapping[str, float]) -> None:
         """Queues one row. Never waits; NaN and inf arrive as they are. Rows of one name may differ in their
         keys.
