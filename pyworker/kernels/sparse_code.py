@@ -1,16 +1,17 @@
 """The active latents of a batch, and the operations on them.
 
-Architectures and the training loop see codes only through this module, so that another implementation
-(rows of indices and values instead of a dense matrix) can take its place without touching them.
-This one is the dense reference: exact, differentiated by autograd.
+Architectures and the training loop see codes only through this module. There are two forms of one, exact both and
+differentiated by autograd: a dense matrix, and rows of indices and values where their number is fixed (TopK).
 
-Legend: B batch, D d_in, F d_sae (latents).
+Legend: B batch, D d_in, F d_sae (latents), K active latents of a row.
 """
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+from typing_extensions import override
 
 
 class SparseCode:
@@ -35,12 +36,52 @@ class SparseCode:
         """The code with every latent multiplied by its weight."""
         return SparseCode(self._values_BF * weights_F)
 
+    def decode(self, W_dec_FD: Tensor) -> Tensor:
+        """The sum of decoder rows weighted by the code: ``[B, D]``, no bias."""
+        return self._values_BF @ W_dec_FD
+
+
+class IndexedCode(SparseCode):
+    """The same by index: only ``K`` latents of each row are kept, and only their decoder rows are read.
+
+    Args:
+        indices_BK: which latents; each row names a latent once.
+        values_BK: their values, zeros allowed.
+        d_sae: how many latents there are.
+    """
+
+    def __init__(self, indices_BK: Tensor, values_BK: Tensor, d_sae: int):
+        self._indices_BK, self._values_BK, self._d_sae = indices_BK, values_BK, d_sae
+
+    @override
+    def dense(self) -> Tensor:
+        zeros_BF = self._values_BK.new_zeros(*self._values_BK.shape[:-1], self._d_sae)
+        return zeros_BF.scatter(-1, self._indices_BK, self._values_BK)
+
+    @override
+    def firing_counts(self) -> Tensor:
+        counts_F = torch.zeros(self._d_sae, dtype=torch.int64, device=self._values_BK.device)
+        return counts_F.index_add_(0, self._indices_BK.flatten(), (self._values_BK != 0).flatten().long())
+
+    @override
+    def l0(self) -> Tensor:
+        return torch.count_nonzero(self._values_BK, dim=-1)
+
+    @override
+    def weighted(self, weights_F: Tensor) -> "IndexedCode":
+        return IndexedCode(self._indices_BK, self._values_BK * weights_F[self._indices_BK], self._d_sae)
+
+    @override
+    def decode(self, W_dec_FD: Tensor) -> Tensor:
+        values_BK = self._values_BK.to(W_dec_FD.dtype)  # autocast leaves the bag alone
+        return functional.embedding_bag(self._indices_BK, W_dec_FD, per_sample_weights=values_BK, mode="sum")
+
 
 def encode_select(
     x_BD: Tensor,
     W_enc_DF: Tensor,
     b_enc_F: Tensor,
-    select: Callable[[Tensor], Tensor],
+    select: Callable[[Tensor], Tensor | SparseCode],
     *,
     latent_scale_F: Tensor | None = None,
     add_noise: Callable[[Tensor], Tensor] | None = None,
@@ -49,8 +90,9 @@ def encode_select(
 
     Args:
         x_BD: centred, normalised input.
-        select: pre-activations to activations, for example ``torch.relu``; what it sets to zero is not
-        active. latent_scale_F: multiplies the pre-activations before selection (decoder norms of a TopK SAE).
+        select: pre-activations to activations, for example ``torch.relu``, or to a code; what it sets to zero is
+            not active.
+        latent_scale_F: multiplies the pre-activations before selection (decoder norms of a TopK SAE).
         add_noise: applied to the pre-activations before scaling and selection.
 
     Returns:
@@ -61,15 +103,21 @@ def encode_select(
         z_BF = add_noise(z_BF)
     if latent_scale_F is not None:
         z_BF = z_BF * latent_scale_F
-    return SparseCode(select(z_BF)), z_BF
+    selected = select(z_BF)
+    return selected if isinstance(selected, SparseCode) else SparseCode(selected), z_BF
 
 
 def decode(code: SparseCode, W_dec_FD: Tensor) -> Tensor:
     """The sum of decoder rows weighted by the code: ``[B, D]``, no bias."""
-    return code.dense() @ W_dec_FD
+    return code.decode(W_dec_FD)
 
 
 def top_k(z_BF: Tensor, k: int) -> Tensor:
     """Keep the ``k`` largest of each row, rectified: at most ``k`` are non-zero (Gao et al. 2024, eq. 2)."""
-    values_Bk, indices_Bk = torch.topk(z_BF, k, dim=-1, sorted=False)
-    return torch.zeros_like(z_BF).scatter(-1, indices_Bk, torch.relu(values_Bk))
+    return top_k_indexed(z_BF, k).dense()
+
+
+def top_k_indexed(z_BF: Tensor, k: int) -> IndexedCode:
+    """:func:`top_k` by index."""
+    values_BK, indices_BK = torch.topk(z_BF, k, dim=-1, sorted=False)
+    return IndexedCode(indices_BK, torch.relu(values_BK), z_BF.shape[-1])

@@ -1,5 +1,4 @@
-"""TopK SAE: the k largest pre-activations of each row, and a loss that revives dead latents (Gao et al.
-2024; §2.5).
+"""TopK SAE: the k largest pre-activations of each row, and a loss that revives dead latents (Gao et al. 2024; §2.5).
 
 Legend: B batch, D d_in, F d_sae, N dead latents, K auxiliary latents.
 """
@@ -8,11 +7,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from typing_extensions import override
 
 from pyworker.errors import WorkerError
-from pyworker.kernels import SparseCode, decode, encode_select, top_k
+from pyworker.kernels import SparseCode, decode, encode_select, top_k, top_k_indexed
 from pyworker.protocol.config import TopKTrainingSAEConfig
 from pyworker.saes.base import SAE
 from pyworker.saes.config import SAEConfig
@@ -20,8 +19,7 @@ from pyworker.saes.training import Forward, StepInput, TrainingSAE
 
 
 class TopKSAE(SAE):
-    """With ``rescale_acts_by_decoder_norm`` latents are compared by their effect: pre-activation × decoder
-    norm."""
+    """With ``rescale_acts_by_decoder_norm`` latents are compared by their effect: pre-activation × decoder norm."""
 
     def __init__(self, cfg: SAEConfig):
         super().__init__(cfg)
@@ -48,8 +46,7 @@ class TopKSAE(SAE):
         return z_BF
 
     def _settle_scale(self) -> None:
-        """Fix the scale of the latents by the decoder norms as they are, before the decoder changes by
-        latent."""
+        """Fix the scale of the latents by the decoder norms as they are, before the decoder changes by latent."""
         if self.rescales:
             self.fold_W_dec_norm()
             self.cfg.options["rescale_acts_by_decoder_norm"] = False
@@ -71,6 +68,11 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
     """Needs no sparsity penalty; the auxiliary loss revives dead latents."""
 
     training_cfg: TopKTrainingSAEConfig
+
+    def __init__(self, training_cfg: TopKTrainingSAEConfig, generator: Generator):
+        super().__init__(training_cfg, generator)
+        if training_cfg.use_sparse_activations:
+            self.select = partial(top_k_indexed, k=training_cfg.k)
 
     @override
     @staticmethod

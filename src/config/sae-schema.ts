@@ -148,7 +148,7 @@ const topkShape = {
   ...sharedSaeShape,
   k: option(positiveInt().default(100), { description: 'Latents kept active for each token.', unit: 'latents' }),
   use_sparse_activations: option(z.boolean().default(false), {
-    description: 'Decode from the active latents only, whatever the measured density says.',
+    description: 'Decode from the k latents of each row by index, without a matrix of zeros: the same numbers, faster.',
   }),
   aux_loss_coefficient: option(nonNegative().default(1), {
     description: 'Weight of the loss that lets dead latents explain the error that is left over.',
