@@ -116,7 +116,7 @@ class TopKTrainingSAEConfig(TrainingSAEConfig, tag="topk", forbid_unknown_fields
     k: int
     """Latents kept active for each token. Unit: latents."""
     use_sparse_activations: bool
-    """Decode from the active latents only, whatever the measured density says."""
+    """Decode from the k latents of each row by index, without a matrix of zeros: the same numbers, faster."""
     aux_loss_coefficient: float
     """Weight of the loss that lets dead latents explain the error that is left over."""
     rescale_acts_by_decoder_norm: bool
@@ -184,7 +184,7 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     eval_dataset_path: str | None
     """Dataset for evaluations."""
     eval_dataset_split: str
-    """Split of eval_dataset_path."""
+    """Split of eval_dataset_path; without that one, another split of dataset_path to evaluate on."""
     streaming: bool
     """Read the dataset while training, without a download first."""
     is_dataset_tokenized: bool | None
@@ -281,7 +281,10 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     feature_sampling_window: int
     """Steps over which firing frequencies are counted. Unit: steps."""
     dead_feature_threshold: float
-    """A latent that fires less often than this also counts as dead."""
+    """A latent that fired on a smaller share of the samples of the last and the current sampling window is
+    also dead. Counts only once these are more than 1 / threshold samples; the default leaves
+    dead_feature_window alone to judge.
+    """
     # evaluation, logging and artifacts
     n_eval_batches: int
     """Batches of one evaluation. Unit: batches."""

@@ -21,6 +21,10 @@ NOT_DETAILS = {
 """What ``cfg.json`` has at its top, or what says nothing about how the SAE was trained."""
 
 
+SECRETS = {"token", "use_auth_token"}
+"""Arguments that are nobody's business. The configuration refuses them; a file that is published holds none at all."""
+
+
 def thresholds(config: LanguageModelSAERunnerConfig, total_samples: int) -> list[int]:
     """The numbers of samples after which a checkpoint is due: evenly spaced, the end not included.
 
@@ -58,7 +62,9 @@ def metadata(config: LanguageModelSAERunnerConfig, sae: AnyTrainingSAEConfig) ->
         "hook_head_index": config.hook_head_index,
         "context_size": config.context_size,
         "seqpos_slice": config.seqpos_slice,
-        "model_from_pretrained_kwargs": config.model_from_pretrained_kwargs,
+        "model_from_pretrained_kwargs": {
+            key: value for key, value in config.model_from_pretrained_kwargs.items() if key not in SECRETS
+        },
         "prepend_bos": config.prepend_bos,
         "exclude_special_tokens": config.exclude_special_tokens,
         "sequence_separator_token": config.sequence_separator_token,

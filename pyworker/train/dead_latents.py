@@ -17,9 +17,9 @@ class FiringStatistics:
 
     Args:
         dead_feature_window: a latent that has not fired for more than this many steps is dead.
-        dead_feature_threshold: so is one whose firing frequency over the last full window and the current
-        one is
-            below this, once there has been a full window.
+        dead_feature_threshold: so is one whose firing frequency over the last full window and the current one is below
+            this, once there has been a full window and both hold more than ``1 / dead_feature_threshold`` samples:
+            fewer cannot tell such a frequency from silence, which is for ``dead_feature_window`` to judge.
     """
 
     def __init__(self, d_sae: int, device: str, dead_feature_window: int, dead_feature_threshold: float):
@@ -43,9 +43,10 @@ class FiringStatistics:
     def dead(self) -> Tensor:
         """bool ``[F]``; before the first window has passed nothing is rare, only silent."""
         silent_F = self.steps_since_fired_F > self.dead_feature_window
-        if self.last_n_samples == 0:
+        n_samples = self.last_n_samples + self.n_samples
+        if self.last_n_samples == 0 or n_samples * self.dead_feature_threshold <= 1:
             return silent_F
-        frequency_F = (self.last_firings_F + self.firings_F) / (self.last_n_samples + self.n_samples)
+        frequency_F = (self.last_firings_F + self.firings_F) / n_samples
         return silent_F | (frequency_F < self.dead_feature_threshold)
 
     def start_window(self) -> None:

@@ -7,6 +7,9 @@ export function layerOfHook(hookName: string): number | null {
   return match === null ? null : Number(match[1]);
 }
 
+/** What transformers takes a token of the Hub as. */
+const SECRETS = ['token', 'use_auth_token'];
+
 const NOT_AVAILABLE = { message: 'is not available in this version', hint: 'remove it' };
 
 /** Options that contradict each other, or ask for what there is not. */
@@ -20,6 +23,14 @@ export const combinationRules: readonly Rule[] = [
             hint: 'give a Hugging Face dataset, a local path, or bundled:english',
           }
         : undefined,
+  },
+  {
+    keys: ['model_from_pretrained_kwargs'],
+    check: ({ config: { model_from_pretrained_kwargs: given } }) => {
+      const name = Object.keys(given).find((key) => SECRETS.includes(key));
+      if (name === undefined) return undefined;
+      return { message: `holds ${name}: a secret would be written into every file of the run`, hint: 'set HF_TOKEN' };
+    },
   },
   {
     keys: ['hook_layer', 'hook_name'],

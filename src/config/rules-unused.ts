@@ -17,7 +17,12 @@ const UNUSED: readonly Unused[] = [
   ['finetuning_method', 'finetuning_tokens above 0', ['finetuning_tokens'], (config) => config.finetuning_tokens > 0],
   ['sae_compilation_mode', 'compile_sae true', ['compile_sae'], (config) => config.compile_sae],
   ['llm_compilation_mode', 'compile_llm true', ['compile_llm'], (config) => config.compile_llm],
-  ['eval_dataset_split', 'eval_dataset_path', ['eval_dataset_path'], (config) => config.eval_dataset_path !== null],
+  [
+    'eval_dataset_split',
+    'eval_dataset_path, or a split that is not trained on',
+    ['eval_dataset_path', 'dataset_split'],
+    (config) => config.eval_dataset_path !== null || config.eval_dataset_split !== config.dataset_split,
+  ],
   [
     'cached_activations_path',
     'use_cached_activations true',

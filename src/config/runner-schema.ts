@@ -40,7 +40,9 @@ const dataShape = {
     description: 'Dataset for evaluations.',
     computed: 'sequences of the training dataset that are not trained on',
   }),
-  eval_dataset_split: option(z.string().min(1).default('train'), { description: 'Split of eval_dataset_path.' }),
+  eval_dataset_split: option(z.string().min(1).default('train'), {
+    description: 'Split of eval_dataset_path; without that one, another split of dataset_path to evaluate on.',
+  }),
   streaming: option(z.boolean().default(true), {
     description: 'Read the dataset while training, without a download first.',
   }),
@@ -192,7 +194,9 @@ const trainingShape = {
     unit: 'steps',
   }),
   dead_feature_threshold: option(z.number().min(0).max(1).default(1e-8), {
-    description: 'A latent that fires less often than this also counts as dead.',
+    description:
+      'A latent that fired on a smaller share of the samples of the last and the current sampling window is also dead. ' +
+      'Counts only once these are more than 1 / threshold samples; the default leaves dead_feature_window alone to judge.',
   }),
 };
 

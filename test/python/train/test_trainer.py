@@ -116,7 +116,8 @@ def test_metrics_have_saelens_names_on_saelens_steps(make_config):
 
 
 def test_checkpoints_come_at_their_thresholds_and_when_asked_for(make_config, tmp_path):
-    run = {"n_checkpoints": 2, "save_final_checkpoint": True}
+    loading = {"revision": "main", "token": "hf_secret"}
+    run = {"n_checkpoints": 2, "save_final_checkpoint": True, "model_from_pretrained_kwargs": loading}
     config = make_config("topk", run, normalize_activations="expected_average_only_in")
     trainer, seen = make_trainer(config, Recorder(request_at=2, folder=tmp_path))
     trainer.fit()
@@ -129,6 +130,7 @@ def test_checkpoints_come_at_their_thresholds_and_when_asked_for(make_config, tm
     torch.testing.assert_close(sae(x), trainer.sae.eval()(x), rtol=1e-4, atol=1e-4)
     assert cfg["normalize_activations"] == "none"
     assert cfg["metadata"]["training_architecture"] == "topk"
+    assert cfg["metadata"]["model_from_pretrained_kwargs"] == {"revision": "main"}
     assert cfg["metadata"]["l0"] == pytest.approx(4, abs=0.1)
     assert log_sparsity.shape == (32,)
     json.loads((tmp_path / "256" / "cfg.json").read_text())
@@ -236,6 +238,19 @@ def test_rare_latents_count_as_dead_once_a_window_has_passed(make_config):
     assert seen.metrics[3]["sparsity/dead_features"] == 0
     assert seen.metrics[5]["sparsity/dead_features"] == 32
     assert seen.metrics[5]["losses/auxiliary_reconstruction_loss"] > 0
+
+
+def test_a_threshold_too_small_for_the_samples_seen_leaves_the_window_to_judge(make_config):
+    run = {"training_tokens": 64 * 12, "dead_feature_window": 1000, "feature_sampling_window": 2}
+    config = make_config("topk", {**run, "dead_feature_threshold": 1e-8})
+    trainer, seen = make_trainer(config)
+    with torch.no_grad():
+        trainer.sae.b_enc[5] = -1e6  # never fires
+    trainer.fit()
+    assert {row["sparsity/dead_features"] for row in seen.metrics.values()} == {0}
+    firing = trainer.firing
+    firing.dead_feature_threshold = 1 / (firing.last_n_samples + firing.n_samples) + 1e-9
+    assert firing.dead()[5] and not firing.dead()[firing.firings_F > 0].any()
 
 
 @pytest.mark.parametrize("options", [{"autocast": True}, {"max_grad_norm": None}])

@@ -61,6 +61,12 @@ test.each<[string, object, RegExp]>([
     run({ lr_scheduler_name: 'cosineannealing', lr_end: 1, lr_decay_steps: 5 }),
     /1 is more than lr = 0.0003/,
   ],
+  [
+    'a secret among the arguments of the model',
+    run({ model_from_pretrained_kwargs: { token: 'hf_abc' } }),
+    /^(?!.*hf_abc).*model_from_pretrained_kwargs \| holds token.*\| set HF_TOKEN/,
+  ],
+  ['the split that is trained on', run({ eval_dataset_split: 'test', dataset_split: 'test' }), /"test" has no effect/],
   ['an empty slice', run({ seqpos_slice: [100, -100] }), /\[100, -100\] keeps no position/],
   ['a slice that steps back', run({ seqpos_slice: [10, 0, -1] }), /step must be at least 1/],
   ['layer against hook', run({ hook_layer: 3 }), /3 is not the layer of hook_name = "blocks.0.hook_mlp_out" \| use 0/],
@@ -139,4 +145,8 @@ test('an option with a problem of its own does not hide those of others', () => 
 
 test('an explicit step of 1 is a slice like others', () => {
   expect(parseConfigObject(run({ seqpos_slice: [0, 10, 1] })).seqpos_slice).toEqual([0, 10, 1]);
+});
+
+test('another split of the training dataset can be evaluated on', () => {
+  expect(problemsOf(run({ eval_dataset_split: 'validation' }))).toEqual([]);
 });
