@@ -60,7 +60,7 @@ export interface RunRecord {
   command: string[];
   seed: number;
   versions: Record<string, string>;
-  /** sha256 in hex: of the configuration, the model, the dataset, as far as known. */
+  /** sha256 in hex: of the configuration, and of names and sizes of the files of model and dataset where they are local. */
   hashes: Record<string, string>;
   /** CPU capability that torch uses, its threads, device. */
   machine: Record<string, unknown>;

@@ -3,12 +3,14 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { removeAbandoned, stagingSuffix } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
+import { listingHash } from '../artifacts/listing-hash.ts';
 import {
   makePlaces,
   type RunPaths,
   type RunRecord,
   runPaths,
   setMetricsAside,
+  updateRunRecord,
   writeRunFolder,
 } from '../artifacts/run-folder.ts';
 import { lockRun } from '../artifacts/run-lock.ts';
@@ -119,6 +121,7 @@ export class SAETrainingRunner {
       sinks.consume(this.#header(paths.folder));
       if (config.from_pretrained_path !== null) await readSaeFolder(config.from_pretrained_path);
       const located = await resolveBundled(config, { python, progress: (message) => log.info(message) });
+      await updateRunRecord(paths, { hashes: await inputHashes(located) });
       const onLog = (_: string, line: string): void => file.debug(line);
       const worker = options.worker ?? (await Worker.start({ python, onLog }));
       if (options.worker === undefined) held.push(() => worker.shutdown());
@@ -182,6 +185,15 @@ export class SAETrainingRunner {
       sizes: {},
     };
   }
+}
+
+/** Of what the run reads, where that lies on this machine. */
+async function inputHashes(inputs: { model_name: string; dataset_path: string }): Promise<Record<string, string>> {
+  const hashes = {
+    model_listing: await listingHash(inputs.model_name),
+    dataset_listing: await listingHash(inputs.dataset_path),
+  };
+  return Object.fromEntries(Object.entries(hashes).filter((entry): entry is [string, string] => entry[1] !== null));
 }
 
 /** The name itself, or with a number behind it when a run has it already. */

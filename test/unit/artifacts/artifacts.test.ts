@@ -16,6 +16,7 @@ import { parse } from 'yaml';
 import { toJson, writeFileAtomic } from '../../../src/artifacts/atomic.ts';
 import { commitFolder, removeAbandoned, stagingSuffix } from '../../../src/artifacts/checkpoints.ts';
 import { freeSpace, requireFreeSpace } from '../../../src/artifacts/free-space.ts';
+import { listingHash } from '../../../src/artifacts/listing-hash.ts';
 import { MANIFEST_FORMAT, verifyFolder } from '../../../src/artifacts/manifest.ts';
 import { restoreReplaced } from '../../../src/artifacts/replace-folder.ts';
 import {
@@ -366,6 +367,16 @@ describe('the run folder', () => {
       d: 'x # y',
     });
   });
+});
+
+it('the hash of a listing follows names and sizes, wherever the folder lies', async () => {
+  for (const name of ['a', 'b']) writeSaeFolder(join(folder, name, 'deep'));
+  const hash = await listingHash(join(folder, 'a'));
+  expect(await listingHash(join(folder, 'b'))).toBe(hash);
+  expect(await listingHash(join(folder, 'a', 'deep', 'cfg.json'))).toMatch(/^[0-9a-f]{64}$/);
+  writeFileSync(join(folder, 'b', 'deep', 'cfg.json'), 'longer or shorter');
+  expect(await listingHash(join(folder, 'b'))).not.toBe(hash);
+  expect(await listingHash(join(folder, 'no'))).toBeNull();
 });
 
 it('writeFileAtomic leaves the old content or the new, and no temporary file', async () => {

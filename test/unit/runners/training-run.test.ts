@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { listingHash } from '../../../src/artifacts/listing-hash.ts';
 import type { LanguageModelSAERunnerOptions } from '../../../src/config/index.ts';
 import { SAETrainingRunner, type TrainingOptions } from '../../../src/runners/training.ts';
 import type { TrainingRun } from '../../../src/runners/training-run.ts';
@@ -49,7 +50,13 @@ describe('what a run writes while it trains', () => {
   it('says in run.json what decided the numbers', async () => {
     const run = await start('output');
     await run.done;
-    expect(JSON.parse(readFileSync(run.paths.run, 'utf8'))).toMatchObject({
+    const record = JSON.parse(readFileSync(run.paths.run, 'utf8'));
+    // The dataset is not there: nothing is known of it.
+    expect(record.hashes).toEqual({
+      config: expect.stringMatching(/^[0-9a-f]{64}$/),
+      model_listing: await listingHash(join(folder, 'sae')),
+    });
+    expect(record).toMatchObject({
       versions: { node: process.version, python: expect.stringMatching(/^3\./), torch: '2.13.0+cpu' },
       machine: { device: 'cpu', cpu_capability: 'AVX2', threads: 1, platform: expect.any(String) },
       sizes: { d_in: 4, d_sae: 8, total_steps: 1, n_eval_prompts: 3 },
