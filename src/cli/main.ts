@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { nearest } from '../config/nearest.ts';
+import { ExitCode } from '../errors.ts';
+import { killWorkers } from '../worker/process.ts';
 import { addConfig } from './commands/config.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addHooks } from './commands/hooks.ts';
 import { addSetup } from './commands/setup.ts';
 import { addTrain } from './commands/train.ts';
-import { printError, toSaeLensError } from './output.ts';
+import { printError, toBug, toSaeLensError } from './output.ts';
 import { spellFlags } from './spelling.ts';
 
 const words = process.argv.slice(2);
@@ -27,6 +29,15 @@ for (const add of [addTrain, addSetup, addDoctor, addConfig, addHooks]) add(prog
 forEachCommand(program, (command) => {
   command.exitOverride().configureOutput({ writeErr: () => {} });
 });
+
+// What nobody caught is our fault; nothing that we know of the run can be trusted then (faults L7).
+for (const event of ['uncaughtException', 'unhandledRejection']) {
+  process.on(event, (error: unknown) => {
+    killWorkers();
+    printError(toBug(error), words.includes('--json'));
+    process.exit(ExitCode.bug);
+  });
+}
 
 try {
   await program.parseAsync(spellFlags(words), { from: 'user' });

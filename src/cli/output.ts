@@ -15,6 +15,11 @@ export function toSaeLensError(error: unknown): SaeLensError {
     const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1');
     return new SaeLensError('USAGE', first, { hint: hint || 'see `sae-lens-ts --help`' });
   }
+  return toBug(error);
+}
+
+/** What nobody foresaw. An error with a code that nobody caught is one too, and keeps its words. */
+export function toBug(error: unknown): SaeLensError {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   return new SaeLensError('BUG', message, {
     hint: 'this is a fault of sae-lens-ts: report it with the lines above',

@@ -23,6 +23,11 @@ export interface Exit {
   signal: NodeJS.Signals | null;
 }
 
+/** Kills every worker and its children at once: when we cannot go on ourselves. */
+export function killWorkers(): void {
+  for (const worker of live) worker.kill();
+}
+
 /** The script a worker runs. */
 export const defaultEntry = (): string => join(packageRoot(), 'pyworker', '__main__.py');
 
@@ -67,9 +72,7 @@ export class WorkerProcess {
     live.add(this);
     if (!watching) {
       watching = true;
-      process.on('exit', () => {
-        for (const worker of live) worker.kill();
-      });
+      process.on('exit', killWorkers);
     }
   }
 

@@ -57,3 +57,23 @@ describe('a run whose processes die', () => {
     expect(existsSync(join(folder, 'runs/nan/output'))).toBe(false);
   });
 });
+
+describe('a command with a fault of ours in it (L7)', () => {
+  it.each([
+    ['an exception that nobody catches', "throw new Error('boom')"],
+    ['a rejection that nobody handles', "Promise.reject(new Error('boom'))"],
+  ])('%s: BUG with its stack and what to do, exit code 1, nothing left', async (_, fault) => {
+    const script = `process.on('SIGUSR2', () => { ${fault} })`;
+    const env = { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(script)}` };
+    const command = start(endlessRun('--name', fault.slice(0, 5)), { env });
+    await command.saw('step ');
+    expect(workerOf(command)).toBeGreaterThan(0);
+    process.kill(command.pid, 'SIGUSR2');
+    const { code, stderr } = await command.ended;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /error BUG {2}boom\nError: boom\n +at [\s\S]*hint: this is a fault of sae-lens-ts: report it/,
+    );
+    expect(await orphans(marker)).toEqual([]);
+  });
+});
