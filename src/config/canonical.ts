@@ -30,10 +30,14 @@ export function isOptions(value: unknown): value is Options {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Is this a flat SAELens 5.x configuration: architecture or sizes at the top, and no `sae`? */
+/**
+ * Is this a flat SAELens 5.x configuration? SAELens writes its version into what it saves; by hand it is said with
+ * `vocabulary: v5`. Flat options alone prove nothing: they are also the command line's, in a file.
+ */
 export function isFlatV5(value: unknown): boolean {
   if (!isOptions(value) || 'sae' in value || isSavedSae(value)) return false;
-  return ['architecture', 'd_in', 'd_sae', 'expansion_factor'].some((key) => key in value);
+  const version = value.sae_lens_version ?? value.sae_lens_training_version;
+  return value.vocabulary === 'v5' || (typeof version === 'string' && Number.parseInt(version, 10) < 6);
 }
 
 /** Is this the `cfg.json` of an SAE saved by SAELens 6: sizes at the top, the run under `metadata`? */

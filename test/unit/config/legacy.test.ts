@@ -18,7 +18,12 @@ const recorded: Recorded = existsSync(path)
   : { defaults: {}, derived: {}, errors: {} };
 
 /** A recorded 5.x case as somebody would write it: flat, with the dataset that we insist on. */
-const flat = (options: Options): Options => ({ architecture: 'standard', dataset_path: 'text', ...options });
+const flat = (options: Options): Options => ({
+  architecture: 'standard',
+  dataset_path: 'text',
+  sae_lens_version: '5.10.7',
+  ...options,
+});
 
 /** The value of a flat key in the resolved configuration. */
 function flatValue(config: ResolvedConfig, key: string): unknown {
@@ -133,4 +138,15 @@ test('the cfg.json of an SAE saved by SAELens 6 is a configuration', () => {
     context_size: 64,
     sae: { vocabulary: 'v6', architecture: 'topk', k: 4 },
   });
+});
+
+test('flat options in a file mean what they mean as flags, not what 5.x made of them', () => {
+  const { sae, adam_beta1 } = parseConfigObject({
+    dataset_path: 'text',
+    architecture: 'topk',
+    k: 32,
+    expansion_factor: 2,
+  });
+  expect(sae).toMatchObject({ vocabulary: 'v6', d_in: null, expansion_factor: 2, b_dec_init_method: 'zeros' });
+  expect(adam_beta1).toBe(0.9);
 });
