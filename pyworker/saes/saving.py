@@ -15,6 +15,8 @@ CFG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae_weights.safetensors"
 SPARSITY_FILE = "sparsity.safetensors"
 
+READABLE = 0o644
+
 SAE_LENS_FORMAT = "6.54.12"
 """The version of SAELens whose file format this is. Without one SAELens takes the file for a much older
 one."""
@@ -45,6 +47,7 @@ def save_inference(
         save_file({"sparsity": log_sparsity_F.detach().float().cpu().contiguous()}, folder / SPARSITY_FILE)
         written.append(folder / SPARSITY_FILE)
     for path in written:
+        path.chmod(READABLE)  # safetensors makes its files readable for their owner only
         with path.open("rb") as file:
             os.fsync(file.fileno())
     return written
