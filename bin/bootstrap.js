@@ -66,6 +66,6 @@ if (!modulesAreInstalled()) {
 }
 const hash = sourcesHash();
 if (!existsSync(builtFrom) || readFileSync(builtFrom, 'utf8') !== hash) {
-  run('Building', process.execPath, [join('node_modules', 'tsdown', 'dist', 'run.mjs'), '--logLevel', 'warn']);
+  run('Building', process.execPath, [join('node_modules', 'tsdown', 'dist', 'run.mjs'), '--logLevel', 'error']);
   writeFileSync(builtFrom, hash);
 }

@@ -44,7 +44,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
     """Train one SAE.
 
     Args:
-        params: ``config``, a resolved LanguageModelSAERunnerConfig, and ``places``, a TrainingPlaces.
+        params: ``config``, a resolved LanguageModelSAERunnerConfig; ``places``, a TrainingPlaces; ``recorded``, the
+            ``model_name`` and ``dataset_path`` to write down, where those in ``config`` are paths of this machine.
         session: the request, see :class:`pyworker.session.Session`.
 
     Returns:
@@ -69,6 +70,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         session.stage("open_dataset", f"opening {config.dataset_path}")
         data = open_token_data(config, lm)
         stream = ActivationStream(config, lm, data.training)
+        config.model_name = params["recorded"]["model_name"]
+        config.dataset_path = params["recorded"]["dataset_path"]
         try:
             return TrainingRun(config, places, lm, stream, data.evaluation, session).run()
         finally:
@@ -112,11 +115,10 @@ class TrainingRun:
             n_eval_prompts=len(self.eval_tokens.tokens_EC),
         )
         result = trainer.fit()
-        last_step = max(result.n_training_steps - 1, 0)
         if result.n_training_steps > 0 and result.ended != "stopped":
             self.on_stage(*FINAL_EVALUATION)
             trainer.sae.eval()
-            self.on_metrics(last_step, self.evaluate(last_step) or {})
+            self.on_metrics(result.n_training_steps, self._evaluation() or {})
         if result.ended == "stopped" and result.n_training_steps == 0:
             return msgspec.to_builtins(result)  # nothing was learned that could be kept
         if result.ended == "stopped":
@@ -156,7 +158,11 @@ class TrainingRun:
             self._histogram(step, name, values)
 
     def evaluate(self, step: int) -> dict[str, float] | None:
-        """Evaluate on the held-out tokens, with the language model to itself."""
+        """Evaluate on the held-out tokens; not after the last step, when the finished SAE is."""
+        return self._evaluation() if step + 1 < self.trainer.total_steps else None
+
+    def _evaluation(self) -> dict[str, float] | None:
+        """The metrics on the held-out tokens, with the language model to itself."""
         if not len(self.eval_tokens.tokens_EC):
             return None
         with self.stream.paused():

@@ -70,6 +70,7 @@ export class TrainingRun {
   readonly #worker: Worker;
   readonly #job: Job;
   #checkpoint: string | null = null;
+  #stage = '';
   #output: string | null = null;
   #killed = false;
   /** What is written while training goes on, one after the other; it never rejects. */
@@ -147,8 +148,14 @@ export class TrainingRun {
       this.emit({ kind: 'log', level, message: event.message });
     } else {
       if (event.kind === 'started') this.#write(() => this.#record(event));
+      if (event.kind === 'stage') this.#logStage(event.message);
       this.emit(event);
     }
+  }
+
+  #logStage(message: string): void {
+    if (message !== this.#stage) this.#parts.log.debug(message);
+    this.#stage = message;
   }
 
   #write(what: () => Promise<void>): void {
@@ -234,10 +241,13 @@ export class TrainingRun {
         next: nextSteps(result),
       });
       if (result.ended === 'done') await rememberSpeed(this.config, result.nTrainingSamples / result.elapsedS);
+      this.#parts.log.debug(`${result.ended} after ${result.nTrainingSteps} steps`);
       await this.#close();
       return result;
     } catch (error) {
       const failure = error instanceof SaeLensError ? this.#withWhatIsLeft(error) : error;
+      const { message, code = 'BUG' } = failure as Error & { code?: string };
+      this.#parts.log.debug(message, { code });
       await this.#close(failure as Error);
       throw failure;
     }
@@ -288,8 +298,11 @@ function nextSteps({ output, checkpoint }: TrainingResult): { command: string; p
   return [
     {
       command: `python -c "from sae_lens import SAE; print(SAE.load_from_disk('${folder}'))"`,
-      purpose: 'load it with SAELens',
+      purpose: 'load it in Python, where SAELens is installed',
     },
-    { command: `SAE.loadFromDisk('${folder}')`, purpose: 'load it in TypeScript' },
+    {
+      command: `import { SAE } from 'sae-lens-ts'; const sae = await SAE.loadFromDisk('${folder}');`,
+      purpose: 'load it in TypeScript',
+    },
   ];
 }

@@ -129,6 +129,7 @@ export class SAETrainingRunner {
       if (config.logger.log_to_wandb) sinks.add(this.#wandb(python, paths, log));
       return new TrainingRun({ config, paths, name: this.name, sinks, log, release }, worker, {
         config: { ...located, checkpoint_path: paths.checkpoints, output_path: paths.output },
+        recorded: { model_name: config.model_name, dataset_path: config.dataset_path },
         places: {
           checkpoints: paths.checkpoints,
           output: paths.output,

@@ -51,7 +51,9 @@ export function sparkline(values: readonly number[], width: number): string {
   });
   const low = Math.min(...means);
   const span = Math.max(...means) - low;
-  return means.map((v) => BARS[span === 0 ? 0 : Math.round(((v - low) / span) * (BARS.length - 1))]).join('');
+  // A number that does not move has no shape to draw.
+  if (span === 0) return '';
+  return means.map((v) => BARS[Math.round(((v - low) / span) * (BARS.length - 1))]).join('');
 }
 
 const BARS = '▁▂▃▄▅▆▇█';

@@ -4,7 +4,7 @@ import type { RunEvent } from './sink.ts';
 /** How many numbers are kept for sparklines; a longer run keeps every second, fourth, … row instead. */
 const HISTORY = 512;
 /** Speed is that of the last so many seconds: the first steps are slow and would spoil the estimate for minutes. */
-const SPEED_WINDOW_S = 30;
+const SPEED_WINDOW_S = 120;
 
 /** The stage in which steps are made. */
 const TRAINING = 'train';

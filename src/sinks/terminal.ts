@@ -38,6 +38,8 @@ export class TerminalSink implements Sink {
   #drawnAt = Number.NEGATIVE_INFINITY;
   #lastStage: string | null = null;
   #line = '';
+  /** The header could not say the sizes or the device. */
+  #leftOpen = false;
 
   constructor({
     out = process.stderr,
@@ -69,7 +71,9 @@ export class TerminalSink implements Sink {
     this.#progress.consume(event, this.#now() / 1000);
     if (!this.#open || this.#quiet) return;
     if (event.kind === 'header') for (const line of this.#header(event)) this.print(line);
-    else if (event.kind === 'stage') this.#stage(event.message);
+    else if (event.kind === 'started' && this.#leftOpen) {
+      this.print(this.#field('', `${event.d_in} → ${grouped(event.d_sae)} latents on ${event.device}`));
+    } else if (event.kind === 'stage') this.#stage(event.message);
     else if (event.kind === 'metrics') this.#draw();
     else if (event.kind === 'checkpoint' && !event.final) this.print(`saved ${plainText(event.path)}`);
     else if (event.kind === 'finished') {
@@ -91,7 +95,9 @@ export class TerminalSink implements Sink {
     this.#drawnAt = now;
     const columns = this.#columns;
     this.#line =
-      this.#progress.stage === null ? fitLine(this.#progress.parts(), columns - 1) : this.#stageLine(columns);
+      this.#progress.stage === null
+        ? fitLine(this.#progress.parts(), this.#out.isTTY ? columns - 1 : Number.POSITIVE_INFINITY)
+        : this.#stageLine(columns);
     if (this.#live === null) this.#out.write(`${this.#line}\n`);
     else this.#live(this.#line);
   }
@@ -119,6 +125,7 @@ export class TerminalSink implements Sink {
   }
 
   #header(run: RunHeader): string[] {
+    this.#leftOpen = run.d_in === null || run.device === 'auto';
     const size = run.d_sae === null ? '' : ` · ${run.d_in ?? '?'} → ${grouped(run.d_sae)} latents`;
     return [
       this.#field('run', run.run_name),

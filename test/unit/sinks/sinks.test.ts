@@ -95,7 +95,7 @@ describe('the terminal', () => {
       'Done: 100 steps in 3m 05s',
       '  loss                 0.01       █▃▂▂▂▂▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁',
       '  explained variance   0.995      ▁▁▁▂▂▂▂▃▃▃▃▄▄▄▄▅▅▅▅▆▆▆▆▇▇▇▇███',
-      '  L0                   16         ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁',
+      '  L0                   16',
       '  dead latents         12 of 1 024',
       'SAE        runs/a-run/output',
       'Next:',
