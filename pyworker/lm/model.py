@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Never
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Never  # typing has it from Python 3.11 on
 
 from pyworker.errors import WorkerError
 from pyworker.lm.backends import Backend

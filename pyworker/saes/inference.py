@@ -3,7 +3,6 @@
 from typing import Protocol
 
 import torch
-from typing_extensions import override
 
 from pyworker.saes.base import SAE
 from pyworker.saes.registry import inference_class
@@ -14,8 +13,9 @@ from pyworker.saes.training import TrainingSAE
 class FoldsInto(Protocol):
     """Something the trainer does to activations that can be folded into weights."""
 
-    @override
-    def fold_into(self, sae: SAE) -> None: ...
+    def fold_into(self, sae: SAE) -> None:
+        """Change the weights of ``sae`` so that it takes activations as they are."""
+        ...
 
 
 @torch.no_grad()

@@ -25,9 +25,9 @@ class TopKSAE(SAE):
         super().__init__(cfg)
         self.select = partial(top_k, k=cfg.options["k"])
 
-    @override
     @property
     def rescales(self) -> bool:
+        """Whether latents are compared by their effect."""
         return self.cfg.options["rescale_acts_by_decoder_norm"]
 
     @override
@@ -41,8 +41,8 @@ class TopKSAE(SAE):
     def decode_rows(self, code: SparseCode) -> Tensor:
         return super().decode_rows(code.weighted(1 / self.W_dec.norm(dim=1)) if self.rescales else code)
 
-    @override
     def add_noise(self, z_BF: Tensor) -> Tensor:
+        """Nothing, unless this is a training SAE."""
         return z_BF
 
     def _settle_scale(self) -> None:
