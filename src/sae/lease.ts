@@ -1,5 +1,5 @@
 import { requireEnvironment } from '../worker/environment.ts';
-import { Worker } from '../worker/worker.ts';
+import { Worker, type WorkerOptions } from '../worker/worker.ts';
 
 /** A worker that several holders share; the last one to let go ends it. */
 export interface WorkerLease {
@@ -52,11 +52,12 @@ export async function leaseWorker(given?: Worker): Promise<WorkerLease> {
 
 /**
  * Starts a worker of one's own: what runs in it one after the other shares the loaded language model. End it with
- * `await worker.shutdown()`, or declare it with `await using`.
+ * `await worker.shutdown()`, or declare it with `await using`. `stageDeadlinesMs` says how long a stage may show no
+ * progress before the worker counts as stalled, by its name (`load_model`, `train`) or `default`.
  *
  * @throws SaeLensError ENVIRONMENT_MISSING, WORKER_START
  */
-export async function startWorker(): Promise<Worker> {
+export async function startWorker(options: Pick<WorkerOptions, 'stageDeadlinesMs'> = {}): Promise<Worker> {
   const { python } = await requireEnvironment();
-  return Worker.start({ python });
+  return Worker.start({ python, ...options });
 }
