@@ -30,7 +30,7 @@ class Mean:
         self.total, self.count = 0.0, 0
 
     def add(self, values: Tensor) -> None:
-        """Add one value for each token."""
+        """Add one value for each token that has one."""
         self.total += exact(values).sum().item()
         self.count += values.numel()
 
@@ -157,16 +157,20 @@ class ReconstructionMetrics:
             values["l2_ratio"] = norm_out / torch.where(norm_in < 1e-4, 1.0, norm_in)
             # Equation 10 of https://arxiv.org/abs/2404.16014, for each batch.
             along = (x * x_hat).sum(dim=-1).mean()
-            self.bias_of_batches.append((norm_out.square().mean() / along).item())
+            if len(x) and along != 0:
+                self.bias_of_batches.append((norm_out.square().mean() / along).item())
         if self.sparsity:
             values["l0"] = (latents_NF != 0).sum(dim=-1)
             values["l1"] = latents_NF.abs().sum(dim=-1)
         if self.variance:
             residual = (x - x_hat).square().sum(dim=-1)
             values["mse"] = residual
-            values["explained_variance_legacy"] = 1 - residual / (x - x.mean(dim=0)).square().sum(dim=-1)
-            unit, unit_hat = x / x.norm(dim=-1, keepdim=True), x_hat / x_hat.norm(dim=-1, keepdim=True)
-            values["cossim"] = (unit * unit_hat).sum(dim=-1)
+            # A row without a length has no direction, and one that is the mean of its batch no variance to explain.
+            spread = (x - x.mean(dim=0)).square().sum(dim=-1)
+            values["explained_variance_legacy"] = (1 - residual / spread)[spread != 0]
+            norm, norm_hat = x.norm(dim=-1, keepdim=True), x_hat.norm(dim=-1, keepdim=True)
+            cosine = (x / norm * (x_hat / norm_hat)).sum(dim=-1)
+            values["cossim"] = cosine[(norm * norm_hat != 0).squeeze(-1)]
             self.explained_variance.add(x, x_hat)
         for name, value in values.items():
             self.means[name].add(value)
