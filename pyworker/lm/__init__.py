@@ -1,6 +1,6 @@
 """Language models: loading, hook points, forward passes that stop at the hook."""
 
-from pyworker.lm.checks import check_context_size, check_d_in, check_token_ids
+from pyworker.lm.checks import check_context_size, check_d_in
 from pyworker.lm.load import LanguageModelConfig, load_language_model
 from pyworker.lm.model import HookPoint, LanguageModel
 
@@ -10,6 +10,5 @@ __all__ = [
     "LanguageModelConfig",
     "check_context_size",
     "check_d_in",
-    "check_token_ids",
     "load_language_model",
 ]

@@ -1,7 +1,5 @@
 """Whether data, SAE and language model fit together, asked before anything is trained."""
 
-import numpy as np
-
 from pyworker.errors import WorkerError
 from pyworker.lm.model import LanguageModel
 
@@ -42,23 +40,4 @@ def check_context_size(lm: LanguageModel, context_size: int) -> None:
             f"context_size is {context_size}, but the model reads at most {limit} tokens.",
             f"Set context_size to {limit} or less.",
             {"context_size": context_size, "limit": limit},
-        )
-
-
-def check_token_ids(lm: LanguageModel, token_ids: np.ndarray) -> None:
-    """Every id must be one the model knows.
-
-    Args:
-        token_ids: any shape, integers.
-
-    Raises:
-        WorkerError: TOKENIZER_MISMATCH, naming the first id that is not.
-    """
-    outside = token_ids[(token_ids < 0) | (token_ids >= lm.vocab_size)]
-    if outside.size:
-        raise WorkerError(
-            "TOKENIZER_MISMATCH",
-            f"The data has the token id {int(outside[0])}; the model knows 0 to {lm.vocab_size - 1}.",
-            "The data set was tokenized for another model: tokenize it again with this model's tokenizer.",
-            {"token_id": int(outside[0]), "vocab_size": lm.vocab_size},
         )

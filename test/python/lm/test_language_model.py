@@ -1,6 +1,5 @@
 """Hook points, early stop, heads and checks on a tiny random model; no fixtures needed."""
 
-import numpy as np
 import pytest
 import torch
 from tiny_models import CONFIGS, save_tiny_model
@@ -10,7 +9,6 @@ from pyworker.lm import (
     LanguageModelConfig,
     check_context_size,
     check_d_in,
-    check_token_ids,
     load_language_model,
 )
 from pyworker.lm.backends import DECODER_LAYERS
@@ -197,15 +195,11 @@ def test_what_does_not_fit_the_model_is_an_error(tiny: str) -> None:
     lm = load(tiny, hook_name="blocks.1.hook_resid_post")
     assert check_d_in(lm, None) == check_d_in(lm, 32) == 32
     check_context_size(lm, 32)
-    check_token_ids(lm, np.array([0, 63]))
     with pytest.raises(WorkerError, match="32 wide") as d_in:
         check_d_in(lm, 64)
     with pytest.raises(WorkerError, match="at most 32") as context:
         check_context_size(lm, 33)
-    with pytest.raises(WorkerError, match="64") as ids:
-        check_token_ids(lm, np.array([[1, 64]]))
-    codes = [e.value.code for e in (d_in, context, ids)]
-    assert codes == ["D_IN_MISMATCH", "CONFIG_INVALID", "TOKENIZER_MISMATCH"]
+    assert [e.value.code for e in (d_in, context)] == ["D_IN_MISMATCH", "CONFIG_INVALID"]
 
 
 def test_a_path_that_is_not_there_is_answered_with_its_neighbours(tiny: str) -> None:
