@@ -58,7 +58,7 @@ function memoryText({ memory }: TrainPlan): string {
   const model = memory.modelBytes === null ? 'model not counted' : `model ${bytes(memory.modelBytes)}`;
   return (
     `weights ${bytes(memory.weightBytes)} · gradients ${bytes(memory.gradientBytes)} · ` +
-    `optimizer ${bytes(memory.optimizerBytes)} · buffer ${bytes(memory.bufferBytes)} · ${model}   ` +
+    `optimizer ${bytes(memory.optimizerBytes)} · buffer ${bytes(memory.bufferBytes)} · latents ${bytes(memory.latentBytes)} · ${model}   ` +
     `total ${bytes(memory.totalBytes)}`
   );
 }

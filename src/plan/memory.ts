@@ -3,12 +3,17 @@ import { slicedContextSize } from '../config/index.ts';
 
 const BYTES_OF = { float64: 8, float32: 4, bfloat16: 2, float16: 2 } as const;
 
+/** Numbers held for each latent of each row at the peak of a dense step, as measured (4096 rows, 16384 latents, CPU). */
+const LATENT_COPIES = { standard: 5.4, topk: 6.4, jumprelu: 6.4, gated: 8.4 } as const;
+
 /** Memory by part; `null` where the width of the activations is not known before the model is loaded. */
 export interface MemoryPlan {
   weightBytes: number;
   gradientBytes: number;
   optimizerBytes: number;
   bufferBytes: number;
+  /** Pre-activations, activations and their gradients, at the peak of a step. */
+  latentBytes: number;
   /** Weights of the language model, when they were measured. */
   modelBytes: number | null;
   totalBytes: number;
@@ -31,7 +36,7 @@ export function bufferRows(config: ResolvedConfig): number {
   return config.n_batches_in_buffer * config.store_batch_size_prompts * slicedContextSize(config);
 }
 
-/** What stays in memory during training, without the working memory of torch itself. */
+/** What a step of training needs, without the working memory of torch itself and of the language model. */
 export function planMemory(config: ResolvedConfig, modelBytes: number | null): MemoryPlan | null {
   const weights = weightBytes(config);
   if (weights === null) return null;
@@ -43,6 +48,12 @@ export function planMemory(config: ResolvedConfig, modelBytes: number | null): M
     // The buffer, and the batch of the language model that is put into it next.
     bufferBytes:
       bufferRows(config) * (1 + 1 / config.n_batches_in_buffer) * (config.sae.d_in as number) * BYTES_OF[config.dtype],
+    latentBytes: Math.round(
+      LATENT_COPIES[config.sae.architecture] *
+        config.train_batch_size_tokens *
+        (config.sae.d_sae as number) *
+        BYTES_OF[config.sae.dtype],
+    ),
   };
   const total = Object.values(parts).reduce((sum, bytes) => sum + bytes, modelBytes ?? 0);
   return { ...parts, modelBytes, totalBytes: total };
