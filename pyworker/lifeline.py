@@ -34,8 +34,7 @@ def hold(parent_pid: int) -> None:
     """Ties this process and its group to its parent's life. Call before threads and heavy imports.
 
     Args:
-        parent_pid: the pid of the orchestrator as it knows itself; compared because it may be gone already,
-        and not
+        parent_pid: the pid of the orchestrator as it knows itself; compared because it may be gone already, and not
             with 1, because containers and user sessions adopt orphans differently.
     """
     worker_pid = os.getpid()

@@ -134,7 +134,7 @@ class ActivationStream:
             batch_rows=cfg.train_batch_size_tokens,
             mix_fraction=cfg.activations_mixing_fraction,
             permutation=seeded_permutation(cfg.seed),
-            on_fill=lambda held, wanted: self.on_fill(held, wanted),
+            on_fill=lambda held, wanted: self.on_fill(held, wanted),  # noqa: PLW0108  it may be set later
         )
 
     def _chunks(self) -> Iterator[Rows]:

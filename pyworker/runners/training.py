@@ -139,7 +139,9 @@ class TrainingRun:
         it is a sign of life of the stage that waits for it.
         """
         if self.stream.n_batches == 0:
-            self.session.stage("fill_buffer", "filling the buffer of activations", min(rows, of_rows), of_rows)
+            self.session.stage(
+                "fill_buffer", "filling the buffer of activations", min(rows, of_rows), of_rows
+            )
         else:
             self.session.stage(*self.stage)
 

@@ -19,8 +19,7 @@ def initial_weights(
 
     Args:
         cfg: its ``vocabulary`` decides the order of the draws: v5 drew the encoder once before and once
-        after the
-            decoder was shaped, v6 draws only what it keeps.
+            after the decoder was shaped, v6 draws only what it keeps.
         encoder_first: v5 drew the gated encoder before the decoder.
 
     Returns:

@@ -11,8 +11,7 @@ class TrainerCallbacks(Protocol):
     """The loop's only view of the worker. None of these may block on a slow reader."""
 
     def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
-        """A stage began or moved on: ``estimate_scale`` (with each batch), ``init_b_dec``, ``train`` (with each step).
-        """
+        """A stage began or moved on: ``estimate_scale`` (each batch), ``init_b_dec``, ``train`` (each step)."""
 
     def on_metrics(self, step: int, row: dict[str, float]) -> None:
         """The metrics of a logging step, under SAELens' names (reference §4.3)."""

@@ -1,5 +1,4 @@
-"""Learning rate and loss coefficients as pure functions of the step (reference §2.1; golden/v5/lr_schedules_v5.json).
-"""
+"""Learning rate and loss coefficients as pure functions of the step (reference §2.1; golden v5/lr_schedules_v5)."""
 
 import math
 

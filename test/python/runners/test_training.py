@@ -45,7 +45,9 @@ class Session:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     folder = save_tiny_model(tmp_path_factory.mktemp("tiny"))
-    lines = (json.dumps({"text": " ".join(f"w{3 + (7 * i + j) % 61}" for j in range(40))}) for i in range(200))
+    lines = (
+        json.dumps({"text": " ".join(f"w{3 + (7 * i + j) % 61}" for j in range(40))}) for i in range(200)
+    )
     (folder / "texts.jsonl").write_text("\n".join(lines))
     return folder
 
@@ -74,9 +76,7 @@ def run(config, folder: Path, session: Session) -> dict:
 def test_no_long_stage_is_silent(make_config, place, tmp_path):
     session = Session()
     run(config(make_config, place), tmp_path, session)
-    told = {
-        stage: [part for name, *part in session.stages if name == stage] for stage, *_ in session.stages
-    }
+    told = {stage: [part for name, *part in session.stages if name == stage] for stage, *_ in session.stages}
     assert told["fill_buffer"][:4] == [[64 * n, 256] for n in range(1, 5)]
     assert told["estimate_scale"][0] == [0, 4] and told["estimate_scale"][-1] == [3, 4]
     assert told["train"][0] == [0, 10] and told["train"][-1] == [9, 10]
