@@ -70,7 +70,8 @@ def config(make_config, place: Path, **run):
 
 def run(config, folder: Path, session: Session) -> dict:
     places = {"checkpoints": str(folder / "checkpoints"), "output": None, "staging_suffix": "tmp"}
-    return train({"config": msgspec.to_builtins(config), "places": places}, session)
+    recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}
+    return train({"config": msgspec.to_builtins(config), "places": places, "recorded": recorded}, session)
 
 
 def test_no_long_stage_is_silent(make_config, place, tmp_path):
