@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { nearest } from '../config/nearest.ts';
 import { ExitCode } from '../errors.ts';
-import { killWorkers } from '../worker/process.ts';
 import { addConfig } from './commands/config.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addHooks } from './commands/hooks.ts';
@@ -30,10 +29,10 @@ forEachCommand(program, (command) => {
   command.exitOverride().configureOutput({ writeErr: () => {} });
 });
 
-// What nobody caught is our fault; nothing that we know of the run can be trusted then (faults L7).
+// What nobody caught is our fault; nothing that we know of the run can be trusted then (faults L7). Leaving ends the
+// workers: they are killed as this process exits.
 for (const event of ['uncaughtException', 'unhandledRejection']) {
   process.on(event, (error: unknown) => {
-    killWorkers();
     printError(toBug(error), words.includes('--json'));
     process.exit(ExitCode.bug);
   });

@@ -24,7 +24,7 @@ export interface Exit {
 }
 
 /** Kills every worker and its children at once: when we cannot go on ourselves. */
-export function killWorkers(): void {
+function killWorkers(): void {
   for (const worker of live) worker.kill();
 }
 

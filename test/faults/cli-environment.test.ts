@@ -29,7 +29,9 @@ function virtual(name: string, broken: boolean): string {
   if (!broken) return python;
   // All of them: the tests' own environment is laid over the worker's.
   const packages = ['-c', 'import sys; print(*[p for p in sys.path if p.endswith("site-packages")], sep="\\n")'];
-  const [own, below] = [python, pythonForTests()].map((one) => execFileSync(one, packages, { encoding: 'utf8' }).trim());
+  const [own, below] = [python, pythonForTests()].map((one) =>
+    execFileSync(one, packages, { encoding: 'utf8' }).trim(),
+  );
   writeFileSync(join(own as string, 'over.pth'), `${below}\n`);
   mkdirSync(join(own as string, 'torch'));
   writeFileSync(join(own as string, 'torch', '__init__.py'), `raise ImportError(${JSON.stringify(LACKING)})\n`);

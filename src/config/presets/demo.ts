@@ -2,7 +2,7 @@ import type { Preset } from './preset.ts';
 
 /** A real SAE on the bundled model and text, in minutes on a laptop's CPU. */
 export const demo: Preset = {
-  description: 'A top-k SAE on the bundled model and text: no network, minutes on a CPU',
+  description: 'A top-k SAE on the bundled model and text: no account, no model hub, minutes on a CPU',
   config: {
     model_name: 'bundled:smollm2-135m',
     model_class_name: 'AutoModelForCausalLM',
@@ -16,6 +16,8 @@ export const demo: Preset = {
       d_in: 576,
       d_sae: 2304,
       k: 48,
+      // The usual weight of 1 makes the loss jump when the first latents count as dead; Gao et al. use 1/32.
+      aux_loss_coefficient: 0.03125,
       normalize_activations: 'expected_average_only_in',
     },
     lr: 3e-3,

