@@ -217,9 +217,9 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     prefetch_llm_batches: int
     """Batches of the language model computed ahead; true is 1. Unit: model batches."""
     use_cached_activations: bool
-    """Read activations from a cache on disk."""
+    """Not in this version: read activations from a cache on disk."""
     cached_activations_path: str | None
-    """Folder of the cache."""
+    """Not in this version: folder of the cache."""
     # devices and numerics
     device: str
     """Device for training: auto, cpu, mps, cuda or cuda:N."""
@@ -300,6 +300,6 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     output_path: str | None
     """Folder of the finished SAE."""
     resume_from_checkpoint: str | None
-    """Checkpoint to continue from."""
+    """Not in this version: checkpoint to continue from."""
     verbose: bool
     """Say more in the log."""

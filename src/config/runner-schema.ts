@@ -105,8 +105,12 @@ const activationsShape = {
       resolvesTo: 'int',
     },
   ),
-  use_cached_activations: option(z.boolean().default(false), { description: 'Read activations from a cache on disk.' }),
-  cached_activations_path: option(z.string().nullable().default(null), { description: 'Folder of the cache.' }),
+  use_cached_activations: option(z.boolean().default(false), {
+    description: 'Not in this version: read activations from a cache on disk.',
+  }),
+  cached_activations_path: option(z.string().nullable().default(null), {
+    description: 'Not in this version: folder of the cache.',
+  }),
 };
 
 const deviceShape = {
@@ -219,7 +223,9 @@ const evaluationShape = {
     description: 'Folder of the finished SAE.',
     computed: 'output in the run folder',
   }),
-  resume_from_checkpoint: option(z.string().nullable().default(null), { description: 'Checkpoint to continue from.' }),
+  resume_from_checkpoint: option(z.string().nullable().default(null), {
+    description: 'Not in this version: checkpoint to continue from.',
+  }),
   verbose: option(z.boolean().default(true), { description: 'Say more in the log.' }),
 };
 
