@@ -56,7 +56,13 @@ const examples: Record<string, ResolvedConfig> = {
     max_grad_norm: null,
     exclude_special_tokens: true,
   }),
-  'flat 5.x': parseConfigObject({ ...base, architecture: 'jumprelu', d_in: 16, l1_coefficient: 2 }),
+  'flat 5.x': parseConfigObject({
+    ...base,
+    sae_lens_version: '5.10.7',
+    architecture: 'jumprelu',
+    d_in: 16,
+    l1_coefficient: 2,
+  }),
 };
 
 describe('the Python twin', () => {
