@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat, symlink } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -9,7 +10,7 @@ import { SaeLensError } from '../errors.ts';
 import { type Logger, redact } from '../log.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { patientFetch, type Refusal } from './patient-fetch.ts';
-import { CFG_NAME, SAE_FILES, WEIGHTS_NAME } from './sae-folder.ts';
+import { FORMAT_FILES, filesOfFormat, recogniseFormat, saeFoldersOf } from './sae-format.ts';
 
 const HUB_URL = 'https://huggingface.co';
 /** For an answer that carries facts, not files. */
@@ -45,7 +46,7 @@ interface Source {
 
 /**
  * Fetches the SAE in `folder` of a model repository ("" is its root) into the Hugging Face cache and returns the local
- * folder. Only the four files of an SAE are ever fetched; each is checked by size and hash before it gets its name.
+ * folder. Only the files of an SAE are ever fetched; each is checked by size and hash before it gets its name.
  * With HF_HUB_OFFLINE nothing is asked and the cache must have it.
  */
 export async function downloadSae(repo: string, folder = '', options: HubOptions = {}): Promise<string> {
@@ -70,13 +71,14 @@ export async function downloadSae(repo: string, folder = '', options: HubOptions
   if (commit === undefined || !/^[0-9a-f]{40}$/.test(commit)) {
     throw hubError(source, `the hub named no commit for revision "${source.revision}"`);
   }
-  const paths = SAE_FILES.map((name) => join(folder, name));
+  const paths = FORMAT_FILES.map((name) => join(folder, name));
   const found = await ask(source, (fetch) => pathsInfo({ repo, paths, revision: commit, ...access(source), fetch }));
   // The answer is not trusted with names: only paths that were asked for count (faults H5).
-  const files = found.filter((info) => info.type === 'file' && paths.includes(info.path));
-  for (const name of [CFG_NAME, WEIGHTS_NAME]) {
-    if (!files.some((info) => info.path === join(folder, name))) throw await missingFile(source, commit, name);
-  }
+  const there = found.filter((info) => info.type === 'file' && paths.includes(info.path));
+  const { format, missing } = recogniseFormat(there.map((info) => relative(folder, info.path)));
+  if (missing[0] !== undefined) throw await missingFile(source, commit, missing[0]);
+  const wanted = filesOfFormat(format).map((name) => join(folder, name));
+  const files = there.filter((info) => wanted.includes(info.path));
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
   source.log?.info(`${repo}: ${files.length} files, ${(bytes / 1e6).toFixed(1)} MB`);
   for (const info of files) await fetchFile(source, commit, info);
@@ -199,10 +201,8 @@ async function fromCache(source: Source): Promise<string> {
     ? source.revision
     : (await readFile(join(source.store, 'refs', source.revision), 'utf8').catch(() => '')).trim();
   const folder = join(source.store, 'snapshots', commit, source.folder);
-  const missing: string[] = [];
-  for (const name of [CFG_NAME, WEIGHTS_NAME]) {
-    if (commit === '' || (await stat(join(folder, name)).catch(() => null)) === null) missing.push(name);
-  }
+  const there = commit === '' ? [] : FORMAT_FILES.filter((name) => existsSync(join(folder, name)));
+  const { missing } = recogniseFormat(there);
   if (missing.length === 0) return folder;
   throw hubError(source, `HF_HUB_OFFLINE is set and the cache lacks ${missing.join(' and ')}`, {
     hint: 'unset HF_HUB_OFFLINE, or fetch it once with a network and keep the cache (HF_HOME)',
@@ -274,7 +274,7 @@ async function missingFile(source: Source, commit: string, name: string): Promis
   const files = await ask(source, (fetch) =>
     modelInfo({ name: source.repo, revision: commit, additionalFields: ['filePaths'], ...access(source), fetch }),
   ).then((info) => (info.filePaths as string[] | undefined) ?? []);
-  const folders = files.filter((path) => path.endsWith(`/${WEIGHTS_NAME}`)).map((path) => dirname(path));
+  const folders = saeFoldersOf(files);
   const place = source.folder === '' ? 'its root' : `folder "${source.folder}"`;
   return hubError(source, `${place} has no ${name} (404)`, {
     hint:
