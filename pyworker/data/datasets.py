@@ -10,14 +10,17 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import datasets
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
+from pyworker.data.broken_line import broken_line
+from pyworker.data.row_kind import Kind, checked_row, kind_of, shown
 from pyworker.errors import WorkerError
 
 log = logging.getLogger(__name__)
@@ -38,8 +41,6 @@ FORMATS = {
 }
 COMPRESSIONS = {".gz", ".zst", ".bz2", ".xz"}
 ROWS_PER_READ = 256
-
-Kind = Literal["tokens", "text", "chat"]
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,16 @@ class Source:
     _rows: "datasets.Dataset | datasets.IterableDataset"
 
     def batches(self) -> Iterator[list[Any]]:
-        """The column's values, up to 256 rows at a time."""
+        """The column's values, up to 256 rows at a time; token ids as int64 arrays.
+
+        Raises:
+            WorkerError: ``DATASET_INVALID``, naming the row that is not of the column's kind or the line that
+                cannot be read; ``HUB``.
+        """
+        where, numbers = f"column {self.column!r} of dataset {self.name!r}", count(1)
         with _failures_named(self.name, "read"):
             for batch in self._rows.iter(batch_size=ROWS_PER_READ):
-                yield batch[self.column]
+                yield [checked_row(value, self.kind, next(numbers), where) for value in batch[self.column]]
 
 
 def open_source(
@@ -105,21 +112,21 @@ def open_source(
             log.warning(
                 "dataset_trust_remote_code: datasets %s runs no code of the hub", datasets.__version__
             )
-    with _failures_named(path, f"opened with split {split!r}"):
+    with _failures_named(path, f"opened with split {split!r}"), _emptiness_named(path):
         if local.is_file():
+            _refuse_configuration(name, f"dataset {path!r} is one file")
             options["data_files"] = {split.split("[", maxsplit=1)[0]: str(local)}
             rows = datasets.load_dataset(_format(local), **options)
         elif (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
+            _refuse_configuration(name, f"dataset {path!r} was written by save_to_disk")
             rows = _load_saved(local, split)
         elif local.is_dir():
             rows = datasets.load_dataset(str(local), name, **options)
         else:
             _refuse_missing_path(path, local)
             rows = datasets.load_dataset(path, name, **options)
-        first = next(iter(rows), None)
-    if first is None:
-        raise WorkerError("DATASET_INVALID", f"dataset {path!r} has no rows")
-    chosen, kind = _choose_column(first, path, column, is_tokenized, chat)
+        head = islice(rows, ROWS_PER_READ)
+        chosen, kind = _choose_column(next(head), head, path, column, is_tokenized, chat)
     return Source(
         name=path,
         column=chosen,
@@ -135,6 +142,8 @@ def _failures_named(path: str, action: str) -> Iterator[None]:
     """Failures of the library as errors with a code, the dataset and what to do."""
     try:
         yield
+    except (WorkerError, MemoryError):
+        raise
     except DatasetNotFoundError as cause:
         raise WorkerError(
             "DATASET_NOT_FOUND",
@@ -149,12 +158,39 @@ def _failures_named(path: str, action: str) -> Iterator[None]:
             f"dataset {path!r} could not be read from the hub: {cause}",
             hint="check the network, or name a local file or folder",
         ) from cause
-    except (ValueError, TypeError, OSError, NotImplementedError, DatasetGenerationError) as cause:
+    except Exception as cause:  # the readers of a dozen formats raise what they like
+        line = broken_line(Path(path).expanduser())
+        reason = cause.__cause__ if isinstance(cause, DatasetGenerationError) and cause.__cause__ else cause
         raise WorkerError(
             "DATASET_INVALID",
-            f"dataset {path!r} could not be {action}: {cause}",
-            hint="check its files, dataset_split and dataset_name",
+            f"dataset {path!r} could not be {action}: {line or reason}",
+            hint="mend or drop this line" if line else "check its files, dataset_split and dataset_name",
         ) from cause
+
+
+@contextmanager
+def _emptiness_named(path: str) -> Iterator[None]:
+    """What the library makes of files and tables without a row, in words."""
+    try:
+        yield
+    except (StopIteration, IndexError, ValueError) as cause:
+        if isinstance(cause, ValueError) and "corresponds to no data" not in str(cause):
+            raise
+        raise WorkerError(
+            "DATASET_INVALID",
+            f"dataset {path!r} has no rows",
+            hint="look whether it was written to its end, and whether dataset_split leaves rows of it",
+        ) from cause
+
+
+def _refuse_configuration(name: str | None, why: str) -> None:
+    """A configuration that nothing looks for must not be asked for."""
+    if name is not None:
+        raise WorkerError(
+            "CONFIG_INVALID",
+            f"dataset_name is {name!r}, but {why}, which has no configurations",
+            hint="leave dataset_name out; dataset_split chooses a split, dataset_column a column",
+        )
 
 
 def _format(file: Path) -> str:
@@ -214,8 +250,14 @@ def _known_length(rows: "datasets.Dataset | datasets.IterableDataset", split: st
 
 
 def _choose_column(
-    first: dict[str, Any], path: str, column: str | None, is_tokenized: bool | None, chat: bool
+    first: dict[str, Any],
+    following: Iterator[dict[str, Any]],
+    path: str,
+    column: str | None,
+    is_tokenized: bool | None,
+    chat: bool,
 ) -> tuple[str, Kind]:
+    """By the names in the first row; what it holds, by the first row where it is not null."""
     if chat:
         accepted: tuple[str, ...] = CHAT_COLUMNS
     elif is_tokenized is None:
@@ -235,9 +277,20 @@ def _choose_column(
         )
     if chat:
         return chosen, "chat"
-    value = first[chosen]
-    is_text = isinstance(value, str) or (value is None and chosen not in TOKEN_COLUMNS)
-    kind: Kind = "text" if is_text else "tokens"
+    values = (row.get(chosen) for row in chain((first,), following))
+    value = next((value for value in values if value is not None), None)
+    if value is None:
+        kind: Kind | None = "tokens" if chosen in TOKEN_COLUMNS else "text"
+    else:
+        kind = kind_of(value)
+    if kind is None:
+        raise WorkerError(
+            "DATASET_INVALID",
+            f"column {chosen!r} of dataset {path!r} holds neither texts nor lists of token ids, "
+            f"but {shown(value)}",
+            hint=f"name another column with dataset_column; there are {', '.join(map(repr, first))}",
+            details={"columns": list(first), "column": chosen},
+        )
     if (is_tokenized is True and kind == "text") or (is_tokenized is False and kind == "tokens"):
         raise WorkerError(
             "DATASET_INVALID",
@@ -263,8 +316,11 @@ def _pretokenized(path: str, local: Path) -> dict[str, Any] | None:
             )
             return None
     try:
-        return json.loads(Path(file).read_text(encoding="utf-8"))
+        made = json.loads(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as cause:
         raise WorkerError("DATASET_INVALID", f"{str(file)!r} is no JSON: {cause}") from cause
+    if not isinstance(made, dict):
+        raise WorkerError("DATASET_INVALID", f"{str(file)!r} is no JSON object, but {shown(made)}")
+    return made

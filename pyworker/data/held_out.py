@@ -78,7 +78,8 @@ def open_token_data(cfg: LanguageModelSAERunnerConfig, lm: TokenizingModel) -> T
         if not held_out:
             raise WorkerError(
                 "DATASET_EXHAUSTED",
-                f"evaluation dataset {other[0]!r} gives no whole sequence",
+                f"evaluation dataset {other[0]!r} gives no whole sequence of {cfg.context_size} tokens",
+                hint="use more text for it, or leave eval_dataset_path and eval_dataset_split out",
             )
         if len(held_out) < n_wanted:
             log.warning(

@@ -10,11 +10,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from pyworker.data.row_kind import Tokens
 from pyworker.errors import WorkerError
 
 log = logging.getLogger(__name__)
-
-Tokens = np.ndarray  # int64 [n_tokens]
 
 
 class Tokenizer(Protocol):
@@ -231,25 +230,18 @@ def _one_sequence_each(
 
 
 def pretokenized_sequences(
-    rows: Iterable[Any], context_size: int, on_cut: Callable[[int], None]
+    rows: Iterable[Tokens | None], context_size: int, on_cut: Callable[[int], None]
 ) -> Iterator[Tokens]:
     """Rows of token ids as sequences: cut to ``context_size``, empty ones skipped.
 
     ``on_cut`` is told the length of each row that loses tokens.
 
     Raises:
-        WorkerError: ``DATASET_INVALID`` when a row is shorter than that or is no list of integers.
+        WorkerError: ``DATASET_INVALID`` when a row is shorter than that.
     """
-    for row in rows:
-        if row is None or len(row) == 0:
+    for tokens in rows:
+        if tokens is None or len(tokens) == 0:
             continue
-        tokens = np.asarray(row)
-        if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
-            raise WorkerError(
-                "DATASET_INVALID",
-                f"a row of token ids must be a flat list of integers, but has shape {tokens.shape} "
-                f"and type {tokens.dtype}",
-            )
         if len(tokens) < context_size:
             raise WorkerError(
                 "DATASET_INVALID",
@@ -258,4 +250,4 @@ def pretokenized_sequences(
             )
         if len(tokens) > context_size:
             on_cut(len(tokens))
-        yield tokens[:context_size].astype(np.int64)
+        yield tokens[:context_size]

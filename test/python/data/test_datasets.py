@@ -10,6 +10,7 @@ from pathlib import Path
 import datasets
 import pytest
 
+from pyworker.data import broken_line
 from pyworker.data.datasets import open_source
 from pyworker.errors import WorkerError
 
@@ -177,9 +178,105 @@ def test_a_line_that_breaks_in_the_middle_of_a_stream_is_named(tmp_path):
     with file.open("a") as appended:
         appended.write("{not json\n")
     source = open_source(str(file), streaming=True)
-    with pytest.raises(WorkerError, match="could not be read") as caught:
+    with pytest.raises(WorkerError, match=f"could not be read: line 9001 of '{file}' is no JSON") as caught:
         values(source)
     assert caught.value.code == "DATASET_INVALID"
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "a.jsonl",
+            b'{"text": "w1"}\n{"text": "w2\n{"text": "w3"}\n',
+            "line 2 of .* is no JSON: Unterminated",
+        ),
+        ("a.jsonl", b'["w1"]\n["w2"]\n', "line 1 of .* is no JSON object with the columns as keys"),
+        ("a.jsonl", b'{"text": "w1"}\n\n{"text": "\xff"}\n', "line 3 of .* is not UTF-8"),
+        ("a.json", b'[{"text": "w1"},\n{"text": }]', "line 2 of .* is no JSON: Expecting value"),
+        ("a.txt", b"w1\n\xff\n", "line 2 of .* is not UTF-8"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "w1"}\n{"te'), "line 2 of .*a.jsonl.gz' is no JSON"),
+        ("b/train.jsonl", b'{"text": "w1"}\nw2\n', "line 2 of .*b/train.jsonl' is no JSON"),
+        ("a.csv", b'text,n\n"w1,2\nw3,4\n', "EOF inside string"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "w1"}\n' * 99)[:-12], "a.jsonl.gz"),
+        ("a.parquet", b"PAR1 and no more", "magic bytes"),
+    ],
+)
+def test_what_cannot_be_read_is_named_by_file_and_line(tmp_path, streaming, name, content, said):
+    (tmp_path / "b").mkdir()
+    (tmp_path / name).write_bytes(content)
+    path = tmp_path / (name if "/" not in name else "b")
+    with pytest.raises(WorkerError, match=said) as caught:
+        values(open_source(str(path), streaming=streaming))
+    assert caught.value.code == "DATASET_INVALID"
+    assert "An error occurred while generating" not in caught.value.message
+    assert ("this line" in caught.value.hint) == ("line" in said)
+
+
+def test_the_search_for_a_broken_line_looks_into_whole_documents_and_ends_at_its_limit(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text('[\n{"text": "w1"},\n{"text": "w2"}\n]')
+    assert broken_line.broken_line(tmp_path) is None
+    (tmp_path / "b.txt").write_bytes(b"w1\n\xff\n")
+    assert "line 2" in broken_line.broken_line(tmp_path)
+    monkeypatch.setattr(broken_line, "SEARCHED_BYTES", 3)
+    assert broken_line.broken_line(tmp_path) is None
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_dataset_without_rows_is_said_to_have_none(tmp_path, streaming):
+    (tmp_path / "a.jsonl").write_text("")
+    (tmp_path / "b.jsonl").write_text("\n")
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(b""))
+    datasets.Dataset.from_dict({"text": []}).save_to_disk(tmp_path / "saved")
+    datasets.Dataset.from_dict({"text": []}).to_parquet(tmp_path / "d.parquet")
+    (tmp_path / "e.csv").write_text("text\n")
+    for name in ("a.jsonl", "b.jsonl", "c.jsonl.gz", "saved", "d.parquet", "e.csv"):
+        with pytest.raises(WorkerError, match="has no rows") as caught:
+            open_source(str(tmp_path / name), streaming=streaming)
+        assert caught.value.code == "DATASET_INVALID", name
+        assert "dataset_split" in caught.value.hint
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "options", "said"),
+    [
+        ([{"text": 5}, {"text": None}], {}, r"column 'text' .* holds neither texts .* but 5 \(int\)"),
+        ([{"text": None}, {"text": 5}], {}, r"column 'text' .* holds neither texts .* but 5 \(int\)"),
+        ([{"text": "w1", "n": 3}], {"column": "n"}, r"column 'n' .* but 3 \(int\)"),
+        ([{"text": {"en": "w1"}}], {}, r"column 'text' .* but {'en': 'w1'} \(dict\)"),
+        ([{"text": "w1"}] * 300 + [{"text": 7}], {}, r"row 301 of column 'text' .* must be a text, but is 7"),
+        ([{"text": "w1"}, {"text": ["w1", "w2"]}], {}, r"row 2 of .* must be a text, but is \['w1', 'w2'\]"),
+        ([{"text": ["w1", "w2"]}], {}, "row 1 of .* a flat list of integers"),
+        (
+            [{"ids": [1, 2]}, {"ids": [[1, 2], [3]]}],
+            {"column": "ids"},
+            r"row 2 .* but is \[\[1, 2\], \[3\]\]",
+        ),
+        ([{"tokens": [[1, 2], [3, 4]]}], {}, "row 1 of column 'tokens' .* a flat list of integers"),
+        ([{"tokens": [1, None, 2]}], {}, r"row 1 .* but is \[1, None, 2\]"),
+        ([{"tokens": [0.5, 1.5]}], {}, r"row 1 .* but is \[0.5, 1.5\]"),
+        ([{"messages": "w1"}, {"messages": 5}], {"chat": True}, "row 2 of .* must be a conversation"),
+        ([{"messages": [1, 2]}], {"chat": True}, "row 1 of column 'messages' .* must be a conversation"),
+    ],
+)
+def test_a_row_that_is_not_what_its_column_holds_is_named(tmp_path, streaming, rows, options, said):
+    file = write_jsonl(tmp_path / "a.jsonl", rows)
+    with pytest.raises(WorkerError, match=said) as caught:
+        values(open_source(str(file), streaming=streaming, **options))
+    assert caught.value.code == "DATASET_INVALID"
+    assert "dataset_column" in caught.value.hint
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_null_rows_are_no_fault_and_do_not_decide_what_a_column_holds(tmp_path, streaming):
+    texts = write_jsonl(tmp_path / "a.jsonl", [{"text": None}, {"text": "w1"}, {"other": 3}] * 200)
+    assert values(open_source(str(texts), streaming=streaming))[:3] == [None, "w1", None]
+    ids = write_jsonl(tmp_path / "b.jsonl", [{"ids": None}, {"ids": [1, 2]}])
+    source = open_source(str(ids), column="ids", streaming=streaming)
+    assert source.kind == "tokens"
+    assert [row if row is None else row.tolist() for row in values(source)] == [None, [1, 2]]
 
 
 def test_a_hub_that_cannot_be_reached_is_said_and_not_mistaken_for_a_missing_dataset():
@@ -214,3 +311,18 @@ def test_code_of_the_hub_is_not_run_by_a_version_that_cannot_and_that_is_said(tm
     file = write_jsonl(tmp_path / "a.jsonl", [{"text": "w1"}])
     assert values(open_source(str(file), trust_remote_code=True)) == ["w1"]
     assert "runs no code of the hub" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "saved"])
+def test_a_configuration_of_what_has_none_is_refused(tmp_path, name):
+    write_all_formats(tmp_path, datasets.Dataset.from_dict({"text": TEXTS}))
+    with pytest.raises(WorkerError, match="dataset_name is 'junk'.* has no configurations") as caught:
+        open_source(str(tmp_path / name), name="junk")
+    assert caught.value.code == "CONFIG_INVALID"
+
+
+def test_the_configurations_of_a_folder_are_told_when_another_is_asked_for(tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", [{"text": "w1"}])
+    with pytest.raises(WorkerError, match="'junk' not found. Available: .'default'") as caught:
+        open_source(str(tmp_path), name="junk")
+    assert caught.value.code == "DATASET_INVALID"

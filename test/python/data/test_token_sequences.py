@@ -213,3 +213,21 @@ def test_too_few_tokens_are_said_in_tokens_and_enough_are_not(texts, caplog):
     open_token_data(half, model)
     assert f"about {n_tokens // 2 - 16} training tokens" in caplog.text
     assert "training ends with it" in caplog.text
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("n_eval_batches", [0, 2])
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [("", {}), (None, {}), ("w1 w2", {"disable_concat_sequences": True})],
+)
+def test_texts_that_fill_no_sequence_are_an_error_with_what_to_do(
+    tmp_path, streaming, n_eval_batches, text, options
+):
+    file = tmp_path / "a.jsonl"
+    file.write_text(f"{json.dumps({'text': text})}\n" * 40)
+    cfg = make_config(dataset_path=str(file), streaming=streaming, n_eval_batches=n_eval_batches, **options)
+    with pytest.raises(WorkerError, match="gives no training sequence") as caught:
+        next(open_token_data(cfg, SmallVocabulary()).training.chunks(2))
+    assert caught.value.code == "DATASET_EXHAUSTED"
+    assert "disable_concat_sequences" in caught.value.hint
