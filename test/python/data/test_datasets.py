@@ -316,13 +316,13 @@ def test_code_of_the_hub_is_not_run_by_a_version_that_cannot_and_that_is_said(tm
 @pytest.mark.parametrize("name", ["a.jsonl", "saved"])
 def test_a_configuration_of_what_has_none_is_refused(tmp_path, name):
     write_all_formats(tmp_path, datasets.Dataset.from_dict({"text": TEXTS}))
-    with pytest.raises(WorkerError, match="dataset_name is 'junk'.* has no configurations") as caught:
+    with pytest.raises(WorkerError, match=r"dataset_name is 'junk'.* has no configurations") as caught:
         open_source(str(tmp_path / name), name="junk")
     assert caught.value.code == "CONFIG_INVALID"
 
 
 def test_the_configurations_of_a_folder_are_told_when_another_is_asked_for(tmp_path):
     write_jsonl(tmp_path / "train.jsonl", [{"text": "w1"}])
-    with pytest.raises(WorkerError, match="'junk' not found. Available: .'default'") as caught:
+    with pytest.raises(WorkerError, match=r"'junk' not found. Available: .'default'") as caught:
         open_source(str(tmp_path), name="junk")
     assert caught.value.code == "DATASET_INVALID"
