@@ -1,24 +1,23 @@
-"""Training batches: sequences through the language model up to the hook, mixed.
+"""Training batches: rows of any source, checked and mixed.
 
-The stream is a function of (config, seed): taken from its start again, at any time, it gives the same rows.
+The stream is a function of (config, seed) where its source can be read again: taken from its start, at any time,
+it gives the same rows.
 
-Shapes: P prompts, C context, S positions kept of it, D d_in, N rows, B train_batch_size_tokens.
+Shapes: N rows, B train_batch_size_tokens, D d_in.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from pyworker.data.mixing_buffer import MixingBuffer, seeded_permutation
 from pyworker.data.prefetch import Prefetch
+from pyworker.data.row_source import RowSource
 from pyworker.data.rows import Rows
-from pyworker.data.token_sequences import TokenChunk, TokenSequences
 from pyworker.errors import WorkerError
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 
@@ -30,45 +29,29 @@ NOT_FINITE_GRACE_ROWS = 10_000
 EMPTY_CHUNKS_LIMIT = 100
 
 
-class ActivationModel(Protocol):
-    """What the stream needs of the language model. With prefetching, another thread calls it."""
-
-    def activations(self, tokens_PC: Tensor) -> Tensor:
-        """Activations at the hook, [P, C, D]: one head chosen or all of them flattened."""
-        ...
-
-    def special_token_ids(self) -> list[int]:
-        """The ids of BOS, EOS, PAD and the like."""
-        ...
-
-
 class ActivationStream:
-    """Iterator of x_BD on ``act_store_device``, in the SAE's dtype; ends when the sequences end.
+    """Iterator of x_BD on ``act_store_device``, in the SAE's dtype; ends when the rows end.
 
     Args:
         cfg: the run's configuration.
-        lm: the language model.
-        sequences: the training sequences.
+        source: where the rows come from.
 
     Attributes:
-        on_fill: called with (rows held, rows wanted) after each batch of the language model that was waited for.
+        on_fill: called with (rows held, rows wanted) after each chunk that was waited for.
         rows: the last batch with the origin of each of its rows; None before the first one.
         n_batches: batches served since the start of the stream.
         n_not_finite: rows dropped since then because the model gave NaN or infinity.
     """
 
-    def __init__(self, cfg: LanguageModelSAERunnerConfig, lm: ActivationModel, sequences: TokenSequences):
+    def __init__(self, cfg: LanguageModelSAERunnerConfig, source: RowSource):
         self._cfg = cfg
-        self._lm = lm
-        self._sequences = sequences
+        self._source = source
         self._store_dtype = getattr(torch, cfg.dtype)
         self._serve_dtype = getattr(torch, cfg.sae.dtype)
-        self._position_slice = slice(*cfg.seqpos_slice)
-        self._n_positions = len(range(cfg.context_size)[self._position_slice])
+        self._n_positions = len(range(cfg.context_size)[slice(*cfg.seqpos_slice)])
         excluded = cfg.exclude_special_tokens
-        ids = lm.special_token_ids() if excluded is True else excluded or []
-        self._excluded_ids = torch.tensor(sorted(ids), dtype=torch.int64) if ids else None
-        self._model_lock = threading.Lock()
+        ids = source.special_token_ids() if excluded is True else excluded or []
+        self._excluded_ids = torch.tensor(sorted(ids), dtype=torch.int32) if ids else None
         self._prefetch: Prefetch[Rows] | None = None
         self.on_fill: Callable[[int, int], None] = lambda held, wanted: None
         self._start()
@@ -87,21 +70,26 @@ class ActivationStream:
         self._buffer.fill()
         held = self._buffer.held()
         if held is None:
-            raise WorkerError("DATASET_EXHAUSTED", f"dataset {self._sequences.name!r} gives no activation")
+            raise WorkerError("DATASET_EXHAUSTED", f"{self._source.name} gives no activation")
         return held.x_ND.to(self._serve_dtype)
 
     def estimation_batches(self) -> Generator[Tensor, None, None]:
-        """The first ``n_batches_for_norm_estimate`` batches of the run, or all it has if those are fewer.
+        """The first ``n_batches_for_norm_estimate`` batches of the run, or all it has if those are fewer; of a source
+        that cannot be read again, those that the buffer holds.
 
         Afterwards the stream stands at its start again: what the estimate saw is trained on, scaled, like
         the rest.
         """
         cfg = self._cfg
         n_of_run = -(-(cfg.training_tokens + cfg.finetuning_tokens) // cfg.train_batch_size_tokens)
+        n_wanted = min(cfg.n_batches_for_norm_estimate, n_of_run)
+        if not self._source.restarts:
+            yield from islice(self.peek_rows().split(cfg.train_batch_size_tokens), n_wanted)
+            return
         if self.n_batches:
             self.restart()
         try:
-            yield from islice(self, min(cfg.n_batches_for_norm_estimate, n_of_run))
+            yield from islice(self, n_wanted)
         finally:
             self.restart()
 
@@ -112,7 +100,7 @@ class ActivationStream:
 
     def paused(self) -> AbstractContextManager:
         """While held, the background thread computes nothing: an evaluation has the model to itself."""
-        return self._model_lock
+        return self._source.paused()
 
     def close(self) -> None:
         """End the background thread."""
@@ -138,17 +126,18 @@ class ActivationStream:
         )
 
     def _chunks(self) -> Iterator[Rows]:
-        """Chunk 0, 1, … as rows. Runs in the background thread when there is one."""
+        """Chunk 0, 1, … as rows to train on. Runs in the background thread when there is one."""
         n_seen = n_not_finite = n_empty = 0
-        for chunk in self._sequences.chunks(self._cfg.store_batch_size_prompts):
-            rows = self._read(chunk)
-            finite_N = torch.isfinite(rows.x_ND).all(dim=-1)
-            n_bad = rows.n_rows - int(finite_N.sum())
+        for chunk in self._source.chunks():
+            rows = self._kept(chunk)
             n_seen += rows.n_rows
-            if n_bad:
+            if not _all_finite(rows.x_ND):
+                finite_N = torch.isfinite(rows.x_ND).all(dim=-1)
+                n_bad = rows.n_rows - int(finite_N.sum())
                 n_not_finite += n_bad
-                self._report_not_finite(n_not_finite, n_seen, first=n_not_finite == n_bad)
-                rows = rows.select(finite_N)
+                if n_bad:
+                    self._report_not_finite(n_not_finite, n_seen, first=n_not_finite == n_bad)
+                    rows = rows.select(finite_N)
             n_empty = 0 if rows.n_rows else n_empty + 1
             if n_empty == EMPTY_CHUNKS_LIMIT:
                 raise WorkerError(
@@ -160,27 +149,13 @@ class ActivationStream:
                 yield rows
 
     @torch.no_grad()
-    def _read(self, chunk: TokenChunk) -> Rows:
-        """The rows of one chunk, in reading order."""
-        tokens_PC = chunk.tokens_PC
-        with self._model_lock:
-            acts_PCD = self._lm.activations(tokens_PC)
+    def _kept(self, chunk: Rows) -> Rows:
+        """The chunk in the buffer's dtype, on its device, without the excluded tokens."""
         device = torch.device(self._cfg.act_store_device)
-        n_prompts = chunk.n_valid
-        acts_PSD = acts_PCD[:n_prompts, self._position_slice]
-        x_ND = acts_PSD.reshape(-1, acts_PSD.shape[-1]).to(device, self._store_dtype)
-        token_N = tokens_PC[:n_prompts, self._position_slice].reshape(-1)
-        position_S = torch.arange(tokens_PC.shape[1], dtype=torch.int32)[self._position_slice]
-        sequence_P = torch.arange(n_prompts) + chunk.first_sequence
-        rows = Rows(
-            x_ND=x_ND,
-            token_id_N=token_N.to(device, torch.int32),
-            position_N=position_S.repeat(n_prompts).to(device),
-            sequence_N=sequence_P.repeat_interleave(len(position_S)).to(device),
-        )
-        if self._excluded_ids is not None:
-            rows = rows.select(~torch.isin(token_N, self._excluded_ids).to(device))
-        return rows
+        rows = Rows(chunk.x_ND.to(device, self._store_dtype), *(column.to(device) for column in chunk[1:]))
+        if self._excluded_ids is None:
+            return rows
+        return rows.select(~torch.isin(chunk.token_id_N, self._excluded_ids).to(device))
 
     def _report_not_finite(self, n_not_finite: int, n_seen: int, first: bool) -> None:
         self.n_not_finite = n_not_finite
@@ -197,3 +172,8 @@ class ActivationStream:
                 hint="float16 overflows in some models: load the model in bfloat16 or float32",
                 details={"rows": n_seen, "not_finite": n_not_finite},
             )
+
+
+def _all_finite(x_ND: Tensor) -> bool:
+    """Whether nothing is NaN or infinite, at the price of one sum. False may also mean that the sum overflowed."""
+    return bool(torch.isfinite(x_ND.sum(dtype=torch.promote_types(x_ND.dtype, torch.float32))))

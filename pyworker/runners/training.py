@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pyworker.data import ActivationStream, EvalTokens, open_token_data
+from pyworker.data import ActivationStream, EvalTokens, LanguageModelRows, open_token_data
 from pyworker.errors import WorkerError
 from pyworker.evals import run_evals
 from pyworker.lm import LanguageModel, check_context_size, check_d_in
@@ -69,7 +69,7 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
             config.sae.d_sae = config.sae.d_in * (config.sae.expansion_factor or DEFAULT_EXPANSION_FACTOR)
         session.stage("open_dataset", f"opening {config.dataset_path}")
         data = open_token_data(config, lm)
-        stream = ActivationStream(config, lm, data.training)
+        stream = ActivationStream(config, LanguageModelRows(config, lm, data.training))
         config.model_name = params["recorded"]["model_name"]
         config.dataset_path = params["recorded"]["dataset_path"]
         try:

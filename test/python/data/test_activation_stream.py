@@ -6,14 +6,15 @@ import pytest
 import torch
 from small_data import SmallModel, make_config, word_tokenizer
 
-from pyworker.data import ActivationStream, open_token_data
+from pyworker.data import ActivationStream, LanguageModelRows, open_token_data
 from pyworker.data.prefetch import Prefetch
 from pyworker.errors import WorkerError
 
 
 def open_stream(model, **options) -> ActivationStream:
     config = make_config(**options)
-    return ActivationStream(config, model, open_token_data(config, model).training)
+    rows = LanguageModelRows(config, model, open_token_data(config, model).training)
+    return ActivationStream(config, rows)
 
 
 def take(stream, n: int) -> list[torch.Tensor]:

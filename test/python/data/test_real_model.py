@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_data import make_config
 
-from pyworker.data import ActivationStream, open_token_data
+from pyworker.data import ActivationStream, LanguageModelRows, open_token_data
 from pyworker.lm import load_language_model
 
 HOOK = "blocks.2.hook_resid_post"
@@ -35,7 +35,7 @@ def test_batches_are_the_models_activations_at_the_hook(stories):
     data = open_token_data(configure(), lm)
     sequences = data.training.sequences()
     first = [torch.from_numpy(next(sequences)) for _ in range(64)]
-    stream = ActivationStream(configure(), lm, data.training)
+    stream = ActivationStream(configure(), LanguageModelRows(configure(), lm, data.training))
     x_BD = next(stream)
     assert x_BD.shape == (512, 64)
     rows = stream.rows
@@ -49,8 +49,10 @@ def test_batches_are_the_models_activations_at_the_hook(stories):
 def test_a_background_thread_and_an_evaluation_between_batches_change_no_number(stories):
     lm, configure = stories
     data = open_token_data(configure(), lm)
-    plain = ActivationStream(configure(), lm, data.training)
-    ahead = ActivationStream(configure(prefetch_llm_batches=2), lm, data.training)
+    plain = ActivationStream(configure(), LanguageModelRows(configure(), lm, data.training))
+    ahead = ActivationStream(
+        configure(prefetch_llm_batches=2), LanguageModelRows(configure(), lm, data.training)
+    )
     for _ in range(12):
         assert torch.equal(next(plain), next(ahead))
         for tokens_PC in data.evaluation.batches():

@@ -1,0 +1,75 @@
+"""Training rows from the language model: sequences read up to the hook.
+
+Shapes: P prompts, C context, S positions kept of it, D d_in, N rows.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from pyworker.data.rows import Rows
+from pyworker.data.token_sequences import TokenChunk, TokenSequences
+from pyworker.protocol.config import LanguageModelSAERunnerConfig
+
+
+class ActivationModel(Protocol):
+    """What is needed of the language model. With prefetching, another thread calls it."""
+
+    def activations(self, tokens_PC: Tensor) -> Tensor:
+        """Activations at the hook, [P, C, D]: one head chosen or all of them flattened."""
+        ...
+
+    def special_token_ids(self) -> list[int]:
+        """The ids of BOS, EOS, PAD and the like."""
+        ...
+
+
+class LanguageModelRows:
+    """A :class:`RowSource`: one chunk is one batch of the language model, ``store_batch_size_prompts`` sequences.
+
+    Args:
+        cfg: the run's configuration.
+        lm: the language model.
+        sequences: the training sequences.
+    """
+
+    restarts = True
+
+    def __init__(self, cfg: LanguageModelSAERunnerConfig, lm: ActivationModel, sequences: TokenSequences):
+        self.name = f"dataset {sequences.name!r}"
+        self.special_token_ids = lm.special_token_ids
+        self._n_prompts = cfg.store_batch_size_prompts
+        self._position_slice = slice(*cfg.seqpos_slice)
+        self._lm = lm
+        self._sequences = sequences
+        self._lock = threading.Lock()
+
+    def chunks(self, start: int = 0) -> Iterator[Rows]:
+        """See :class:`RowSource`."""
+        for chunk in self._sequences.chunks(self._n_prompts, start):
+            yield self._read(chunk)
+
+    def paused(self) -> AbstractContextManager:
+        """See :class:`RowSource`."""
+        return self._lock
+
+    @torch.no_grad()
+    def _read(self, chunk: TokenChunk) -> Rows:
+        """The rows of one chunk, in reading order."""
+        tokens_PC = chunk.tokens_PC
+        with self._lock:
+            acts_PCD = self._lm.activations(tokens_PC)
+        n_prompts = chunk.n_valid
+        acts_PSD = acts_PCD[:n_prompts, self._position_slice]
+        position_S = torch.arange(tokens_PC.shape[1], dtype=torch.int32)[self._position_slice]
+        sequence_P = torch.arange(n_prompts) + chunk.first_sequence
+        return Rows(
+            x_ND=acts_PSD.reshape(-1, acts_PSD.shape[-1]),
+            token_id_N=tokens_PC[:n_prompts, self._position_slice].reshape(-1).to(torch.int32),
+            position_N=position_S.repeat(n_prompts),
+            sequence_N=sequence_P.repeat_interleave(len(position_S)),
+        )
