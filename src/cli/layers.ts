@@ -1,27 +1,58 @@
 import type { Command } from 'commander';
+import { CACHE_ACTIVATIONS_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../config/generated/options.ts';
+import type { OptionRow } from '../config/option-row.ts';
 import type { Resolution } from '../config/resolve.ts';
+import type { OptionsResolution, RunnerKind } from '../config/resolve-options.ts';
 import { SaeLensError } from '../errors.ts';
 import { flagsLayer } from './option-flags.ts';
 
+const ROWS: Readonly<Record<RunnerKind, readonly OptionRow[]>> = {
+  pretokenize: PRETOKENIZE_ROWS,
+  'cache-activations': CACHE_ACTIVATIONS_ROWS,
+};
+
 /**
- * The configuration a command line asks for: preset < file < environment < flags.
+ * The training configuration a command line asks for: preset < file < environment < flags.
  *
  * @throws SaeLensError `USAGE` when two files are given, `CONFIG_INVALID` with all problems at once.
  */
 export async function resolveCommandLine(command: Command, file: string | undefined): Promise<Resolution> {
-  const { config, preset } = command.opts<{ config?: string; preset?: string }>();
-  if (file !== undefined && config !== undefined) {
-    throw new SaeLensError('USAGE', `Two configurations are given: ${file} and --config ${config}`, {
-      hint: 'give one of them',
-    });
-  }
+  const { preset } = command.opts<{ preset?: string }>();
+  const path = configFile(command, file);
   const { environmentLayer, fileLayer, presetLayer, resolveConfig } = await import('../config/index.ts');
-  const path = file ?? config;
   const environment = environmentLayer(process.env);
   return resolveConfig([
     ...(preset === undefined ? [] : [presetLayer(preset)]),
     ...(path === undefined ? [] : [fileLayer(path)]),
     ...(environment === undefined ? [] : [environment]),
-    flagsLayer(command),
+    flagsLayer(command, OPTION_ROWS),
   ]);
+}
+
+/**
+ * The options of another runner that a command line asks for: file < environment < flags.
+ *
+ * @throws SaeLensError `USAGE` when two files are given, `CONFIG_INVALID` with all problems at once.
+ */
+export async function resolveRunnerCommandLine<K extends RunnerKind>(
+  command: Command,
+  file: string | undefined,
+  kind: K,
+): Promise<OptionsResolution<K>> {
+  const path = configFile(command, file);
+  const { environmentLayer, fileLayer, resolveOptions } = await import('../config/index.ts');
+  const environment = environmentLayer(process.env, ROWS[kind]);
+  return resolveOptions(kind, [
+    ...(path === undefined ? [] : [fileLayer(path)]),
+    ...(environment === undefined ? [] : [environment]),
+    flagsLayer(command, ROWS[kind]),
+  ]);
+}
+
+function configFile(command: Command, file: string | undefined): string | undefined {
+  const { config } = command.opts<{ config?: string }>();
+  if (file === undefined || config === undefined) return file ?? config;
+  throw new SaeLensError('USAGE', `Two configurations are given: ${file} and --config ${config}`, {
+    hint: 'give one of them',
+  });
 }

@@ -5,13 +5,16 @@ import type { OptionRow } from '../config/option-row.ts';
 import { put } from '../config/put.ts';
 import { readText } from '../config/text.ts';
 
-/** Give a command a flag for every option, and those that choose the layers below. */
-export function addOptionFlags(command: Command): Command {
-  command
-    .argument('[file]', 'configuration, YAML or JSON')
-    .option('--config <file>', 'the same as the argument')
-    .option('--preset <name>', 'start from a preset: demo, tiny-stories-1L-21M');
-  for (const row of OPTION_ROWS) {
+/** Give a command a flag for every option of training, and those that choose the layers below. */
+export function addTrainingFlags(command: Command): Command {
+  command.option('--preset <name>', 'start from a preset: demo, tiny-stories-1L-21M');
+  return addOptionFlags(command, OPTION_ROWS);
+}
+
+/** Give a command a flag for every option, and the file they may come from. */
+export function addOptionFlags(command: Command, rows: readonly OptionRow[]): Command {
+  command.argument('[file]', 'configuration, YAML or JSON').option('--config <file>', 'the same as the argument');
+  for (const row of rows) {
     const option = new Option(`--${row.flags[0]} <${placeholder(row)}>`, description(row)).helpGroup(`${row.group}:`);
     // The names have dots and underscores; commander would make other names of them.
     option.attributeName = () => row.path;
@@ -35,10 +38,10 @@ export function description(row: OptionRow): string {
 }
 
 /** The options given as flags, as a layer. */
-export function flagsLayer(command: Command): Layer {
+export function flagsLayer(command: Command, rows: readonly OptionRow[]): Layer {
   const value: Record<string, unknown> = {};
   const flags = new Map<string, string>();
-  for (const row of OPTION_ROWS) {
+  for (const row of rows) {
     const text = command.getOptionValue(row.path) as string | undefined;
     if (text === undefined) continue;
     put(value, row.path.split('.'), readText(row, text));

@@ -1,4 +1,4 @@
-import { OPTION_ROWS } from '../config/generated/options.ts';
+import { CACHE_ACTIVATIONS_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../config/generated/options.ts';
 import type { OptionRow } from '../config/option-row.ts';
 
 interface Spelling {
@@ -8,16 +8,24 @@ interface Spelling {
 }
 
 /** Every way to write the flag of an option: `--sae.k`, `--k`, dashes for underscores, `--no-x` and `--nox`. */
-const SPELLINGS: ReadonlyMap<string, Spelling> = new Map(
-  OPTION_ROWS.flatMap((row) => {
-    const names = row.path === 'sae.architecture' ? [...row.flags, 'sae'] : row.flags;
-    return names.flatMap((name): [string, Spelling][] => {
-      const plain: [string, Spelling] = [name, { row, negated: false }];
-      if (!row.types.includes('boolean')) return [plain];
-      return [plain, [`no_${name}`, { row, negated: true }], [`no${name}`, { row, negated: true }]];
-    });
-  }),
-);
+function spellingsOf(rows: readonly OptionRow[]): ReadonlyMap<string, Spelling> {
+  return new Map(
+    rows.flatMap((row) => {
+      const names = row.path === 'sae.architecture' ? [...row.flags, 'sae'] : row.flags;
+      return names.flatMap((name): [string, Spelling][] => {
+        const plain: [string, Spelling] = [name, { row, negated: false }];
+        if (!row.types.includes('boolean')) return [plain];
+        return [plain, [`no_${name}`, { row, negated: true }], [`no${name}`, { row, negated: true }]];
+      });
+    }),
+  );
+}
+
+/** The commands whose options are not those of training. */
+const ROWS: Readonly<Record<string, readonly OptionRow[]>> = {
+  pretokenize: PRETOKENIZE_ROWS,
+  'cache-activations': CACHE_ACTIVATIONS_ROWS,
+};
 
 const LIST_ITEM = /^(-?\d+|null|none)$/i;
 const BOOLEAN = /^(true|false)$/i;
@@ -27,12 +35,13 @@ const BOOLEAN = /^(true|false)$/i;
  * boolean may be absent, a list is space separated as in SAELens (`--seqpos_slice 5 -5`). Other words stay.
  */
 export function spellFlags(words: readonly string[]): string[] {
+  const spellings = spellingsOf(ROWS[words[0] ?? ''] ?? OPTION_ROWS);
   const spelled: string[] = [];
   for (let index = 0; index < words.length; index++) {
     const word = words[index] as string;
     if (word === '--') return [...spelled, ...words.slice(index)];
     const [, name = '', given] = /^--([^=]+)(?:=(.*))?$/s.exec(word) ?? [];
-    const spelling = SPELLINGS.get(name.replaceAll('-', '_'));
+    const spelling = spellings.get(name.replaceAll('-', '_'));
     if (spelling === undefined) {
       spelled.push(word);
       continue;

@@ -1,6 +1,9 @@
 import type { z } from 'zod';
+import type { cacheActivationsSchema } from './cache-activations-schema.ts';
 import type { loggingSchema } from './logging-schema.ts';
+import type { pretokenizeSchema } from './pretokenize-schema.ts';
 import { parseConfigObject } from './resolve.ts';
+import { type RunnerKind, type RunnerOptions, resolveOptions } from './resolve-options.ts';
 import type { ResolvedConfig } from './resolved.ts';
 import type { runnerSchema } from './runner-schema.ts';
 import type { Architecture, gatedSchema, jumpreluSchema, standardSchema, topkSchema } from './sae-schema.ts';
@@ -97,3 +100,45 @@ export const LanguageModelSAERunnerConfig = class LanguageModelSAERunnerConfig {
   options: LanguageModelSAERunnerOptions,
 ) => ResolvedConfig;
 export type LanguageModelSAERunnerConfig = ResolvedConfig;
+
+/** A class of runner options: what it is given, checked and complete. */
+function runnerConfigClass<K extends RunnerKind, Options extends object>(name: string, kind: K) {
+  const made = class {
+    constructor(options: Options) {
+      const layer = { kind: 'object', source: 'the configuration', value: options } as const;
+      Object.assign(this, resolveOptions(kind, [layer]).config);
+    }
+  };
+  Object.defineProperty(made, 'name', { value: name });
+  return made as new (
+    options: Options,
+  ) => RunnerOptions[K];
+}
+
+/** What {@link PretokenizeRunnerConfig} takes: SAELens' options. */
+export type PretokenizeRunnerOptions = z.input<typeof pretokenizeSchema>;
+
+/**
+ * The configuration of a pretokenizing run, checked and complete from the moment it is made.
+ *
+ * @throws SaeLensError `CONFIG_INVALID` with all problems at once.
+ */
+export const PretokenizeRunnerConfig = runnerConfigClass<'pretokenize', PretokenizeRunnerOptions>(
+  'PretokenizeRunnerConfig',
+  'pretokenize',
+);
+export type PretokenizeRunnerConfig = InstanceType<typeof PretokenizeRunnerConfig>;
+
+/** What {@link CacheActivationsRunnerConfig} takes: SAELens' options, those of training that a cache needs beside them. */
+export type CacheActivationsRunnerOptions = z.input<typeof cacheActivationsSchema>;
+
+/**
+ * The configuration of a caching run, checked and complete from the moment it is made.
+ *
+ * @throws SaeLensError `CONFIG_INVALID` with all problems at once.
+ */
+export const CacheActivationsRunnerConfig = runnerConfigClass<'cache-activations', CacheActivationsRunnerOptions>(
+  'CacheActivationsRunnerConfig',
+  'cache-activations',
+);
+export type CacheActivationsRunnerConfig = InstanceType<typeof CacheActivationsRunnerConfig>;

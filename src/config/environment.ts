@@ -1,6 +1,7 @@
 import { OPTION_ROWS } from './generated/options.ts';
 import type { Layer } from './layer.ts';
 import { nearest } from './nearest.ts';
+import type { OptionRow } from './option-row.ts';
 import { configError, type Problem } from './problem.ts';
 import { put } from './put.ts';
 import { readText } from './text.ts';
@@ -12,20 +13,25 @@ const PREFIX = 'SAE_LENS_TS_';
  * The options in the environment. Other variables with our prefix belong to the program itself and are left alone,
  * unless they look like a misspelled option.
  */
-export function environmentLayer(environment: Readonly<Record<string, string | undefined>>): Layer | undefined {
+export function environmentLayer(
+  environment: Readonly<Record<string, string | undefined>>,
+  rows: readonly OptionRow[] = OPTION_ROWS,
+): Layer | undefined {
   const value: Record<string, unknown> = {};
   const variables = new Map<string, string>();
   const problems: Problem[] = [];
   for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith(PREFIX) || text === undefined) continue;
     const name = variable.slice(PREFIX.length).toLowerCase().replaceAll('__', '.');
-    const row = OPTION_ROWS.find(({ path, flags }) => path === name || flags.includes(name));
+    const isNamed = ({ path, flags }: OptionRow) => path === name || flags.includes(name);
+    const row = rows.find(isNamed);
     if (row === undefined) {
+      if (rows !== OPTION_ROWS && OPTION_ROWS.some(isNamed)) continue; // set for training
       const close =
         name.length > 4
           ? nearest(
               name,
-              OPTION_ROWS.flatMap(({ flags }) => flags),
+              rows.flatMap(({ flags }) => flags),
             )
           : undefined;
       if (close === undefined) continue;

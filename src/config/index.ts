@@ -1,9 +1,13 @@
 export {
+  CacheActivationsRunnerConfig,
+  type CacheActivationsRunnerOptions,
   GatedTrainingSAEConfig,
   JumpReLUTrainingSAEConfig,
   LanguageModelSAERunnerConfig,
   type LanguageModelSAERunnerOptions,
   LoggingConfig,
+  PretokenizeRunnerConfig,
+  type PretokenizeRunnerOptions,
   StandardTrainingSAEConfig,
   TopKTrainingSAEConfig,
   type TrainingSAEConfig,
@@ -13,5 +17,6 @@ export { fileLayer } from './file.ts';
 export type { Layer, Provenance } from './layer.ts';
 export { PRESETS, presetLayer } from './presets/index.ts';
 export { parseConfigObject, type Resolution, resolveConfig } from './resolve.ts';
+export { type OptionsResolution, type RunnerKind, type RunnerOptions, resolveOptions } from './resolve-options.ts';
 export type { ResolvedConfig } from './resolved.ts';
 export { scheduledSteps, slicedContextSize } from './rules-quantity.ts';

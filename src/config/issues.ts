@@ -51,7 +51,8 @@ const MAMBA = {
   hint: 'use HookedTransformer or AutoModelForCausalLM',
 };
 
-function describe(issue: Issue, value: unknown): Pick<Problem, 'message' | 'hint'> {
+/** What is wrong with a value and what to write instead. */
+export function describe(issue: Issue, value: unknown): Pick<Problem, 'message' | 'hint'> {
   switch (issue.code) {
     case 'invalid_type':
       return {

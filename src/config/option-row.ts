@@ -1,12 +1,11 @@
-import type { OptionGroup } from './option.ts';
-
 /** An option as the command line and the option table show it. The rows are generated, so that `--help` needs no zod. */
 export interface OptionRow {
   /** Dotted path in the resolved configuration. */
   path: string;
   /** Names of its flag, without dashes; the first is shown. */
   flags: readonly string[];
-  group: OptionGroup;
+  /** Heading it is shown under. */
+  group: string;
   /** What a value may be. `list:T` is a list of T. */
   types: readonly string[];
   /** Every value there is, when it is a choice. */

@@ -3,6 +3,7 @@ import { loggingSchema } from './logging-schema.ts';
 import type { OptionGroup } from './option.ts';
 import { count, device, dtype, kwargs, nonNegative, option, positive, positiveInt } from './option.ts';
 import { trainingSaeSchema } from './sae-schema.ts';
+import { insertedToken } from './shared-shapes.ts';
 
 const languageModelShape = {
   model_name: option(z.string().min(1).default('gelu-2l'), {
@@ -61,13 +62,9 @@ const dataShape = {
   disable_concat_sequences: option(z.boolean().default(false), {
     description: 'One document a sequence; shorter documents are left out.',
   }),
-  sequence_separator_token: option(
-    z
-      .union([count(), z.enum(['bos', 'eos', 'sep'])], 'must be a token id, bos, eos, sep or null')
-      .nullable()
-      .default('bos'),
-    { description: 'Token between two documents of a sequence: an id, bos, eos, sep or null.' },
-  ),
+  sequence_separator_token: option(insertedToken().default('bos'), {
+    description: 'Token between two documents of a sequence: an id, bos, eos, sep or null.',
+  }),
   exclude_special_tokens: option(
     z.union([z.boolean(), z.array(count())], 'must be true, false or a list of token ids').default(false),
     { description: 'Leave out activations of special tokens: all of them (true), or those of a list of ids.' },

@@ -10,8 +10,10 @@ export function readText(row: OptionRow, text: string): unknown {
   if (row.types.includes('boolean') && /^(true|false)$/i.test(word)) return word.toLowerCase() === 'true';
   const isNumber = word !== '' && Number.isFinite(Number(word));
   if (isNumber && row.types.some((type) => type === 'integer' || type === 'number')) return Number(word);
-  const list = row.types.find((type) => type.startsWith('list:'));
-  if (list !== undefined) return readList(word);
+  const isList = row.types.some((type) => type.startsWith('list:'));
+  // One name may stand for a list of one, and may have spaces.
+  const isOneOf = row.types.includes('string') && !/^\[|,/.test(word);
+  if (isList && !isOneOf) return readList(word);
   if (row.types.includes('object') || row.types.includes('record')) return readJson(word);
   return text;
 }

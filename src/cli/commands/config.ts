@@ -4,7 +4,7 @@ import type { Provenance } from '../../config/layer.ts';
 import { nearest } from '../../config/nearest.ts';
 import { SaeLensError } from '../../errors.ts';
 import { resolveCommandLine } from '../layers.ts';
-import { addOptionFlags } from '../option-flags.ts';
+import { addTrainingFlags } from '../option-flags.ts';
 import { printJson } from '../output.ts';
 
 export function addConfig(program: Command): void {
@@ -13,7 +13,7 @@ export function addConfig(program: Command): void {
     .command('print')
     .description('Print every option with its final value and the layer that set it.')
     .option('--json', 'one JSON document on stdout');
-  addOptionFlags(print).action(async (file: string | undefined) => {
+  addTrainingFlags(print).action(async (file: string | undefined) => {
     const { config: resolved, provenance } = await resolveCommandLine(print, file);
     if (print.opts<{ json?: true }>().json) {
       return printJson({ config: resolved, provenance: Object.fromEntries(provenance) });

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { resolveCommandLine } from '../layers.ts';
-import { addOptionFlags } from '../option-flags.ts';
+import { addTrainingFlags } from '../option-flags.ts';
 import { printJson } from '../output.ts';
 import { planText } from '../plan-text.ts';
 
@@ -22,7 +22,7 @@ export function addTrain(program: Command): void {
     .option('--runs_folder <folder>', 'folder of all runs', 'runs')
     .option('--quiet', 'warnings and errors only')
     .option('--json', 'events as lines of JSON on stdout');
-  addOptionFlags(command).action(async (file: string | undefined) => {
+  addTrainingFlags(command).action(async (file: string | undefined) => {
     const flags = command.opts<TrainFlags>();
     const resolution = await resolveCommandLine(command, file);
     if (flags.dryRun) return dryRun(resolution.config, flags);

@@ -1,11 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { jsonSchemaFile } from './json-schema.ts';
 import { optionsPage, optionTable } from './options.ts';
-import { pythonTwin } from './python.ts';
+import { cacheActivationsTwin, pretokenizeTwin, pythonTwin } from './python.ts';
 
 /** Every generated file, by its path from the repository root. */
 export const GENERATED: Readonly<Record<string, () => string>> = {
   'pyworker/protocol/config.py': pythonTwin,
+  'pyworker/protocol/pretokenize_config.py': pretokenizeTwin,
+  'pyworker/protocol/cache_activations_config.py': cacheActivationsTwin,
   'src/config/generated/options.ts': optionTable,
   'docs/options.md': optionsPage,
   'docs/config.schema.json': jsonSchemaFile,

@@ -1,7 +1,9 @@
 import type { z } from 'zod';
+import { cacheActivationsShapes } from '../cache-activations-schema.ts';
 import { architecturesWith, loggingOptions, runnerOptions, saeOptions } from '../keys.ts';
-import { metaOf, OPTION_GROUPS, type OptionGroup } from '../option.ts';
+import { metaOf, OPTION_GROUPS } from '../option.ts';
 import type { OptionRow } from '../option-row.ts';
+import { pretokenizeShapes } from '../pretokenize-schema.ts';
 import { checkedShape, runnerShapes } from '../runner-schema.ts';
 import { ARCHITECTURES } from '../sae-schema.ts';
 import { alternatives, type JsonType, jsonTypeOf } from './json-type.ts';
@@ -26,9 +28,9 @@ export function optionRows(): OptionRow[] {
   const run = Object.entries(runnerShapes).flatMap(([group, shape]) =>
     Object.entries(shape)
       .filter(([key]) => key !== 'logger')
-      .map(([key, schema]) => row(key, [key], group as OptionGroup, schema)),
+      .map(([key, schema]) => row(key, [key], group, schema)),
   );
-  const last = OPTION_GROUPS[OPTION_GROUPS.length - 1] as OptionGroup;
+  const last = OPTION_GROUPS[OPTION_GROUPS.length - 1] as string;
   const logging = Object.entries(loggingOptions).map(([key, schema]) =>
     row(`logger.${key}`, [key, `logger.${key}`], last, schema),
   );
@@ -37,7 +39,16 @@ export function optionRows(): OptionRow[] {
   return OPTION_GROUPS.flatMap((group) => rows.filter((candidate) => candidate.group === group));
 }
 
-function row(path: string, flags: string[], group: OptionGroup, schema: z.ZodType): OptionRow {
+type Shapes = Readonly<Record<string, Readonly<Record<string, z.ZodType>>>>;
+
+/** One row an option of a runner whose options are flat. */
+function flatRows(shapes: Shapes): OptionRow[] {
+  return Object.entries(shapes).flatMap(([group, shape]) =>
+    Object.entries(shape).map(([key, schema]) => row(key, [key], group, schema)),
+  );
+}
+
+function row(path: string, flags: string[], group: string, schema: z.ZodType): OptionRow {
   const { description, unit, computed } = metaOf(schema);
   const type = jsonTypeOf(schema);
   const all = alternatives(type);
@@ -67,30 +78,38 @@ function text(value: unknown): string {
 
 /** src/config/generated/options.ts */
 export function optionTable(): string {
-  const rows = optionRows().map((option) => `  ${JSON.stringify(option)},`);
+  const table = (name: string, rows: OptionRow[]) => [
+    '// biome-ignore format: one option a line',
+    `export const ${name}: readonly OptionRow[] = [`,
+    ...rows.map((option) => `  ${JSON.stringify(option)},`),
+    '];\n',
+  ];
   return [
     '// Generated from the zod schemas in src/config by `npm run generate`; do not edit.',
     "import type { OptionRow } from '../option-row.ts';\n",
-    '// biome-ignore format: one option a line',
-    'export const OPTION_ROWS: readonly OptionRow[] = [',
-    ...rows,
-    '];\n',
+    ...table('OPTION_ROWS', optionRows()),
+    ...table('PRETOKENIZE_ROWS', flatRows(pretokenizeShapes)),
+    ...table('CACHE_ACTIVATIONS_ROWS', flatRows(cacheActivationsShapes)),
   ].join('\n');
 }
 
 /** docs/options.md */
 export function optionsPage(): string {
-  const rows = optionRows();
-  const sections = OPTION_GROUPS.map((group) => {
-    const lines = rows.filter((option) => option.group === group).map(tableLine);
-    return `## ${group}\n\n| option | type | default | effect |\n|---|---|---|---|\n${lines.join('\n')}`;
-  });
+  const sections = (level: string, rows: OptionRow[]) =>
+    [...new Set(rows.map(({ group }) => group))].map((group) => {
+      const lines = rows.filter((option) => option.group === group).map(tableLine);
+      return `${level} ${group}\n\n| option | type | default | effect |\n|---|---|---|---|\n${lines.join('\n')}`;
+    });
   return [
     '# Options\n',
     'Generated from the schemas in `src/config` by `npm run generate`; do not edit.',
     'The names are those of SAELens. A default in *italics* depends on other options. `config explain KEY` shows one',
     'option in the terminal, `config print` the final value of each and the layer that set it.\n',
-    `${sections.join('\n\n')}\n`,
+    sections('##', optionRows()).join('\n\n'),
+    '\n## `pretokenize`\n',
+    sections('###', flatRows(pretokenizeShapes)).join('\n\n'),
+    '\n## `cache-activations`\n',
+    `${sections('###', flatRows(cacheActivationsShapes)).join('\n\n')}\n`,
   ].join('\n');
 }
 

@@ -1,6 +1,8 @@
 import type { z } from 'zod';
+import { cacheActivationsShapes } from '../cache-activations-schema.ts';
 import { loggingShape } from '../logging-schema.ts';
 import { metaOf } from '../option.ts';
+import { pretokenizeShapes } from '../pretokenize-schema.ts';
 import { runnerShapes } from '../runner-schema.ts';
 import { type Architecture, saeShapes, sharedSaeShape } from '../sae-schema.ts';
 import { alternatives, type JsonType, jsonTypeOf } from './json-type.ts';
@@ -11,7 +13,7 @@ Generated from the zod schemas in src/config by \`npm run generate\`; do not edi
 Defaults live in TypeScript only: every key is always sent, absence is \`\`null\`\`, unknown keys are refused.
 """
 
-from typing import Any, Literal
+from typing import IMPORTS
 
 import msgspec
 `;
@@ -42,14 +44,42 @@ export function pythonTwin(): string {
   ].join('\n');
   const union = `AnyTrainingSAEConfig = (\n    ${Object.values(CLASS_NAMES).join(' | ')}\n)`;
   const logging = `class LoggingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):\n    """What is logged, where and how often."""\n\n${fields(loggingShape, aliases)}`;
-  const runner = [
-    'class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):',
-    '    """A training run."""\n',
+  const runner = runnerClass('LanguageModelSAERunnerConfig', 'A training run.', runnerShapes, aliases, [
     '    sae: AnyTrainingSAEConfig',
-    ...Object.entries(runnerShapes).map(([group, shape]) => `    # ${group.toLowerCase()}\n${fields(shape, aliases)}`),
+  ]);
+  return moduleOf(aliases, [shared, ...architectures, union, logging, runner]);
+}
+
+/** pyworker/protocol/pretokenize_config.py */
+export function pretokenizeTwin(): string {
+  const aliases = new Map<string, string>();
+  const text = 'A dataset of texts to make sequences of tokens of.';
+  return moduleOf(aliases, [runnerClass('PretokenizeRunnerConfig', text, pretokenizeShapes, aliases)]);
+}
+
+/** pyworker/protocol/cache_activations_config.py */
+export function cacheActivationsTwin(): string {
+  const aliases = new Map<string, string>();
+  const text = 'Activations of a language model to write to disk.';
+  return moduleOf(aliases, [runnerClass('CacheActivationsRunnerConfig', text, cacheActivationsShapes, aliases)]);
+}
+
+type Shapes = Readonly<Record<string, Readonly<Record<string, z.ZodType>>>>;
+
+function runnerClass(name: string, text: string, shapes: Shapes, aliases: Map<string, string>, first: string[] = []) {
+  return [
+    `class ${name}(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):`,
+    `    """${text}"""\n`,
+    ...first,
+    ...Object.entries(shapes).map(([group, shape]) => `    # ${group.toLowerCase()}\n${fields(shape, aliases)}`),
   ].join('\n');
+}
+
+function moduleOf(aliases: Map<string, string>, parts: readonly string[]): string {
   const names = [...aliases].map(([name, type]) => wrapped(`${name} = `, type)).join('\n');
-  return `${[`${HEADER}\n${names}`, shared, ...architectures, union, logging, runner].join('\n\n\n')}\n`;
+  const body = [names, ...parts].filter((part) => part !== '').join('\n\n\n');
+  const header = HEADER.replace('IMPORTS', body.includes('Any') ? 'Any, Literal' : 'Literal');
+  return `${header}\n${names === '' ? '\n' : ''}${body}\n`;
 }
 
 /** A Literal on one line, or indented in its brackets where the line is too long. */

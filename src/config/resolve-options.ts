@@ -1,0 +1,85 @@
+import type { z } from 'zod';
+import { cacheActivationsSchema } from './cache-activations-schema.ts';
+import { describe } from './issues.ts';
+import { LAYER_KINDS, type Layer, type Provenance } from './layer.ts';
+import { nearest } from './nearest.ts';
+import { pretokenizeSchema } from './pretokenize-schema.ts';
+import { configError, type Problem } from './problem.ts';
+import { cacheActivationsRules, type OptionsRule, pretokenizeRules } from './rules-runners.ts';
+
+/** What each runner with flat options is configured with. */
+export interface RunnerOptions {
+  pretokenize: z.output<typeof pretokenizeSchema>;
+  'cache-activations': z.output<typeof cacheActivationsSchema>;
+}
+export type RunnerKind = keyof RunnerOptions;
+
+const SCHEMAS = { pretokenize: pretokenizeSchema, 'cache-activations': cacheActivationsSchema };
+const RULES: { [K in RunnerKind]: readonly OptionsRule<RunnerOptions[K]>[] } = {
+  pretokenize: pretokenizeRules,
+  'cache-activations': cacheActivationsRules,
+};
+
+/** The options of a runner, complete, and where each value came from. */
+export interface OptionsResolution<K extends RunnerKind> {
+  config: RunnerOptions[K];
+  /** By option; every one is there. */
+  provenance: ReadonlyMap<string, Provenance>;
+}
+
+/**
+ * Merge layers, fill in defaults, check everything: what {@link resolveConfig} is for training, for the runners
+ * whose options are flat.
+ *
+ * @throws SaeLensError `CONFIG_INVALID` with all problems at once (`details.problems`).
+ */
+export function resolveOptions<K extends RunnerKind>(kind: K, layers: readonly Layer[]): OptionsResolution<K> {
+  const ordered = [...layers].sort((a, b) => LAYER_KINDS.indexOf(a.kind) - LAYER_KINDS.indexOf(b.kind));
+  const place = ordered.find(({ kind: one }) => one === 'file' || one === 'object')?.source ?? 'the options';
+  const schema = SCHEMAS[kind];
+  const known = Object.keys(schema.shape);
+  const values: Record<string, unknown> = {};
+  const given = new Map<string, Provenance>();
+  const problems: Problem[] = [];
+  for (const layer of ordered) {
+    if (typeof layer.value !== 'object' || layer.value === null || Array.isArray(layer.value)) {
+      problems.push({ path: '', message: `${layer.source} holds no options: expected keys with values` });
+      continue;
+    }
+    for (const [key, value] of Object.entries(layer.value)) {
+      if (value === undefined) continue;
+      const where = layer.at?.([key]);
+      const provenance = { layer: layer.kind, source: layer.source, ...(where === undefined ? {} : { where }) };
+      if (!known.includes(key)) {
+        const close = nearest(key, known);
+        const hint = close ? `did you mean ${close}?` : `list the options with \`sae-lens-ts ${kind} --help\``;
+        problems.push({ path: key, value, message: 'is not an option', hint, ...(where ? { where } : {}) });
+        continue;
+      }
+      values[key] = value;
+      given.set(key, provenance);
+    }
+  }
+  const parsed = schema.safeParse(values);
+  for (const issue of parsed.error?.issues ?? []) {
+    const key = String(issue.path[0]);
+    const where = given.get(key)?.where;
+    const text = given.has(key) ? describe(issue, values[key]) : { message: 'must be given' };
+    problems.push({ path: issue.path.join('.'), value: values[key], ...text, ...(where ? { where } : {}) });
+  }
+  if (parsed.success) {
+    const config = parsed.data as RunnerOptions[K];
+    for (const rule of RULES[kind]) {
+      const found = rule(config, (key) => given.has(key));
+      if (found === undefined) continue;
+      const where = given.get(found.path)?.where;
+      problems.push({ ...found, ...(where ? { where } : {}) });
+    }
+  }
+  const read = `read about the options with \`sae-lens-ts ${kind} --help\``;
+  if (problems.length > 0 || !parsed.success) throw configError(problems, place, read);
+  return {
+    config: parsed.data as RunnerOptions[K],
+    provenance: new Map(known.map((key) => [key, given.get(key) ?? { layer: 'default' }])),
+  };
+}
