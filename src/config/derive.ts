@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import type { ParsedConfig, ResolvedConfig, ResolvedSAE } from './resolved.ts';
 
 /** Find the defaults that depend on other options. `isSet` tells what a layer gave. */
@@ -13,14 +14,24 @@ export function derive(parsed: ParsedConfig, isSet: (path: string) => boolean): 
     act_store_device: run.act_store_device === 'with_model' ? llm_device : (run.act_store_device ?? run.device),
     lr_end: run.lr_end ?? run.lr / 10,
     eval_batch_size_prompts: run.eval_batch_size_prompts ?? run.store_batch_size_prompts,
-    model_from_pretrained_kwargs:
-      run.model_from_pretrained_kwargs ??
-      (run.model_class_name === 'HookedTransformer' ? { center_writing_weights: false } : {}),
+    model_from_pretrained_kwargs: run.model_from_pretrained_kwargs ?? loadingArguments(run.model_class_name),
     prefetch_llm_batches: Number(prefetch),
     // SAELens 5.x put a BOS between documents only where it put one at the start.
     sequence_separator_token: separator ? null : run.sequence_separator_token,
     logger: { ...run.logger, run_name: run.logger.run_name ?? loggedName(parsed, sae) },
   };
+}
+
+/** What the model is loaded with when nothing is said. */
+export function loadingArguments(modelClass: ParsedConfig['model_class_name']): Record<string, z.core.util.JSONType> {
+  return modelClass === 'HookedTransformer' ? { center_writing_weights: false } : {};
+}
+
+/** Where the cache of a model's activations lies when nothing is said: SAELens' place. */
+export function cachePlace(run: { dataset_path: string; model_name: string; hook_name: string | string[] }): string {
+  const part = (name: string) => name.replaceAll('/', '_');
+  const hooks = Array.isArray(run.hook_name) ? run.hook_name.join('+') : run.hook_name;
+  return `activations/${part(run.dataset_path)}/${part(run.model_name)}/${part(hooks)}`;
 }
 
 function deriveSae({ sae, ...run }: ParsedConfig, isSet: (path: string) => boolean): ResolvedSAE {

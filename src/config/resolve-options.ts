@@ -1,16 +1,21 @@
 import type { z } from 'zod';
 import { cacheActivationsSchema } from './cache-activations-schema.ts';
+import { cachePlace, loadingArguments } from './derive.ts';
 import { describe } from './issues.ts';
 import { LAYER_KINDS, type Layer, type Provenance } from './layer.ts';
 import { nearest } from './nearest.ts';
 import { pretokenizeSchema } from './pretokenize-schema.ts';
 import { configError, type Problem } from './problem.ts';
+import type { Filled } from './resolved.ts';
 import { cacheActivationsRules, type OptionsRule, pretokenizeRules } from './rules-runners.ts';
 
 /** What each runner with flat options is configured with. */
 export interface RunnerOptions {
   pretokenize: z.output<typeof pretokenizeSchema>;
-  'cache-activations': z.output<typeof cacheActivationsSchema>;
+  'cache-activations': Filled<
+    z.output<typeof cacheActivationsSchema>,
+    'model_from_pretrained_kwargs' | 'new_cached_activations_path'
+  >;
 }
 export type RunnerKind = keyof RunnerOptions;
 
@@ -18,6 +23,16 @@ const SCHEMAS = { pretokenize: pretokenizeSchema, 'cache-activations': cacheActi
 const RULES: { [K in RunnerKind]: readonly OptionsRule<RunnerOptions[K]>[] } = {
   pretokenize: pretokenizeRules,
   'cache-activations': cacheActivationsRules,
+};
+
+/** The defaults that depend on other options. */
+const FILL: { [K in RunnerKind]: (parsed: z.output<(typeof SCHEMAS)[K]>) => RunnerOptions[K] } = {
+  pretokenize: (parsed) => parsed,
+  'cache-activations': (parsed) => ({
+    ...parsed,
+    model_from_pretrained_kwargs: parsed.model_from_pretrained_kwargs ?? loadingArguments(parsed.model_class_name),
+    new_cached_activations_path: parsed.new_cached_activations_path ?? cachePlace(parsed),
+  }),
 };
 
 /** The options of a runner, complete, and where each value came from. */
@@ -67,8 +82,8 @@ export function resolveOptions<K extends RunnerKind>(kind: K, layers: readonly L
     const text = given.has(key) ? describe(issue, values[key]) : { message: 'must be given' };
     problems.push({ path: issue.path.join('.'), value: values[key], ...text, ...(where ? { where } : {}) });
   }
-  if (parsed.success) {
-    const config = parsed.data as RunnerOptions[K];
+  const config = parsed.success ? FILL[kind](parsed.data as never) : undefined;
+  if (config !== undefined) {
     for (const rule of RULES[kind]) {
       const found = rule(config, (key) => given.has(key));
       if (found === undefined) continue;
@@ -77,9 +92,9 @@ export function resolveOptions<K extends RunnerKind>(kind: K, layers: readonly L
     }
   }
   const read = `read about the options with \`sae-lens-ts ${kind} --help\``;
-  if (problems.length > 0 || !parsed.success) throw configError(problems, place, read);
+  if (problems.length > 0 || config === undefined) throw configError(problems, place, read);
   return {
-    config: parsed.data as RunnerOptions[K],
+    config,
     provenance: new Map(known.map((key) => [key, given.get(key) ?? { layer: 'default' }])),
   };
 }

@@ -3,7 +3,8 @@ import type { loggingSchema } from './logging-schema.ts';
 import type { runnerSchema } from './runner-schema.ts';
 import type { gatedSchema, jumpreluSchema, standardSchema, topkSchema } from './sae-schema.ts';
 
-type Filled<T, K extends keyof T> = Omit<T, K> & { [P in K]: NonNullable<T[P]> };
+/** T without the null of those keys that are found when they are not given. */
+export type Filled<T, K extends keyof T> = Omit<T, K> & { [P in K]: NonNullable<T[P]> };
 
 export type ResolvedStandardSAE = Filled<
   z.output<typeof standardSchema>,

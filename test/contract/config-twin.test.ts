@@ -1,7 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { staleFiles } from '../../src/config/generate/generated-files.ts';
-import { PRESETS, parseConfigObject, type ResolvedConfig, resolveConfig } from '../../src/config/index.ts';
+import {
+  CacheActivationsRunnerConfig,
+  PRESETS,
+  PretokenizeRunnerConfig,
+  parseConfigObject,
+  type ResolvedConfig,
+  resolveConfig,
+} from '../../src/config/index.ts';
 import { presetLayer } from '../../src/config/presets/index.ts';
 import { pythonForTests } from '../python-for-tests.ts';
 
@@ -12,8 +19,9 @@ test('every generated file holds what the schemas say', () => {
 // Reads configurations as JSON lines and answers each with "ok" or the reason for refusing it.
 const DECODE = `
 import sys, msgspec
-from pyworker.protocol.config import LanguageModelSAERunnerConfig
-decoder = msgspec.json.Decoder(LanguageModelSAERunnerConfig)
+import importlib
+module = importlib.import_module("pyworker.protocol." + sys.argv[1])
+decoder = msgspec.json.Decoder(getattr(module, sys.argv[2]))
 for line in sys.stdin.buffer:
     try:
         config = decoder.decode(line)
@@ -23,9 +31,12 @@ for line in sys.stdin.buffer:
         print(error)
 `;
 
-function decodeInPython(values: readonly unknown[]): string[] {
+function decodeInPython(
+  values: readonly unknown[],
+  [module, name] = ['config', 'LanguageModelSAERunnerConfig'],
+): string[] {
   const input = values.map((value) => `${JSON.stringify(value)}\n`).join('');
-  const output = execFileSync(pythonForTests(), ['-c', DECODE], { input, encoding: 'utf8' });
+  const output = execFileSync(pythonForTests(), ['-c', DECODE, module, name], { input, encoding: 'utf8' });
   return output.trimEnd().split('\n');
 }
 
@@ -64,6 +75,32 @@ const examples: Record<string, ResolvedConfig> = {
     l1_coefficient: 2,
   }),
 };
+
+const flat: [kind: string, twin: [string, string], config: object][] = [
+  [
+    'pretokenize',
+    ['pretokenize_config', 'PretokenizeRunnerConfig'],
+    new PretokenizeRunnerConfig({ dataset_path: 'd', save_path: 'out', data_files: ['a', 'b'], begin_batch_token: 7 }),
+  ],
+  [
+    'cache-activations',
+    ['cache_activations_config', 'CacheActivationsRunnerConfig'],
+    new CacheActivationsRunnerConfig({
+      ...{ model_name: 'm', dataset_path: 'd', hook_name: ['a', 'b'], model_batch_size: 4, training_tokens: 512 },
+      seqpos_slice: [1, -1],
+    }),
+  ],
+];
+
+test.each(flat)(
+  'the Python twin of %s takes what resolves, and refuses a missing or an unknown key',
+  (_, twin, config) => {
+    const missing = Object.keys(config).map((key) => ({ ...config, [key]: undefined }));
+    const [whole, ...others] = decodeInPython([config, ...missing, { ...config, extra: 1 }], twin);
+    expect(whole).toBe('ok');
+    expect(others.filter((answer) => !/missing required field|unknown field/.test(answer))).toEqual([]);
+  },
+);
 
 describe('the Python twin', () => {
   test('decodes every resolved configuration strictly and without changing it', () => {
