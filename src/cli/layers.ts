@@ -5,6 +5,7 @@ import type { Resolution } from '../config/resolve.ts';
 import type { OptionsResolution, RunnerKind } from '../config/resolve-options.ts';
 import { SaeLensError } from '../errors.ts';
 import { flagsLayer } from './option-flags.ts';
+import { printNotice } from './output.ts';
 
 const ROWS: Readonly<Record<RunnerKind, readonly OptionRow[]>> = {
   pretokenize: PRETOKENIZE_ROWS,
@@ -21,12 +22,14 @@ export async function resolveCommandLine(command: Command, file: string | undefi
   const path = configFile(command, file);
   const { environmentLayer, fileLayer, presetLayer, resolveConfig } = await import('../config/index.ts');
   const environment = environmentLayer(process.env);
-  return resolveConfig([
+  const resolution = resolveConfig([
     ...(preset === undefined ? [] : [presetLayer(preset)]),
     ...(path === undefined ? [] : [fileLayer(path)]),
     ...(environment === undefined ? [] : [environment]),
     flagsLayer(command, OPTION_ROWS),
   ]);
+  resolution.notices.forEach(printNotice);
+  return resolution;
 }
 
 /**

@@ -7,6 +7,11 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 }
 
+/** What a person should know and no program reads, on stderr. */
+export function printNotice(line: string): void {
+  process.stderr.write(`note: ${line}\n`);
+}
+
 /** Whatever was thrown, as an error with a code. */
 export function toSaeLensError(error: unknown): SaeLensError {
   if (error instanceof SaeLensError) return error;

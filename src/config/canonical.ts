@@ -1,6 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import { loggingOptions, runnerOptions, saeOptions } from './keys.ts';
 import type { Layer, Setting } from './layer.ts';
-import type { Problem } from './problem.ts';
+import { type Problem, show } from './problem.ts';
 
 /** Older names of options, each with today's. */
 const RENAMED: Readonly<Record<string, string>> = {
@@ -36,8 +37,14 @@ export function isOptions(value: unknown): value is Options {
  */
 export function isFlatV5(value: unknown): boolean {
   if (!isOptions(value) || 'sae' in value || isSavedSae(value)) return false;
-  const version = value.sae_lens_version ?? value.sae_lens_training_version;
+  const version = recordedVersion(value);
   return value.vocabulary === 'v5' || (typeof version === 'string' && Number.parseInt(version, 10) < 6);
+}
+
+/** The version of SAELens that wrote this, as it says itself. */
+function recordedVersion(value: Options): unknown {
+  const record = isSavedSae(value) ? (value.metadata as Options) : value;
+  return record.sae_lens_version ?? record.sae_lens_training_version;
 }
 
 /** Is this the `cfg.json` of an SAE saved by SAELens 6: sizes at the top, the run under `metadata`? */
@@ -58,11 +65,21 @@ function runOfSavedSae(saved: Options): Options {
 /** Break a layer into settings with canonical paths: renamed, un-flattened, records left out. */
 export function settingsOf(layer: Layer, problems: Problem[]): Setting[] {
   const settings: Setting[] = [];
-  const add = (path: string[], value: unknown, given: string[]) => {
-    if (value === undefined) return;
+  const written = new Map<string, { value: unknown; name: string; where: string | undefined }>();
+  const recorded = isOptions(layer.value) && recordedVersion(layer.value) !== undefined;
+  const add = (path: string[], given: string[], raw: unknown) => {
+    if (raw === undefined) return;
+    const value = plainNumberType(path, raw);
     const where = layer.at?.(given);
+    const name = given.join('.');
+    const first = written.get(path.join('.'));
+    if (first !== undefined) {
+      if (!isDeepStrictEqual(first.value, value)) problems.push(saidTwice(path, value, name, where, first));
+      return;
+    }
+    written.set(path.join('.'), { value, name, where });
     const provenance = { layer: layer.kind, source: layer.source, ...(where === undefined ? {} : { where }) };
-    settings.push({ path, value: plainNumberType(path, value), provenance });
+    settings.push({ path, value, provenance, ...(recorded ? { recorded } : {}) });
   };
   const addGroup = (group: 'sae' | 'logger', value: unknown, given: string) => {
     if (!isOptions(value)) {
@@ -71,7 +88,7 @@ export function settingsOf(layer: Layer, problems: Problem[]): Setting[] {
       return;
     }
     for (const [key, inner] of Object.entries(value)) {
-      if (!RECORDS.has(key)) add([group, RENAMED[key] ?? key], inner, [given, key]);
+      if (!RECORDS.has(key)) add([group, RENAMED[key] ?? key], [given, key], inner);
     }
   };
   if (!isOptions(layer.value)) {
@@ -83,12 +100,30 @@ export function settingsOf(layer: Layer, problems: Problem[]): Setting[] {
     const key = RENAMED[given] ?? given;
     if (RECORDS.has(key)) continue;
     if (key === 'sae' || key === 'logger') addGroup(key, inner, given);
-    else if (key in runnerOptions) add([key], inner, [given]);
-    else if (key in loggingOptions) add(['logger', key], inner, [given]);
-    else if (key === 'architecture' || key in saeOptions) add(['sae', key], inner, [given]);
-    else add([key], inner, [given]);
+    else if (key in runnerOptions) add([key], [given], inner);
+    else if (key in loggingOptions) add(['logger', key], [given], inner);
+    else if (key === 'architecture' || key in saeOptions) add(['sae', key], [given], inner);
+    else add([key], [given], inner);
   }
   return settings;
+}
+
+/** One layer gives an option two values, under two names or in two places. */
+function saidTwice(
+  path: readonly string[],
+  value: unknown,
+  name: string,
+  where: string | undefined,
+  first: { value: unknown; name: string; where: string | undefined },
+): Problem {
+  const other = `${first.name} = ${show(first.value)}${first.where === undefined ? '' : ` of ${first.where}`}`;
+  return {
+    path: path.join('.'),
+    value,
+    message: `${name} = ${show(value)} and ${other} are the same option`,
+    hint: 'keep one of them',
+    ...(where === undefined ? {} : { where }),
+  };
 }
 
 /** Older files say `torch.float32` where `float32` is meant, and the seed page misspells a schedule. */

@@ -2,6 +2,11 @@
 export const LAYER_KINDS = ['preset', 'file', 'object', 'environment', 'flags'] as const;
 export type LayerKind = (typeof LAYER_KINDS)[number];
 
+/** How strong the layer of a setting is; no layer, or a default, is weaker than all. */
+export function strength(provenance: Provenance | undefined): number {
+  return LAYER_KINDS.indexOf(provenance?.layer as LayerKind);
+}
+
 /** Options from one place. */
 export interface Layer {
   kind: LayerKind;
@@ -25,6 +30,8 @@ export interface Setting {
   path: readonly string[];
   value: unknown;
   provenance: Provenance;
+  /** Of a file that SAELens wrote, where every option stands whether somebody chose it or not. */
+  recorded?: true;
 }
 
 /** Settings by dotted canonical path. */

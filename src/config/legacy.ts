@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { architecturesWith, loggingOptions, runnerOptions, saeOptions } from './keys.ts';
-import type { Setting, Settings } from './layer.ts';
+import { type Setting, type Settings, strength } from './layer.ts';
 import { metaOf } from './option.ts';
 import { type Problem, show } from './problem.ts';
 import { type Architecture, saeShapes } from './sae-schema.ts';
@@ -23,6 +23,16 @@ export function v5Defaults(architecture: Architecture): Setting[] {
   );
 }
 
+/** SAELens 5 wrote these for every architecture, and only the one that has them ever read them. */
+const WRITTEN_FOR_ALL = new Set([
+  'l1_coefficient',
+  'l1_warm_up_steps',
+  'lp_norm',
+  'scale_sparsity_penalty_by_decoder_norm',
+  'jumprelu_init_threshold',
+  'jumprelu_bandwidth',
+]);
+
 /** Values with which an option says nothing that the other architectures do not do anyway. */
 const NOTHING_ASKED: Readonly<Record<string, readonly unknown[]>> = {
   use_ghost_grads: [false],
@@ -34,20 +44,32 @@ const NOTHING_ASKED: Readonly<Record<string, readonly unknown[]>> = {
 /**
  * Fit the SAE settings to the architecture: give 5.x options the name they have there, drop what asks for nothing,
  * and report what cannot have an effect. Works on the merged settings.
+ *
+ * @param notices gets a line on what a file of SAELens 5 holds in vain.
  */
-export function fitToArchitecture(settings: Settings, architecture: Architecture, isV5: boolean): Problem[] {
+export function fitToArchitecture(
+  settings: Settings,
+  architecture: Architecture,
+  isV5: boolean,
+  notices: string[],
+): Problem[] {
   const problems: Problem[] = [];
   if (architecture === 'jumprelu' && isV5) {
     rename(settings, 'sae.l1_coefficient', 'l0_coefficient');
     rename(settings, 'sae.l1_warm_up_steps', 'l0_warm_up_steps');
   }
   if (architecture === 'topk') problems.push(...takeKFromActivation(settings));
+  const inVain: Setting[] = [];
   for (const [path, setting] of settings) {
     const key = setting.path[1] ?? '';
     if (setting.path[0] !== 'sae' || key === 'architecture' || key in saeShapes[architecture]) continue;
     if (!(key in saeOptions)) continue;
     settings.delete(path);
     if (asksForNothing(key, setting.value, architecture, isV5)) continue;
+    if (isV5 && setting.recorded && WRITTEN_FOR_ALL.has(key)) {
+      inVain.push(setting);
+      continue;
+    }
     problems.push({
       path,
       value: setting.value,
@@ -55,6 +77,12 @@ export function fitToArchitecture(settings: Settings, architecture: Architecture
       hint: counterpart(key, architecture) ?? `remove ${key}, or choose another architecture`,
       ...(setting.provenance.where ? { where: setting.provenance.where } : {}),
     });
+  }
+  if (inVain.length > 0) {
+    const keys = inVain.map(({ path }) => path[1]).join(', ');
+    notices.push(
+      `${inVain[0]?.provenance.source}: left out what has no effect with architecture ${architecture}: ${keys}`,
+    );
   }
   return problems;
 }
@@ -114,9 +142,18 @@ function takeKFromActivation(settings: Settings): Problem[] {
         `${show(kwargs.value)} must hold k and nothing else`,
         'use the option k',
       );
-    } else if (!settings.has('sae.k')) {
-      settings.set('sae.k', { ...kwargs, path: ['sae', 'k'], value: k });
+      return problems;
     }
+    const own = settings.get('sae.k');
+    const difference = strength(kwargs.provenance) - strength(own?.provenance);
+    if (own !== undefined && difference === 0 && own.value !== k) {
+      report(
+        kwargs,
+        'sae.activation_fn_kwargs',
+        `${show(kwargs.value)} and k = ${show(own.value)} are the same option`,
+        'keep one of them',
+      );
+    } else if (difference > 0) settings.set('sae.k', { ...kwargs, path: ['sae', 'k'], value: k });
   }
   return problems;
 }

@@ -1,21 +1,24 @@
 import { isFlatV5, settingsOf } from './canonical.ts';
 import { derive } from './derive.ts';
 import { problemsOf } from './issues.ts';
-import { LAYER_KINDS, type Layer, type Provenance, type Setting, type Settings } from './layer.ts';
+import { LAYER_KINDS, type Layer, type Provenance, type Setting, type Settings, strength } from './layer.ts';
 import { fitToArchitecture, v5Defaults } from './legacy.ts';
 import { nearest } from './nearest.ts';
 import { configError, type Problem, show } from './problem.ts';
 import { put } from './put.ts';
 import type { ParsedConfig, ResolvedConfig } from './resolved.ts';
 import { checkRules } from './rules.ts';
+import { idleSettings } from './rules-unused.ts';
 import { runnerSchema } from './runner-schema.ts';
-import { ARCHITECTURES, type Architecture, saeShapes } from './sae-schema.ts';
+import { ARCHITECTURES, type Architecture, NOT_BUILT_YET, saeShapes, sharedSaeShape } from './sae-schema.ts';
 
 /** A complete configuration and where each value came from. */
 export interface Resolution {
   config: ResolvedConfig;
   /** By dotted path of the resolved configuration; every leaf has one. */
   provenance: ReadonlyMap<string, Provenance>;
+  /** A line on each thing that was left out because something stronger, or its being a record, makes it idle. */
+  notices: readonly string[];
 }
 
 /**
@@ -30,38 +33,62 @@ export function resolveConfig(layers: readonly Layer[]): Resolution {
   const base = ordered.find((layer) => layer.kind !== 'environment' && layer.kind !== 'flags');
   const isV5 = base !== undefined && base.kind !== 'preset' && isFlatV5(base.value);
   const { settings, architecture } = merge(given, isV5, problems);
-  problems.push(...fitToArchitecture(settings, architecture, isV5));
+  const notices: string[] = [];
+  problems.push(...fitToArchitecture(settings, architecture, isV5, notices));
   const broken = new Set(problems.map((problem) => problem.path));
 
-  const parsed = parse(settings, architecture, problems, broken);
-  const isSet = (path: string) => (settings.get(path)?.provenance.layer ?? 'default') !== 'default';
-  const config = derive(parsed, isSet);
-  problems.push(...checkRules({ config, parsed, isSet }, settings, broken));
+  const isSet = (path: string) => strength(settings.get(path)?.provenance) >= 0;
+  const complete = (found: Problem[]) => {
+    const parsed = parse(settings, architecture, found, broken);
+    return { parsed, config: derive(parsed, isSet), isSet };
+  };
+  let context = complete(problems);
+  problems.push(...checkRules(context, settings, broken));
+  const idle = idleSettings(context, settings, broken);
+  problems.push(...idle.problems);
+  notices.push(...idle.notices);
+  if (idle.dropped.length > 0) {
+    for (const path of idle.dropped) settings.delete(path);
+    context = complete([]);
+  }
 
   problems.sort((a, b) => lineAndColumn(a) - lineAndColumn(b));
-  if (problems.length > 0) throw configError(problems, placeOf(ordered), hintFor(problems));
-  return { config, provenance: provenanceOf(config, settings) };
+  if (problems.length > 0) throw configError(problems, placeOf(problems, ordered), hintFor(problems));
+  const { config } = context;
+  return { config, provenance: provenanceOf(config, settings), notices };
 }
 
-/** Check and complete a configuration given as an object, in any vocabulary. */
-export function parseConfigObject(value: unknown): ResolvedConfig {
-  return resolveConfig([{ kind: 'object', source: 'the configuration', value }]).config;
+/**
+ * Check and complete a configuration given as an object, in any vocabulary.
+ *
+ * @param notice what was left out is told here; a warning of the process if there is nobody else.
+ */
+export function parseConfigObject(
+  value: unknown,
+  notice: (line: string) => void = (line) => process.emitWarning(line),
+): ResolvedConfig {
+  const { config, notices } = resolveConfig([{ kind: 'object', source: 'the configuration', value }]);
+  notices.forEach(notice);
+  return config;
 }
 
 function merge(given: Setting[][], isV5: boolean, problems: Problem[]) {
   const architectures = given.flat().filter((setting) => setting.path.join('.') === 'sae.architecture');
   for (const { value, provenance } of architectures) {
-    if ((ARCHITECTURES as unknown[]).includes(value)) continue;
+    if (isBuilt(value)) continue;
     const close = nearest(String(value), ARCHITECTURES);
+    const known = NOT_BUILT_YET.includes(String(value));
     problems.push({
       path: 'sae.architecture',
       value,
-      message: `${show(value)} is not one of ${ARCHITECTURES.join(', ')}`,
-      ...(close === undefined ? {} : { hint: `did you mean ${close}?` }),
+      message: known
+        ? `architecture ${value} is not built yet`
+        : `${show(value)} is not one of ${ARCHITECTURES.join(', ')}`,
+      ...(known ? { hint: `use ${ARCHITECTURES.join(', ')}` } : close ? { hint: `did you mean ${close}?` } : {}),
       ...(provenance.where === undefined ? {} : { where: provenance.where }),
     });
   }
-  const chosen = architectures.findLast(({ value }) => (ARCHITECTURES as unknown[]).includes(value));
+  const chosen = architectures.findLast(({ value }) => isBuilt(value));
   const architecture = (chosen?.value ?? 'standard') as Architecture;
   const settings: Settings = new Map();
   const put = (setting: Setting) => settings.set(setting.path.join('.'), setting);
@@ -79,12 +106,22 @@ function merge(given: Setting[][], isV5: boolean, problems: Problem[]) {
     current = next;
     layer.forEach(put);
   }
+  // What belongs to an architecture we cannot judge is not judged by another's options.
+  if (architectures.length > 0 && !isBuilt(architectures.at(-1)?.value)) {
+    for (const [path, { path: keys }] of settings) {
+      if (keys[0] === 'sae' && !((keys[1] ?? '') in sharedSaeShape)) settings.delete(path);
+    }
+  }
   settings.set('sae.architecture', {
     path: ['sae', 'architecture'],
     value: architecture,
     provenance: chosen?.provenance ?? { layer: 'default' },
   });
   return { settings, architecture };
+}
+
+function isBuilt(architecture: unknown): boolean {
+  return (ARCHITECTURES as unknown[]).includes(architecture);
 }
 
 /** Run the schema; options it refuses are reported and fall back to their default, so that rules see the others. */
@@ -126,7 +163,10 @@ function lineAndColumn({ where }: Problem): number {
   return Number(line) * 1e4 + Number(column);
 }
 
-function placeOf(layers: readonly Layer[]): string {
+/** Where to look first: the flags or the environment when all problems are there. */
+function placeOf(problems: readonly Problem[], layers: readonly Layer[]): string {
+  if (problems.every(({ where }) => where?.startsWith('--'))) return 'the command line';
+  if (problems.every(({ where }) => where?.startsWith('SAE_LENS_TS_'))) return 'the environment';
   const named = layers.filter((layer) => layer.kind === 'file' || layer.kind === 'object' || layer.kind === 'preset');
   return named.at(-1)?.source ?? 'the options';
 }

@@ -65,6 +65,17 @@ export const quantityRules: readonly Rule[] = [
           },
   },
   {
+    keys: ['finetuning_tokens', 'train_batch_size_tokens'],
+    check: ({ config: { finetuning_tokens, train_batch_size_tokens } }) =>
+      finetuning_tokens === 0 || finetuning_tokens >= train_batch_size_tokens
+        ? undefined
+        : {
+            value: finetuning_tokens,
+            message: `${finetuning_tokens} is less than one batch, train_batch_size_tokens = ${train_batch_size_tokens}`,
+            hint: `use 0 or at least ${train_batch_size_tokens}, or lower train_batch_size_tokens`,
+          },
+  },
+  {
     keys: [
       'n_batches_in_buffer',
       'train_batch_size_tokens',
@@ -134,11 +145,12 @@ export const quantityRules: readonly Rule[] = [
     keys: ['sae.activation_fn_kwargs', 'sae.activation_fn', 'sae.d_sae', 'sae.d_in', 'sae.expansion_factor'],
     check: ({ config: { sae } }) => {
       if (!('activation_fn' in sae) || sae.activation_fn !== 'topk') return undefined;
-      const { k } = sae.activation_fn_kwargs;
-      if (typeof k === 'number' && Number.isInteger(k) && k > 0) return tooManyLatents(k, sae.d_sae);
+      const { k, ...others } = sae.activation_fn_kwargs;
+      const alone = Object.keys(others).length === 0;
+      if (alone && typeof k === 'number' && Number.isInteger(k) && k > 0) return tooManyLatents(k, sae.d_sae);
       return {
         value: sae.activation_fn_kwargs,
-        message: 'must hold a whole number k for activation_fn topk',
+        message: 'must hold a whole number k for activation_fn topk, and nothing else',
         hint: 'for example {"k": 100}',
       };
     },

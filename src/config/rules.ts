@@ -3,9 +3,8 @@ import type { Problem } from './problem.ts';
 import type { Rule, RuleContext } from './rule.ts';
 import { combinationRules } from './rules-combination.ts';
 import { quantityRules } from './rules-quantity.ts';
-import { unusedRules } from './rules-unused.ts';
 
-const RULES: readonly Rule[] = [...quantityRules, ...combinationRules, ...unusedRules];
+const RULES: readonly Rule[] = [...quantityRules, ...combinationRules];
 
 /** Everything the options say against each other. `broken` are paths that already have a problem. */
 export function checkRules(context: RuleContext, settings: Settings, broken: ReadonlySet<string>): Problem[] {

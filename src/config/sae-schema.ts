@@ -169,6 +169,8 @@ export const saeShapes = {
 
 export type Architecture = keyof typeof saeShapes;
 export const ARCHITECTURES = Object.keys(saeShapes) as Architecture[];
+/** SAELens trains these too. */
+export const NOT_BUILT_YET = ['batchtopk', 'matryoshka_batchtopk', 'abstopk', 'transcoder', 'skip_transcoder'];
 
 export const standardSchema = z.strictObject({ architecture: z.literal('standard'), ...standardShape });
 export const gatedSchema = z.strictObject({ architecture: z.literal('gated'), ...gatedShape });

@@ -16,7 +16,7 @@ import {
 import { lockRun } from '../artifacts/run-lock.ts';
 import { readSaeFolder } from '../artifacts/sae-folder.ts';
 import {
-  type LanguageModelSAERunnerConfig,
+  LanguageModelSAERunnerConfig,
   type LanguageModelSAERunnerOptions,
   type Provenance,
   parseConfigObject,
@@ -76,7 +76,9 @@ export class SAETrainingRunner {
 
   /** @throws SaeLensError CONFIG_INVALID with all problems at once */
   constructor(cfg: LanguageModelSAERunnerConfig | LanguageModelSAERunnerOptions, options: TrainingOptions = {}) {
-    this.config = parseConfigObject(cfg);
+    // Whoever resolved it already has told what was left out.
+    const isResolved = options.provenance !== undefined || cfg instanceof LanguageModelSAERunnerConfig;
+    this.config = isResolved ? parseConfigObject(cfg, () => {}) : parseConfigObject(cfg);
     this.plan = planTraining(this.config);
     this.#options = options;
     const today = new Date().toISOString().slice(0, 10);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseConfigObject } from '../../../src/config/index.ts';
+import { type Layer, parseConfigObject, resolveConfig } from '../../../src/config/index.ts';
 import { problemsOf } from './problems-of.ts';
 
 const run = (options: object = {}, sae: object = {}) => ({
@@ -123,6 +123,53 @@ test.each<[string, object, RegExp]>([
     run({ finetuning_method: 'decoder' }, { apply_b_dec_to_input: false }),
     /no effect without finetuning_tokens/,
   ],
+  [
+    'fine-tuning of less than a batch',
+    run({ finetuning_tokens: 100, finetuning_method: 'scale' }),
+    /finetuning_tokens \| 100 is less than one batch/,
+  ],
+  [
+    'an end of a constant rate',
+    run({ lr_end: 1e-6 }),
+    /lr_end \| 0.000001 has no effect without lr_scheduler_name cos/,
+  ],
+  ['k with relu', run({}, { activation_fn_kwargs: { k: 3 } }), /"k":3} has no effect without activation_fn topk/],
+  [
+    'more than k',
+    run({}, { activation_fn: 'topk', activation_fn_kwargs: { k: 3, j: 1 } }),
+    /must hold a whole number k .*nothing else/,
+  ],
+  [
+    'two ks of topk',
+    run({}, { architecture: 'topk', k: 3, activation_fn_kwargs: { k: 4 } }),
+    /"k":4} and k = 3 are the same option/,
+  ],
+  ['two places', run({ d_sae: 32 }), /sae.d_sae = 64 and d_sae = 32 are the same option|d_sae = 32 and sae.d_sae = 64/],
+  ['two names', run({ hook_point: 'a.0', hook_name: 'b.0' }), /hook_name = "b.0" and hook_point = "a.0" are the same/],
+  [
+    'two loggers',
+    run({ log_to_wandb: true, logger: { log_to_wandb: false } }),
+    /logger.log_to_wandb = false and log_to/,
+  ],
+  ['an estimate of nothing', run({ n_batches_for_norm_estimate: 5 }), /5 has no effect without normalize_activations/],
+  [
+    'a separator of nothing',
+    run({ disable_concat_sequences: true, sequence_separator_token: 'eos' }),
+    /"eos" has no effect without disable_concat_sequences false/,
+  ],
+  [
+    'a part of what has none',
+    run({ dataset_path: 'bundled:english', dataset_name: 'x' }),
+    /"x" has no effect without a/,
+  ],
+  ['a share nobody can miss', run({ dead_feature_threshold: 1e-7 }), /1e-7 has no effect without a value above/],
+  ['bfloat16 of float64', run({ autocast: true, dtype: 'float64' }), /true has no effect without a dtype other/],
+  ['a start of a saved SAE', run({ from_pretrained_path: 'x' }, { b_dec_init_method: 'mean' }), /"mean" has no effect/],
+  [
+    'a norm of unit rows',
+    run({}, { normalize_sae_decoder: true, decoder_init_norm: 0.5 }),
+    /0.5 has no effect without decoder_heuristic_init, decoder_orthogonal_init and normalize_sae_decoder false/,
+  ],
   ['cached activations', run({ use_cached_activations: true }), /is not available in this version/],
   ['resume', run({ resume_from_checkpoint: 'x' }), /is not available in this version/],
   ['hook_eval', run({ hook_eval: 'blocks.1' }), /"blocks.1" has no effect/],
@@ -149,4 +196,28 @@ test('an explicit step of 1 is a slice like others', () => {
 
 test('another split of the training dataset can be evaluated on', () => {
   expect(problemsOf(run({ eval_dataset_split: 'validation' }))).toEqual([]);
+});
+
+const layer = (kind: Layer['kind'], value: object): Layer => ({ kind, source: `the ${kind}`, value });
+
+test('an option of a file that a flag makes idle is left out, and a notice says so', () => {
+  const file = run({ lr_scheduler_name: 'cosineannealingwarmrestarts', n_restart_cycles: 3 });
+  const { config, notices } = resolveConfig([layer('file', file), layer('flags', { lr_scheduler_name: 'constant' })]);
+  expect(config.n_restart_cycles).toBe(1);
+  expect(notices).toEqual([
+    'the file: n_restart_cycles = 3 has no effect without lr_scheduler_name cosineannealingwarmrestarts',
+  ]);
+});
+
+test('what waits for W&B may stay in a file, but is not asked for in vain', () => {
+  const logger = { log_to_wandb: false, wandb_project: 'mine' };
+  const { config, notices } = resolveConfig([layer('file', run({ logger }))]);
+  expect(config.logger.wandb_project).toBe('mine');
+  expect(notices).toEqual(['the file: logger.wandb_project = "mine" has no effect without log_to_wandb true']);
+  const layers = [layer('file', run({ log_to_wandb: false })), layer('flags', { wandb_project: 'mine' })];
+  expect(() => resolveConfig(layers)).toThrow('"mine" has no effect without log_to_wandb true');
+});
+
+test('one option under two names with one value is one option', () => {
+  expect(parseConfigObject(run({ d_sae: 64 })).sae.d_sae).toBe(64);
 });
