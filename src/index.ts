@@ -22,6 +22,7 @@ export { python } from './runners/python.ts';
 export { SAETrainingRunner, type TrainingOptions } from './runners/training.ts';
 export { type Metrics, type TrainingResult, TrainingRun } from './runners/training-run.ts';
 export { startWorker } from './sae/lease.ts';
+export type { Rows } from './sae/rows.ts';
 export { type LoadOptions, type PretrainedOptions, SAE, type SaeConfigDict } from './sae/sae.ts';
 export { JsonSink } from './sinks/json.ts';
 export type { RunEvent, RunHeader, RunSummary, Sink } from './sinks/sink.ts';

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pyworker.errors import WorkerError
+from pyworker.runners.device import check_device
 from pyworker.saes import SAE, load_sae
 
 _numbers = count(1)
@@ -18,7 +19,12 @@ _held: dict[int, SAE] = {}
 
 
 def load(params: dict[str, Any], session: Any) -> dict[str, Any]:
-    """Operation ``load_sae``: ``{path, device, dtype}`` to a handle, its cfg.json, and log10 sparsity as an array."""
+    """Operation ``load_sae``: ``{path, device, dtype}`` to a handle, its cfg.json, and log10 sparsity as an array.
+
+    Raises:
+        WorkerError: DEVICE_UNAVAILABLE, SAE_INVALID.
+    """
+    check_device("device", params["device"])
     sae, cfg, log_sparsity_F = load_sae(Path(params["path"]), params["device"], params["dtype"])
     handle = next(_numbers)
     _held[handle] = sae

@@ -22,6 +22,7 @@ from pyworker.errors import WorkerError
 from pyworker.evals import run_evals
 from pyworker.lm import LanguageModel, check_context_size, check_d_in
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
+from pyworker.runners.device import check_device
 from pyworker.runners.models import language_model
 from pyworker.saes import create_sae, load_sae, seeded_generator
 from pyworker.train import CheckpointKind, SAETrainer
@@ -30,6 +31,7 @@ from pyworker.train.checkpoints import optimizer_tensors
 DEFAULT_EXPANSION_FACTOR = 4
 HISTOGRAM_BINS = 64
 FINAL_EVALUATION = ("evaluate", "evaluating the finished SAE")
+THREADS_AT_START = torch.get_num_threads()
 
 
 class TrainingPlaces(msgspec.Struct, forbid_unknown_fields=True):
@@ -56,13 +58,16 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
     """
     config = msgspec.convert(params["config"], LanguageModelSAERunnerConfig)
     places = msgspec.convert(params["places"], TrainingPlaces)
-    if config.n_threads is not None:
-        torch.set_num_threads(config.n_threads)
-    torch.manual_seed(config.seed)
+    # A worker that is lent again must compute as a new one does: the numbers depend on the threads, and on what was
+    # compiled before.
+    torch.set_num_threads(config.n_threads or THREADS_AT_START)
+    if config.compile_llm or config.compile_sae:
+        torch.compiler.reset()
     with forwarded_logs(session):
         choose_devices(config)
         check_devices(config)
         lm = language_model(config, session)
+        torch.manual_seed(config.seed)
         check_context_size(lm, config.context_size)
         config.sae.d_in = check_d_in(lm, config.sae.d_in)
         if config.sae.d_sae is None:
@@ -309,16 +314,7 @@ def check_devices(config: LanguageModelSAERunnerConfig) -> None:
     """
     devices = {name: getattr(config, name) for name in ("device", "llm_device", "act_store_device")}
     for name, device in {**devices, "sae.device": config.sae.device}.items():
-        try:
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            there = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-            there += ["mps"] if torch.backends.mps.is_available() else []
-            raise WorkerError(
-                "DEVICE_UNAVAILABLE",
-                f"{name} is {device}: {str(error).splitlines()[0]}",
-                hint=f"This machine has cpu{''.join(', ' + d for d in there)}; `sae-lens-ts doctor` tells why.",
-            ) from error
+        check_device(name, device)
 
 
 @contextmanager

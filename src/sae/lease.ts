@@ -1,5 +1,11 @@
+import { z } from 'zod';
 import { requireEnvironment } from '../worker/environment.ts';
 import { Worker, type WorkerOptions } from '../worker/worker.ts';
+import { callOptions } from './call-options.ts';
+
+const Start = z.strictObject({
+  stageDeadlinesMs: z.record(z.string(), z.number('expected milliseconds').positive()).optional(),
+});
 
 /** A worker that several holders share; the last one to let go ends it. */
 export interface WorkerLease {
@@ -55,9 +61,10 @@ export async function leaseWorker(given?: Worker): Promise<WorkerLease> {
  * `await worker.shutdown()`, or declare it with `await using`. `stageDeadlinesMs` says how long a stage may show no
  * progress before the worker counts as stalled, by its name (`load_model`, `train`) or `default`.
  *
- * @throws SaeLensError ENVIRONMENT_MISSING, WORKER_START
+ * @throws SaeLensError ENVIRONMENT_MISSING, WORKER_START, USAGE
  */
 export async function startWorker(options: Pick<WorkerOptions, 'stageDeadlinesMs'> = {}): Promise<Worker> {
+  const { stageDeadlinesMs = {} } = callOptions('start a worker', Start, options);
   const { python } = await requireEnvironment();
-  return Worker.start({ python, ...options });
+  return Worker.start({ python, stageDeadlinesMs });
 }

@@ -1,11 +1,13 @@
 import { z } from 'zod';
-import { downloadSae } from '../artifacts/hub.ts';
+import { downloadSae } from '../artifacts/hub-download.ts';
 import { readSaeFolder } from '../artifacts/sae-folder.ts';
 import { SaeLensError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { float32Array, float32Values } from '../worker/job.ts';
 import type { Worker } from '../worker/worker.ts';
+import { callOptions, lentWorker, someLogger } from './call-options.ts';
 import { leaseWorker, type WorkerLease } from './lease.ts';
+import { float32Rows, type Rows } from './rows.ts';
 
 /** A result comes in one frame; larger inputs are sent in parts of at most so many numbers (64 MiB). */
 const NUMBERS_A_CALL = 16 * 2 ** 20;
@@ -34,6 +36,20 @@ export interface PretrainedOptions extends LoadOptions {
   /** Where it says what is fetched and why it waits; default: nowhere. */
   log?: Logger;
 }
+
+const Load = z.strictObject({
+  device: z
+    .string()
+    .regex(/^(cpu|mps|cuda(:\d+)?)$/, 'expected cpu, cuda, cuda:N or mps')
+    .optional(),
+  dtype: z.enum(['float32', 'bfloat16', 'float16', 'float64']).optional(),
+  worker: lentWorker.optional(),
+});
+const Pretrained = z.object({
+  release: z.string().min(1),
+  saeId: z.string(),
+  options: Load.extend({ revision: z.string().min(1).optional(), log: someLogger.optional() }),
+});
 
 /** The contents of cfg.json. */
 export type SaeConfigDict = Record<string, unknown>;
@@ -65,13 +81,19 @@ export class SAE {
   /**
    * Loads an SAE folder of ours, of SAELens 6 or of SAELens 5.
    *
-   * @throws SaeLensError SAE_INVALID when it is no whole SAE, ENVIRONMENT_MISSING before `sae-lens-ts setup`.
+   * @throws SaeLensError SAE_INVALID when it is no whole SAE, ENVIRONMENT_MISSING before `sae-lens-ts setup`,
+   * DEVICE_UNAVAILABLE, USAGE.
    */
   static async loadFromDisk(folder: string, options: LoadOptions = {}): Promise<SAE> {
+    const given = callOptions('load an SAE', z.object({ folder: z.string().min(1), options: Load }), {
+      folder,
+      options,
+    });
+    const { worker, device = 'cpu', dtype = null } = given.options;
     const { path } = await readSaeFolder(folder);
-    const lease = await leaseWorker(options.worker);
+    const lease = await leaseWorker(worker);
     try {
-      const params = { path, device: options.device ?? 'cpu', dtype: options.dtype ?? null };
+      const params = { path, device, dtype };
       const { value, arrays } = await lease.worker.call('load_sae', params, []);
       const sparsity = arrays.find(({ name }) => name === 'log_sparsity');
       return new SAE(Loaded.parse(value), sparsity === undefined ? null : float32Values(sparsity), lease);
@@ -87,16 +109,17 @@ export class SAE {
    * @param release repository, `user/repo`
    * @param saeId folder in the repository
    * @returns the SAE, cfg.json as a dictionary, and log10 sparsity where there is one
-   * @throws SaeLensError HUB, SAE_INVALID
+   * @throws SaeLensError HUB, SAE_INVALID and what else `loadFromDisk` throws
    */
   static async fromPretrained(
     release: string,
     saeId: string,
     options: PretrainedOptions = {},
   ): Promise<[sae: SAE, cfgDict: SaeConfigDict, sparsity: Float32Array | null]> {
-    const { revision, log } = options;
+    const given = callOptions('fetch an SAE', Pretrained, { release, saeId, options });
+    const { revision, log, ...load } = given.options;
     const folder = await downloadSae(release, saeId, { revision, log });
-    const sae = await SAE.loadFromDisk(folder, options);
+    const sae = await SAE.loadFromDisk(folder, load as LoadOptions);
     return [sae, sae.cfg, sae.sparsity];
   }
 
@@ -108,20 +131,21 @@ export class SAE {
   /**
    * Latent activations of model activations.
    *
-   * @param x rows of `dIn` numbers, one after the other
-   * @returns as many rows of `dSae` numbers
+   * @param x rows of `dIn` numbers; it must not change before the promise settles, since a Float32Array is not copied
+   * @returns as many rows of `dSae` numbers, one after the other
+   * @throws SaeLensError USAGE for anything else, for a closed SAE, and while the worker trains
    */
-  encode(x: Float32Array): Promise<Float32Array> {
+  encode(x: Rows): Promise<Float32Array> {
     return this.#map('encode', x, this.dIn, this.dSae);
   }
 
   /**
    * Model activations of latent activations.
    *
-   * @param latents rows of `dSae` numbers, one after the other
-   * @returns as many rows of `dIn` numbers
+   * @param latents rows of `dSae` numbers, given and refused as those of `encode`
+   * @returns as many rows of `dIn` numbers, one after the other
    */
-  decode(latents: Float32Array): Promise<Float32Array> {
+  decode(latents: Rows): Promise<Float32Array> {
     return this.#map('decode', latents, this.dSae, this.dIn);
   }
 
@@ -137,11 +161,9 @@ export class SAE {
     await this.close();
   }
 
-  async #map(op: 'encode' | 'decode', values: Float32Array, from: number, to: number): Promise<Float32Array> {
+  async #map(op: 'encode' | 'decode', given: Rows, from: number, to: number): Promise<Float32Array> {
     if (!this.#open) throw new SaeLensError('USAGE', `Cannot ${op} with an SAE that was closed`);
-    if (values.length % from !== 0) {
-      throw new SaeLensError('USAGE', `Cannot ${op} ${values.length} numbers: rows of ${from} are needed`);
-    }
+    const values = float32Rows(op, given, from);
     const rows = values.length / from;
     const result = new Float32Array(rows * to);
     const rowsACall = Math.max(1, Math.floor(NUMBERS_A_CALL / Math.max(from, to)));

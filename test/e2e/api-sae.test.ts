@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   GatedTrainingSAEConfig,
   JumpReLUTrainingSAEConfig,
+  type LoadOptions,
   python,
   SAE,
   SAETrainingRunner,
@@ -109,6 +110,34 @@ describe('SAEs without a worker of one’s own', () => {
     await sae.close();
     await expect(sae.encode(x)).rejects.toMatchObject({ code: 'USAGE' });
     await expect(SAE.loadFromDisk(folder)).rejects.toMatchObject({ code: 'SAE_INVALID' });
+    await expect(SAE.loadFromDisk(undefined as never)).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(SAE.fromPretrained('a/b', 3 as never)).rejects.toMatchObject({ code: 'USAGE' });
+    await expect(startWorker({ stageDeadlinesMs: { train: -1 } })).rejects.toMatchObject({ code: 'USAGE' });
+  });
+
+  it('take other numbers than float32 for what they are, and no bytes for numbers', async () => {
+    const sae = await SAE.loadFromDisk(outputs.topk);
+    const expected = await sae.encode(x.subarray(0, 64));
+    const numbers = [...x.subarray(0, 64)];
+    expect(await sae.encode([numbers.slice(0, 32), numbers.slice(32)])).toEqual(expected);
+    expect(await sae.encode(Float64Array.from(numbers))).toEqual(expected);
+    const ints = new Int32Array(64).fill(1) as unknown as Float32Array;
+    for (const call of [sae.encode(ints), sae.decode(ints)]) {
+      await expect(call).rejects.toMatchObject({ code: 'USAGE', message: expect.stringContaining('an Int32Array') });
+    }
+    await sae.close();
+  });
+
+  it.each([
+    [{ device: 'banana' }, 'USAGE', 'options: device: expected cpu, cuda, cuda:N or mps'],
+    [{ dtype: 'float8' }, 'USAGE', 'options: dtype'],
+    [{ worker: {} }, 'USAGE', 'options: worker: is not a worker of startWorker()'],
+    [{ devise: 'cpu' }, 'USAGE', 'devise'],
+    [null, 'USAGE', 'options: '],
+    [{ device: 'cuda:99' }, 'DEVICE_UNAVAILABLE', 'cuda:99'],
+  ])('refuse to be loaded with %j', async (options, code, message) => {
+    const error = { code, message: expect.stringContaining(message) };
+    await expect(SAE.loadFromDisk(outputs.topk, options as LoadOptions)).rejects.toMatchObject(error);
   });
 
   it('take large inputs in parts', async () => {
