@@ -47,6 +47,10 @@ class Backend(Protocol):
         """The decoder layers, the units of compilation."""
         ...
 
+    def as_loaded_for(self, hook_name: str) -> bool:
+        """Whether a model loaded just now would read this hook point in the same way, bit for bit."""
+        ...
+
     def logits(self, tokens_PC: Tensor, model_kwargs: dict[str, Any]) -> Tensor:
         """One full forward pass: logits_PCV."""
         ...
@@ -84,6 +88,10 @@ class HuggingFaceModel:
         """See Backend."""
         yield from _layers_of(self.model) or ()
 
+    def as_loaded_for(self, hook_name: str) -> bool:
+        """See Backend."""
+        return True
+
     def logits(self, tokens_PC: Tensor, model_kwargs: dict[str, Any]) -> Tensor:
         """See Backend."""
         return self.model(input_ids=tokens_PC, **model_kwargs).logits
@@ -101,6 +109,7 @@ class TransformerLensModel:
         self._bridge = bridge
         self._tokenizer = tokenizer
         self._model_name = model_name
+        self._n_plain_layers = 0 if model is None else len(_layers_of(model) or ())
         loaded = model if model is not None else bridge.original_model
         # A native bridge (TransformerLens' own old checkpoints) has a configuration of its own only.
         self.config: Any = getattr(loaded, "config", None) or bridge.cfg
@@ -127,19 +136,22 @@ class TransformerLensModel:
             self._bridge.eval()
         return self._bridge
 
-    def _residual(self, hook_name: str) -> Point | None:
+    def _residual_layer(self, hook_name: str) -> int | None:
+        """The layer whose input or output this hook point is, when the plain model is enough to read it."""
         match = _RESIDUAL.fullmatch(hook_name)
-        layers = None if match is None or self.bridged else _layers_of(self._model)
-        if match is None or layers is None or int(match[1]) >= len(layers):
-            return None
-        layer = layers[int(match[1])]
-        return ModuleInput(layer) if match[2] == "pre" else ModuleOutput(layer)
+        layer = None if match is None else int(match[1])
+        return layer if layer is not None and layer < self._n_plain_layers else None
+
+    def as_loaded_for(self, hook_name: str) -> bool:
+        """See Backend. A bridge computes the residual stream with other kernels than the plain model does."""
+        return not self.bridged or self._residual_layer(hook_name) is None
 
     def point(self, hook_name: str) -> Point | None:
         """See Backend."""
-        residual = self._residual(hook_name)
-        if residual is not None:
-            return residual
+        number = None if self.bridged else self._residual_layer(hook_name)
+        if number is not None:
+            layer = _layers_of(self._model)[number]
+            return ModuleInput(layer) if hook_name.endswith("pre") else ModuleOutput(layer)
         found = self.bridge().hook_dict.get(hook_name)
         return None if found is None else LensPoint(found)
 

@@ -133,7 +133,9 @@ def _load(
         backend = TransformerLensModel(None, bridge, tokenizer, name)
     if process:
         flags = {flag: bool(processing.get(flag, False)) for flag in _PROCESSING}
-        backend.bridge().enable_compatibility_mode(disable_warnings=True, **flags)
+        bridge = backend.bridge()
+        bridge.enable_compatibility_mode(disable_warnings=True, **flags)
+        backend = TransformerLensModel(None, bridge, tokenizer, name)
     return backend, tokenizer
 
 

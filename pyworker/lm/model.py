@@ -189,6 +189,13 @@ class LanguageModel:
             raise WorkerError("HOOK_NOT_FOUND", "No hook_name was given.", self._list_command())
         return self.hook_name, self.head_index if head_index is None else head_index
 
+    def as_loaded_for(self, hook_name: str | None) -> bool:
+        """Whether the hook points asked for so far leave the values at this one as a new load would give them.
+
+        Another hook point may have turned the model into a bridge, whose values differ in their last bits.
+        """
+        return hook_name is None or self._backend.as_loaded_for(hook_name)
+
     def d_in(self, hook_name: str | None = None, head_index: int | None = None) -> int:
         """Width of the activations at a hook point, found by a forward pass of two tokens up to it."""
         tokens_PC = torch.zeros(1, 2, dtype=torch.long)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import torch
 
 from pyworker.lm import LanguageModel, LanguageModelConfig, load_language_model
 
@@ -10,7 +11,9 @@ _held: tuple[dict[str, Any], LanguageModel] | None = None
 
 
 def language_model(cfg: Any, session: Any) -> LanguageModel:
-    """The model of ``cfg`` with its hook chosen; loaded, and said to be, only when the one held is another.
+    """The model of ``cfg`` with its hook chosen; loaded, and said to be, only when the one held will not do.
+
+    The values are those of a new worker, bit for bit: what this one did before must not show in a training run.
 
     Raises:
         WorkerError: see :func:`pyworker.lm.load_language_model`.
@@ -18,11 +21,12 @@ def language_model(cfg: Any, session: Any) -> LanguageModel:
     global _held  # noqa: PLW0603  one model a worker is the point
     wanted = {name: getattr(cfg, name) for name in LanguageModelConfig.__dataclass_fields__}
     hook_name, head_index = wanted.pop("hook_name"), wanted.pop("hook_head_index")
-    if _held is not None and _held[0] == wanted:
+    if _held is not None and _held[0] == wanted and _held[1].as_loaded_for(hook_name):
         session.log("info", f"{cfg.model_name} is loaded already")
     else:
         session.stage("load_model", f"loading {cfg.model_name}")
         _held = None  # two models need not fit side by side
+        torch.manual_seed(0)  # weights that the files lack are drawn: alike in every worker
         _held = (wanted, load_language_model(cfg))
     model = _held[1]
     model.hook_name, model.head_index = hook_name, head_index

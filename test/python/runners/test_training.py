@@ -2,12 +2,17 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from pyworker.errors import WorkerError
+from pyworker.lm import LanguageModelConfig
+from pyworker.runners import models
 from pyworker.runners.training import check_devices, train
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))
@@ -100,3 +105,47 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(make_co
     with pytest.raises(WorkerError, match=f"{name} is cuda:99") as caught:
         check_devices(config)
     assert caught.value.code == "DEVICE_UNAVAILABLE"
+
+
+LENS = {"model_class_name": "HookedTransformer", "hook_name": "blocks.1.hook_resid_post"}
+BEFORE = {
+    "a bridge": {**LENS, "hook_name": "blocks.1.hook_mlp_out"},
+    "another hook": {**LENS, "hook_name": "blocks.0.hook_resid_pre"},
+    "other threads": {**LENS, "n_threads": 3, "seed": 7},
+    "the other class": {},
+}
+
+
+def trained_weights(config, folder: Path) -> dict[str, torch.Tensor]:
+    """The finished SAE's parameters. ``output`` is written beside its place, for TypeScript to move."""
+    places = {
+        "checkpoints": str(folder / "checkpoints"),
+        "output": str(folder / "out"),
+        "staging_suffix": "t",
+    }
+    recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}
+    train({"config": msgspec.to_builtins(config), "places": places, "recorded": recorded}, Session())
+    return load_file(folder / "out.t" / "sae_weights.safetensors")
+
+
+@pytest.mark.parametrize("before", BEFORE)
+def test_a_worker_that_was_lent_before_trains_the_same_bits_as_a_new_one(
+    make_config, place, tmp_path, before
+):
+    models._held = None
+    alone = trained_weights(config(make_config, place, **LENS), tmp_path / "alone")
+    models._held = None
+    trained_weights(config(make_config, place, **BEFORE[before]), tmp_path / "before")
+    after = trained_weights(config(make_config, place, **LENS), tmp_path / "after")
+    assert all(torch.equal(alone[name], after[name]) for name in alone)
+
+
+def test_a_model_that_listed_its_hooks_is_loaded_again_only_for_values_the_bridge_changed(place):
+    cfg = LanguageModelConfig(model_name=str(place), hook_name="blocks.1.hook_mlp_out")
+    models._held = None
+    held = models.language_model(cfg, Session())
+    models.list_hooks({"model_name": str(place)}, Session())
+    assert models.language_model(cfg, Session()) is held
+    plain = models.language_model(replace(cfg, hook_name="blocks.1.hook_resid_pre"), Session())
+    assert plain is not held
+    assert models.language_model(replace(cfg, hook_name="blocks.0.hook_resid_post"), Session()) is plain
