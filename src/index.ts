@@ -1,4 +1,5 @@
 export {
+  BatchTopKTrainingSAEConfig,
   CacheActivationsRunnerConfig,
   type CacheActivationsRunnerOptions,
   GatedTrainingSAEConfig,
@@ -6,6 +7,7 @@ export {
   LanguageModelSAERunnerConfig,
   type LanguageModelSAERunnerOptions,
   LoggingConfig,
+  MatryoshkaBatchTopKTrainingSAEConfig,
   PRESETS,
   PretokenizeRunnerConfig,
   type PretokenizeRunnerOptions,

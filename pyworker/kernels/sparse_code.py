@@ -36,6 +36,14 @@ class SparseCode:
         """The code with every latent multiplied by its weight."""
         return SparseCode(self._values_BF * weights_F)
 
+    def columns(self, begin: int, end: int) -> "SparseCode":
+        """The code of the latents from ``begin`` to before ``end`` alone."""
+        return SparseCode(self._values_BF[..., begin:end])
+
+    def smallest_positive(self) -> Tensor:
+        """The smallest value above zero, infinity when there is none."""
+        return torch.where(self._values_BF > 0, self._values_BF, torch.inf).min()
+
     def decode(self, W_dec_FD: Tensor) -> Tensor:
         """The sum of decoder rows weighted by the code: ``[B, D]``, no bias."""
         return self._values_BF @ W_dec_FD
@@ -121,3 +129,11 @@ def top_k_indexed(z_BF: Tensor, k: int) -> IndexedCode:
     """:func:`top_k` by index."""
     values_BK, indices_BK = torch.topk(z_BF, k, dim=-1, sorted=False)
     return IndexedCode(indices_BK, torch.relu(values_BK), z_BF.shape[-1])
+
+
+def batch_top_k(z_BF: Tensor, k: float) -> Tensor:
+    """Keep the ``int(k · B)`` largest of the whole batch, rectified (Bussmann et al. 2024, eq. 2)."""
+    values_N = torch.relu(z_BF).flatten()
+    n_rows = z_BF.shape[:-1].numel()
+    kept = torch.topk(values_N, int(k * n_rows), sorted=False)
+    return torch.zeros_like(values_N).scatter(0, kept.indices, kept.values).reshape(z_BF.shape)

@@ -123,8 +123,57 @@ class TopKTrainingSAEConfig(TrainingSAEConfig, tag="topk", forbid_unknown_fields
     """Choose the top k by activation times decoder norm."""
 
 
+class BatchTopKTrainingSAEConfig(
+    TrainingSAEConfig, tag="batchtopk", forbid_unknown_fields=True, kw_only=True
+):
+    """Fields of the batchtopk architecture."""
+
+    k: float
+    """Latents kept active for each token: a whole number for topk, an average over the batch for the others.
+    Unit: latents.
+    """
+    use_sparse_activations: bool
+    """Decode from the k latents of each row by index, without a matrix of zeros: the same numbers, faster."""
+    aux_loss_coefficient: float
+    """Weight of the loss that lets dead latents explain the error that is left over."""
+    rescale_acts_by_decoder_norm: bool
+    """Choose the top k by activation times decoder norm."""
+    topk_threshold_lr: float
+    """How fast the threshold of the finished SAE follows the smallest latent that a batch lets through."""
+
+
+class MatryoshkaBatchTopKTrainingSAEConfig(
+    TrainingSAEConfig, tag="matryoshka_batchtopk", forbid_unknown_fields=True, kw_only=True
+):
+    """Fields of the matryoshka_batchtopk architecture."""
+
+    k: float
+    """Latents kept active for each token: a whole number for topk, an average over the batch for the others.
+    Unit: latents.
+    """
+    use_sparse_activations: bool
+    """Decode from the k latents of each row by index, without a matrix of zeros: the same numbers, faster."""
+    aux_loss_coefficient: float
+    """Weight of the loss that lets dead latents explain the error that is left over."""
+    rescale_acts_by_decoder_norm: bool
+    """Choose the top k by activation times decoder norm."""
+    topk_threshold_lr: float
+    """How fast the threshold of the finished SAE follows the smallest latent that a batch lets through."""
+    matryoshka_widths: list[int]
+    """Widths whose first latents alone must reconstruct; d_sae is added when it is not the last. Unit:
+    latents.
+    """
+    use_matryoshka_aux_loss: bool
+    """Dead latents explain what their own level leaves over, not what the whole SAE does."""
+
+
 AnyTrainingSAEConfig = (
-    StandardTrainingSAEConfig | GatedTrainingSAEConfig | JumpReLUTrainingSAEConfig | TopKTrainingSAEConfig
+    StandardTrainingSAEConfig
+    | GatedTrainingSAEConfig
+    | JumpReLUTrainingSAEConfig
+    | TopKTrainingSAEConfig
+    | BatchTopKTrainingSAEConfig
+    | MatryoshkaBatchTopKTrainingSAEConfig
 )
 
 

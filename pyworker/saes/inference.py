@@ -32,6 +32,6 @@ def to_inference(sae: TrainingSAE, scaler: FoldsInto) -> SAE:
     if sae.finetuning_scaling_factor is not None:
         folded.fold_latent_factors(sae.finetuning_scaling_factor)
     scaler.fold_into(folded)
-    if isinstance(folded, TopKSAE) and folded.rescales:
+    if isinstance(sae, TopKSAE) and sae.rescales:
         folded.fold_W_dec_norm()
     return folded.requires_grad_(False)

@@ -5,8 +5,10 @@ from torch import Generator
 from pyworker.errors import WorkerError
 from pyworker.protocol.config import AnyTrainingSAEConfig
 from pyworker.saes.base import SAE
+from pyworker.saes.batchtopk import BatchTopKTrainingSAE
 from pyworker.saes.gated import GatedSAE, GatedTrainingSAE
 from pyworker.saes.jumprelu import JumpReLUSAE, JumpReLUTrainingSAE
+from pyworker.saes.matryoshka import MatryoshkaBatchTopKTrainingSAE
 from pyworker.saes.standard import StandardSAE, StandardTrainingSAE
 from pyworker.saes.topk import TopKSAE, TopKTrainingSAE
 from pyworker.saes.training import TrainingSAE
@@ -25,6 +27,8 @@ TRAINING: dict[str, type[TrainingSAE]] = {
     "gated": GatedTrainingSAE,
     "jumprelu": JumpReLUTrainingSAE,
     "topk": TopKTrainingSAE,
+    "batchtopk": BatchTopKTrainingSAE,
+    "matryoshka_batchtopk": MatryoshkaBatchTopKTrainingSAE,
 }
 
 

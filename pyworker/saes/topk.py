@@ -3,27 +3,27 @@
 Legend: B batch, D d_in, F d_sae, N dead latents, K auxiliary latents.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from typing_extensions import override
 
 from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode, decode, encode_select, top_k, top_k_indexed
 from pyworker.protocol.config import TopKTrainingSAEConfig
 from pyworker.saes.base import SAE
-from pyworker.saes.config import SAEConfig
 from pyworker.saes.training import Forward, StepInput, TrainingSAE
 
 
 class TopKSAE(SAE):
     """With ``rescale_acts_by_decoder_norm`` latents are compared by their effect: pre-activation × decoder norm."""
 
-    def __init__(self, cfg: SAEConfig):
-        super().__init__(cfg)
-        self.select = partial(top_k, k=cfg.options["k"])
+    def selection(self) -> Callable[[Tensor], Tensor | SparseCode]:
+        """Which pre-activations become latents."""
+        return partial(top_k, k=self.cfg.options["k"])
 
     @property
     def rescales(self) -> bool:
@@ -34,7 +34,7 @@ class TopKSAE(SAE):
     def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
         scale_F = self.W_dec.norm(dim=1) if self.rescales else None
         return encode_select(
-            x_BD, self.W_enc, self.b_enc, self.select, latent_scale_F=scale_F, add_noise=self.add_noise
+            x_BD, self.W_enc, self.b_enc, self.selection(), latent_scale_F=scale_F, add_noise=self.add_noise
         )
 
     @override
@@ -69,10 +69,11 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
 
     training_cfg: TopKTrainingSAEConfig
 
-    def __init__(self, training_cfg: TopKTrainingSAEConfig, generator: Generator):
-        super().__init__(training_cfg, generator)
-        if training_cfg.use_sparse_activations:
-            self.select = partial(top_k_indexed, k=training_cfg.k)
+    @override
+    def selection(self) -> Callable[[Tensor], Tensor | SparseCode]:
+        if self.training_cfg.use_sparse_activations:
+            return partial(top_k_indexed, k=self.training_cfg.k)
+        return super().selection()
 
     @override
     @staticmethod
@@ -95,15 +96,27 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
 
     @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
-        return {"auxiliary_reconstruction_loss": self._auxiliary_loss(step, forward)}
+        return {"auxiliary_reconstruction_loss": self.auxiliary_loss(step, forward)}
 
-    def _auxiliary_loss(self, step: StepInput, forward: Forward) -> Tensor:
+    def auxiliary_loss(
+        self,
+        step: StepInput,
+        forward: Forward,
+        residual_BD: Tensor | None = None,
+        begin: int = 0,
+        end: int | None = None,
+    ) -> Tensor:
         """Let the best dead latents of each row, unrectified, explain the residual (AuxK).
 
         v6 decodes a difference: no bias, and only the scale of a run-time normalisation. v5 decoded it as
         if it were an activation: bias and shift included.
+
+        Args:
+            step, forward: the step so far.
+            residual_BD: what is to be explained; default: what the whole SAE leaves.
+            begin, end: only the latents from ``begin`` to before ``end`` take part.
         """
-        dead_N = step.dead_F.nonzero().squeeze(-1)
+        dead_N = step.dead_F[begin:end].nonzero().squeeze(-1) + begin
         n_dead = dead_N.numel()
         if n_dead == 0:
             return forward.squared_error_BD.new_zeros(())
@@ -122,6 +135,7 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
             guess_BD = guess_BD + self.b_dec
         if forward.rows is not None:
             guess_BD = forward.rows.restore(guess_BD) if v5 else forward.rows.restore_difference(guess_BD)
-        residual_BD = (forward.x_BD - forward.reconstruction_BD).detach()
+        if residual_BD is None:
+            residual_BD = (forward.x_BD - forward.reconstruction_BD).detach()
         error = (guess_BD - residual_BD).square().sum(dim=-1).mean()
         return self.training_cfg.aux_loss_coefficient * min(n_dead / wanted, 1.0) * error

@@ -4,7 +4,7 @@ Legend: B batch, D d_in, F d_sae (latents).
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -55,13 +55,15 @@ class Forward:
 
 @dataclass
 class StepOutput:
-    """The result of a training forward pass. ``losses`` include their coefficients; ``loss`` is their sum."""
+    """The result of a training forward pass. ``losses`` include their coefficients; ``loss`` is their sum.
+    ``metrics`` are numbers worth a line that are no loss."""
 
     reconstruction_BD: Tensor
     code: SparseCode
     hidden_pre_BF: Tensor
     loss: Tensor
     losses: dict[str, Tensor]
+    metrics: dict[str, Tensor] = field(default_factory=dict)
 
 
 class TrainingSAE(SAE):
@@ -158,6 +160,11 @@ class TrainingSAE(SAE):
         Raises:
             WorkerError: SAE_INVALID, when it has another architecture or other sizes than the configuration.
         """
+        self.check_sizes(sae)
+        self.load_state_dict(self.training_state(sae.state_dict()))
+
+    def check_sizes(self, sae: SAE) -> None:
+        """Raises WorkerError SAE_INVALID for an SAE of another architecture or other sizes."""
         ours, theirs = self.inference_config(), sae.cfg
         wanted, found = ((c.architecture, c.d_in, c.d_sae) for c in (ours, theirs))
         if wanted != found:
@@ -167,7 +174,6 @@ class TrainingSAE(SAE):
                 f"the configuration asks for {wanted[0]} {wanted[1]} x {wanted[2]}",
                 hint="Set architecture, d_in and d_sae as the SAE has them.",
             )
-        self.load_state_dict(self.training_state(sae.state_dict()))
 
     def training_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The parameters in training that make the inference SAE with these parameters."""

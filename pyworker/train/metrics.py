@@ -25,6 +25,7 @@ def step_metrics(x_BD: Tensor, output: StepOutput, firing: FiringStatistics) -> 
         "metrics/explained_variance_legacy": explained_B.mean(),
         "metrics/explained_variance_legacy_std": explained_B.std(),
         "metrics/l0": output.code.l0().float().mean(),
+        **{f"metrics/{name}": value for name, value in output.metrics.items()},
         "sparsity/mean_passes_since_fired": firing.steps_since_fired_F.float().mean(),
         "sparsity/dead_features": firing.dead().sum(),
     }

@@ -6,7 +6,15 @@ import { parseConfigObject } from './resolve.ts';
 import { type RunnerKind, type RunnerOptions, resolveOptions } from './resolve-options.ts';
 import type { ResolvedConfig } from './resolved.ts';
 import type { runnerSchema } from './runner-schema.ts';
-import type { Architecture, gatedSchema, jumpreluSchema, standardSchema, topkSchema } from './sae-schema.ts';
+import type {
+  Architecture,
+  batchtopkSchema,
+  gatedSchema,
+  jumpreluSchema,
+  matryoshkaSchema,
+  standardSchema,
+  topkSchema,
+} from './sae-schema.ts';
 
 type OptionsOf<Schema extends z.ZodType> = Omit<z.input<Schema>, 'architecture'>;
 
@@ -56,6 +64,22 @@ export type JumpReLUTrainingSAEConfig = InstanceType<typeof JumpReLUTrainingSAEC
 export const TopKTrainingSAEConfig = saeConfigClass<'topk', TopKOptions>('TopKTrainingSAEConfig', 'topk');
 export type TopKTrainingSAEConfig = InstanceType<typeof TopKTrainingSAEConfig>;
 
+type BatchTopKOptions = OptionsOf<typeof batchtopkSchema>;
+/** Options of an SAE that keeps the largest latents of a whole batch. */
+export const BatchTopKTrainingSAEConfig = saeConfigClass<'batchtopk', BatchTopKOptions>(
+  'BatchTopKTrainingSAEConfig',
+  'batchtopk',
+);
+export type BatchTopKTrainingSAEConfig = InstanceType<typeof BatchTopKTrainingSAEConfig>;
+
+type MatryoshkaOptions = OptionsOf<typeof matryoshkaSchema>;
+/** Options of a batch top-k SAE whose first latents alone must reconstruct too, at several widths. */
+export const MatryoshkaBatchTopKTrainingSAEConfig = saeConfigClass<'matryoshka_batchtopk', MatryoshkaOptions>(
+  'MatryoshkaBatchTopKTrainingSAEConfig',
+  'matryoshka_batchtopk',
+);
+export type MatryoshkaBatchTopKTrainingSAEConfig = InstanceType<typeof MatryoshkaBatchTopKTrainingSAEConfig>;
+
 /** Options of logging. */
 export const LoggingConfig = class LoggingConfig {
   constructor(options?: LoggingOptions) {
@@ -71,7 +95,9 @@ export type TrainingSAEConfig =
   | StandardTrainingSAEConfig
   | GatedTrainingSAEConfig
   | JumpReLUTrainingSAEConfig
-  | TopKTrainingSAEConfig;
+  | TopKTrainingSAEConfig
+  | BatchTopKTrainingSAEConfig
+  | MatryoshkaBatchTopKTrainingSAEConfig;
 
 /** What {@link LanguageModelSAERunnerConfig} takes: SAELens' options, nested as in 6.x, older names beside them. */
 export type LanguageModelSAERunnerOptions = Omit<

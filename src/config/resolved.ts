@@ -1,7 +1,14 @@
 import type { z } from 'zod';
 import type { loggingSchema } from './logging-schema.ts';
 import type { runnerSchema } from './runner-schema.ts';
-import type { gatedSchema, jumpreluSchema, standardSchema, topkSchema } from './sae-schema.ts';
+import type {
+  batchtopkSchema,
+  gatedSchema,
+  jumpreluSchema,
+  matryoshkaSchema,
+  standardSchema,
+  topkSchema,
+} from './sae-schema.ts';
 
 /** T without the null of those keys that are found when they are not given. */
 export type Filled<T, K extends keyof T> = Omit<T, K> & { [P in K]: NonNullable<T[P]> };
@@ -13,7 +20,15 @@ export type ResolvedStandardSAE = Filled<
 export type ResolvedGatedSAE = Filled<z.output<typeof gatedSchema>, 'dtype' | 'device'>;
 export type ResolvedJumpReLUSAE = Filled<z.output<typeof jumpreluSchema>, 'dtype' | 'device'>;
 export type ResolvedTopKSAE = Filled<z.output<typeof topkSchema>, 'dtype' | 'device'>;
-export type ResolvedSAE = ResolvedStandardSAE | ResolvedGatedSAE | ResolvedJumpReLUSAE | ResolvedTopKSAE;
+export type ResolvedBatchTopKSAE = Filled<z.output<typeof batchtopkSchema>, 'dtype' | 'device'>;
+export type ResolvedMatryoshkaSAE = Filled<z.output<typeof matryoshkaSchema>, 'dtype' | 'device'>;
+export type ResolvedSAE =
+  | ResolvedStandardSAE
+  | ResolvedGatedSAE
+  | ResolvedJumpReLUSAE
+  | ResolvedTopKSAE
+  | ResolvedBatchTopKSAE
+  | ResolvedMatryoshkaSAE;
 
 /** What the schema makes of the merged layers, before defaults that depend on other options are found. */
 export type ParsedConfig = z.output<typeof runnerSchema>;

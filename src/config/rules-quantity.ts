@@ -156,6 +156,20 @@ export const quantityRules: readonly Rule[] = [
     },
   },
   {
+    keys: ['sae.matryoshka_widths', 'sae.d_sae', 'sae.d_in', 'sae.expansion_factor'],
+    check: ({ config: { sae } }) => {
+      if (!('matryoshka_widths' in sae)) return undefined;
+      const widths = sae.matryoshka_widths;
+      const value = widths;
+      if (widths.some((width, at) => width <= (widths[at - 1] ?? 0))) {
+        return { value, message: 'must grow from one to the next', hint: 'for example [128, 512, 2048]' };
+      }
+      const last = widths.at(-1) as number;
+      if (sae.d_sae !== null && last > sae.d_sae) return { value, message: `${last} is more than d_sae = ${sae.d_sae}` };
+      return undefined;
+    },
+  },
+  {
     keys: ['sae.target_l0', 'sae.d_sae', 'sae.d_in', 'sae.expansion_factor', 'sae.jumprelu_sparsity_loss_mode'],
     check: ({ config: { sae } }) => {
       if (!('target_l0' in sae) || sae.jumprelu_sparsity_loss_mode !== 'quadratic') return undefined;

@@ -159,23 +159,53 @@ const topkShape = {
   }),
 };
 
+const batchtopkShape = {
+  ...topkShape,
+  k: option(positive().default(100), {
+    description: 'Latents kept active for each token: a whole number for topk, an average over the batch for the others.',
+    unit: 'latents',
+  }),
+  topk_threshold_lr: option(z.number().gt(0).max(1).default(0.01), {
+    description: 'How fast the threshold of the finished SAE follows the smallest latent that a batch lets through.',
+  }),
+};
+
+const matryoshkaShape = {
+  ...batchtopkShape,
+  matryoshka_widths: option(z.array(positiveInt()).min(1), {
+    description: 'Widths whose first latents alone must reconstruct; d_sae is added when it is not the last.',
+    unit: 'latents',
+  }),
+  use_matryoshka_aux_loss: option(z.boolean().default(false), {
+    description: 'Dead latents explain what their own level leaves over, not what the whole SAE does.',
+  }),
+};
+
 /** Options of each architecture; the key is the value of `architecture`. */
 export const saeShapes = {
   standard: standardShape,
   gated: gatedShape,
   jumprelu: jumpreluShape,
   topk: topkShape,
+  batchtopk: batchtopkShape,
+  matryoshka_batchtopk: matryoshkaShape,
 } as const;
 
 export type Architecture = keyof typeof saeShapes;
 export const ARCHITECTURES = Object.keys(saeShapes) as Architecture[];
 /** SAELens trains these too. */
-export const NOT_BUILT_YET = ['batchtopk', 'matryoshka_batchtopk', 'abstopk', 'transcoder', 'skip_transcoder'];
+export const NOT_BUILT_YET = ['abstopk', 'transcoder', 'skip_transcoder'];
 
 export const standardSchema = z.strictObject({ architecture: z.literal('standard'), ...standardShape });
 export const gatedSchema = z.strictObject({ architecture: z.literal('gated'), ...gatedShape });
 export const jumpreluSchema = z.strictObject({ architecture: z.literal('jumprelu'), ...jumpreluShape });
 export const topkSchema = z.strictObject({ architecture: z.literal('topk'), ...topkShape });
+
+export const batchtopkSchema = z.strictObject({ architecture: z.literal('batchtopk'), ...batchtopkShape });
+export const matryoshkaSchema = z.strictObject({
+  architecture: z.literal('matryoshka_batchtopk'),
+  ...matryoshkaShape,
+});
 
 /** The SAE: `architecture` picks the member. */
 export const trainingSaeSchema = z.discriminatedUnion('architecture', [
@@ -183,4 +213,6 @@ export const trainingSaeSchema = z.discriminatedUnion('architecture', [
   gatedSchema,
   jumpreluSchema,
   topkSchema,
+  batchtopkSchema,
+  matryoshkaSchema,
 ]);

@@ -31,7 +31,7 @@ const V6_RUN = {
   feature_sampling_window: 3,
 };
 
-const NOT_BUILT = ['abstopk', 'batchtopk', 'matryoshka_batchtopk', 'matching_pursuit'];
+const NOT_BUILT = ['abstopk', 'matching_pursuit'];
 
 function v6Config({ metadata, normalize_activations_train, ...sae }: Options): Options {
   return { ...V6_RUN, sae: { ...sae, normalize_activations: normalize_activations_train } };

@@ -23,6 +23,8 @@ const CLASS_NAMES: Record<Architecture, string> = {
   gated: 'GatedTrainingSAEConfig',
   jumprelu: 'JumpReLUTrainingSAEConfig',
   topk: 'TopKTrainingSAEConfig',
+  batchtopk: 'BatchTopKTrainingSAEConfig',
+  matryoshka_batchtopk: 'MatryoshkaBatchTopKTrainingSAEConfig',
 };
 
 /** Line width of the Python side (ruff). */
@@ -42,7 +44,7 @@ export function pythonTwin(): string {
     '    """Fields every architecture has."""\n',
     fields(sharedSaeShape, aliases),
   ].join('\n');
-  const union = `AnyTrainingSAEConfig = (\n    ${Object.values(CLASS_NAMES).join(' | ')}\n)`;
+  const union = `AnyTrainingSAEConfig = (\n    ${Object.values(CLASS_NAMES).join('\n    | ')}\n)`;
   const logging = `class LoggingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):\n    """What is logged, where and how often."""\n\n${fields(loggingShape, aliases)}`;
   const runner = runnerClass('LanguageModelSAERunnerConfig', 'A training run.', runnerShapes, aliases, [
     '    sae: AnyTrainingSAEConfig',
