@@ -32,6 +32,8 @@ def to_inference(sae: TrainingSAE, scaler: FoldsInto) -> SAE:
     if sae.finetuning_scaling_factor is not None:
         folded.fold_latent_factors(sae.finetuning_scaling_factor)
     scaler.fold_into(folded)
-    if isinstance(sae, TopKSAE) and sae.rescales:
+    # Whitening has folded the norms of a TopK SAE already; a BatchTopK SAE is none any more.
+    scaled = folded if isinstance(folded, TopKSAE) else sae
+    if isinstance(scaled, TopKSAE) and scaled.rescales:
         folded.fold_W_dec_norm()
     return folded.requires_grad_(False)

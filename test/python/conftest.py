@@ -61,6 +61,12 @@ ARCHITECTURE_FIELDS: dict[str, dict[str, Any]] = {
         "rescale_acts_by_decoder_norm": True,
     },
 }
+ARCHITECTURE_FIELDS["batchtopk"] = {**ARCHITECTURE_FIELDS["topk"], "k": 3.5, "topk_threshold_lr": 0.01}
+ARCHITECTURE_FIELDS["matryoshka_batchtopk"] = {
+    **ARCHITECTURE_FIELDS["batchtopk"],
+    "matryoshka_widths": [4, 12],
+    "use_matryoshka_aux_loss": False,
+}
 
 RUN_FIELDS: dict[str, Any] = {
     "model_name": "tiny",

@@ -17,12 +17,16 @@ from safetensors.torch import load_file, save_file
 def save(architecture: str, folder: Path) -> None:
     torch.manual_seed(0)
     sae_class, config_class = get_sae_training_class(architecture)
-    options = {"k": 4} if architecture == "topk" else {}
+    options = {"k": 4} if architecture.endswith("topk") else {}
+    if architecture == "matryoshka_batchtopk":
+        options["matryoshka_widths"] = [4, 12]
     sae = sae_class(config_class(d_in=8, d_sae=32, **options))
     with torch.no_grad():
         for name, parameter in sae.named_parameters():
             noise = torch.randn_like(parameter) * 0.1
             parameter.add_(noise.abs() if name == "threshold" else noise)
+        if architecture.endswith("batchtopk"):
+            sae.topk_threshold.fill_(0.07)
     sae.save_inference_model(str(folder))
 
 
@@ -40,7 +44,7 @@ def judge(folder: Path, x: torch.Tensor) -> None:
 
 if __name__ == "__main__":
     rows, ours, theirs = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    for architecture in ("standard", "gated", "jumprelu", "topk"):
+    for architecture in ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka_batchtopk"):
         save(architecture, theirs / architecture)
     for folder in [*ours.iterdir(), *theirs.iterdir()]:
         if folder.is_dir():

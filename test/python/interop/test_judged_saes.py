@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
     JUDGE is None, reason="SAE_LENS_TS_JUDGE_PYTHON names no Python with SAELens 6.54.12"
 )
 
-ARCHITECTURES = ["standard", "gated", "jumprelu", "topk"]
+ARCHITECTURES = ["standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka_batchtopk"]
 OURS = {
     **{architecture: (architecture, {}) for architecture in ARCHITECTURES},
     "jumprelu-v5": ("jumprelu", {"vocabulary": "v5"}),
@@ -34,6 +34,8 @@ def our_sae(config) -> SAE:
         for name, parameter in sae.named_parameters():
             noise = 0.1 * torch.randn(parameter.shape, generator=generator)
             parameter.add_(noise.abs() if "threshold" in name else noise)
+        if config.sae.__struct_config__.tag.endswith("batchtopk"):
+            sae.topk_threshold.fill_(0.07)  # type: ignore[attr-defined]
     return to_inference(sae, ActivationScaler(0.4))
 
 
