@@ -53,6 +53,21 @@ def test_the_residual_stream_of_the_plain_model_is_that_of_the_bridge(architectu
     torch.testing.assert_close(lm.logits(TOKENS), logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_several_hooks_are_read_in_one_pass_that_ends_at_the_last(tiny: str, compiled: bool) -> None:
+    names = ["model.layers.1", "model.layers.0.mlp", "model.layers.0"]  # in any order; one inside another
+    lm = load(tiny, model_class_name="AutoModelForCausalLM", compile_llm=compiled)
+    layers = lm._backend.model.model.layers
+    passes, beyond = count_calls(layers[0]), count_calls(layers[2])
+    together = lm.activations_at(TOKENS, names)
+    assert (len(passes), len(beyond)) == (1, 0)
+    assert set(together) == set(names)
+    for name in names:
+        torch.testing.assert_close(together[name], lm.activations(TOKENS, name))
+    with pytest.raises(WorkerError, match="no_such_hook"):
+        lm.activations_at(TOKENS, ["model.layers.0", "no_such_hook"])
+
+
 @pytest.mark.parametrize("class_name", ["HookedTransformer", "AutoModelForCausalLM"])
 @pytest.mark.parametrize("autocast", [False, True])
 def test_the_forward_pass_stops_at_the_hook(tiny: str, class_name: str, autocast: bool) -> None:
