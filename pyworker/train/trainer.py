@@ -151,8 +151,8 @@ class SAETrainer:
             if self.callbacks.should_stop():
                 return "stopped"
             batch_BD = next(self.batches, None)
-            if batch_BD is None:
-                return "data_ended"
+            if batch_BD is None:  # a source that waits for others ends when it is to stop, too
+                return "stopped" if self.callbacks.should_stop() else "data_ended"
             self._turn_sampling_window()
             x_BD, output = self.train_step(batch_BD)
             self._report(x_BD, output)
