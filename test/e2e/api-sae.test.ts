@@ -163,6 +163,23 @@ describe('SAEs without a worker of one’s own', () => {
   });
 });
 
+describe('an SAE of a worker that trains', () => {
+  it('is not encoded with, can be closed, and serves again when the run has ended', async () => {
+    const worker = await startWorker();
+    const load = () => SAE.loadFromDisk(outputs.topk, { worker });
+    const [sae, other] = [await load(), await load()];
+    const cfg = tinyRun(folder, CONFIGS.topk, 6_400_000);
+    const run = await new SAETrainingRunner(cfg, { worker, runsFolder: join(folder, 'runs') }).start();
+    const busy = { code: 'USAGE', message: 'Cannot run "encode": the worker is busy with "train" until that ends' };
+    await expect(sae.encode(x)).rejects.toMatchObject(busy);
+    await other.close();
+    await run.stop();
+    await run.done;
+    expect(await sae.encode(x)).toHaveLength(ROWS * 64);
+    await worker.shutdown();
+  });
+});
+
 describe('an SAE of the hub', () => {
   it('is fetched and loaded by its repository and folder, with its dictionary and sparsity', async () => {
     const hub = await MockHub.start();
