@@ -176,7 +176,7 @@ class SAETrainer:
         self.firing.update(output.code, config.train_batch_size_tokens)
         output.loss.backward()
         grad_norm = clip_gradients(self.parameters, config.max_grad_norm)
-        check_finite(self.n_training_steps, lr, x_BD, output, grad_norm)
+        check_finite(self.n_training_steps, lr, x_BD, output, grad_norm, config.sae.dtype)
         set_learning_rate(self.optimizer, lr)
         self.optimizer.step()
         self.optimizer.zero_grad()
