@@ -38,19 +38,30 @@ test.each<[string, object, RegExp]>([
   [
     'warm-up and decay above steps',
     run({ lr_warm_up_steps: 300, lr_decay_steps: 300 }),
-    /together more than the 488 steps/,
+    /together more than the 488 whole batches in the 489 steps of the run/,
+  ],
+  ['half floats', run({ dtype: 'float16' }), /^dtype \| float16 is too narrow .* \| use float32/],
+  ['half floats of the SAE', run({}, { dtype: 'float16' }), /^sae\.dtype \| float16 is too narrow/],
+  [
+    'warm-up above steps that are all whole',
+    run({ training_tokens: 4 * 4096, lr_warm_up_steps: 5 }),
+    /together more than the 4 steps of the run/,
   ],
   [
     'no step left for a cosine',
     run({ lr_scheduler_name: 'cosineannealing', lr_warm_up_steps: 488 }),
-    /leave 0 of 488 steps for cosineannealing/,
+    /leave 0 of the 488 whole batches in the 489 steps of the run for cosineannealing/,
   ],
   [
     'fewer steps than cycles',
     run({ lr_scheduler_name: 'cosineannealingwarmrestarts', n_restart_cycles: 9, lr_warm_up_steps: 480 }),
     /leave 8 .* needs 9/,
   ],
-  ['sparsity warm-up above steps', run({}, { l1_warm_up_steps: 489 }), /489 is more than the 488 steps/],
+  [
+    'sparsity warm-up above steps',
+    run({}, { l1_warm_up_steps: 489 }),
+    /489 is more than the 488 whole batches in the 489 steps of the run/,
+  ],
   [
     'decay from 0',
     run({ lr_scheduler_name: 'cosineannealing', lr_end: 0, lr_decay_steps: 5 }),
