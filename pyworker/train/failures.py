@@ -19,8 +19,8 @@ def check_finite(
     the device.
 
     Raises:
-        WorkerError: NOT_FINITE, naming the step, the terms, the largest activation, the learning rate and a ``dtype`` that is
-            not float32.
+        WorkerError: NOT_FINITE, naming the step, the terms, the largest activation, the learning rate, and the
+            dtype where it is not float32.
     """
     if torch.isfinite(output.loss.detach() + grad_norm):
         return
