@@ -78,8 +78,11 @@ class Session:
 
         Args:
             activation: x_BD, torch tensor or numpy array; float16 and bfloat16 travel as they are.
-            token_id: B tokens. position: B positions in their sequence. sequence: B sequence numbers.
-            hook_name: where the activations were read. step: training step.
+            token_id: B tokens, int32.
+            position: B positions of these in their sequences, from 0, int32.
+            sequence: B numbers of these sequences in the stream, int64.
+            hook_name: where the activations were read.
+            step: the training step that the batch is for.
         """
         with self._lock:
             if self._credits == 0:

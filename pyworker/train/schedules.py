@@ -14,6 +14,8 @@ class LearningRateSchedule:
         lr: the rate after warm-up.
         total_steps: whole batches of the run; a last one that reaches beyond the last token is not counted.
         lr_end: the rate at the end of a cosine, and where its decay starts; ``constant`` does not use it.
+        warm_up_steps: steps in which the rate grows from 0.
+        decay_steps: steps at the end in which it falls to 0.
         n_restart_cycles: cycles of the middle; the last is cut short when they do not divide it.
 
     Raises:
