@@ -19,6 +19,7 @@ OPERATIONS: dict[str, str] = {
     "unload_sae": "pyworker.runners.saes:unload",
     "encode": "pyworker.runners.saes:encode",
     "decode": "pyworker.runners.saes:decode",
+    "export_sae": "pyworker.runners.saes:export",
     "pretokenize": "pyworker.runners.pretokenize:pretokenize",
     "pretokenize_parquet": "pyworker.runners.pretokenize:pretokenize_parquet",
     "peek_dataset": "pyworker.runners.datasets:peek",
