@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
+import { z } from 'zod';
 import { removeAbandoned, stagingSuffix } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
 import { listingHash } from '../artifacts/listing-hash.ts';
@@ -22,6 +23,7 @@ import {
 } from '../config/index.ts';
 import { createLogger, type Logger, type LogLevel } from '../log.ts';
 import { planTraining, runName, type TrainPlan } from '../plan/index.ts';
+import { callOptions, lentWorker, someLogger } from '../sae/call-options.ts';
 import { JsonlSink } from '../sinks/jsonl.ts';
 import type { RunHeader, Sink } from '../sinks/sink.ts';
 import { SinkGroup } from '../sinks/sink-group.ts';
@@ -55,6 +57,21 @@ export interface TrainingOptions {
   command?: readonly string[];
 }
 
+const Options = z.strictObject({
+  worker: lentWorker.optional(),
+  runsFolder: z.string().min(1).optional(),
+  name: z.string().optional(),
+  sinks: z.array(z.custom<Sink>(isSink, 'is not a sink: it has a name, consume and close')).optional(),
+  log: someLogger.optional(),
+  provenance: z.instanceof(Map).optional(),
+  command: z.array(z.string()).optional(),
+} satisfies Record<keyof TrainingOptions, z.ZodType>);
+
+function isSink(value: unknown): boolean {
+  const { name, consume, close } = Object(value) as Partial<Sink>;
+  return typeof name === 'string' && typeof consume === 'function' && typeof close === 'function';
+}
+
 /**
  * Trains an SAE on the activations of a language model.
  *
@@ -71,8 +88,9 @@ export class SAETrainingRunner {
   #name: string;
   readonly #options: TrainingOptions;
 
-  /** @throws SaeLensError CONFIG_INVALID with all problems at once */
+  /** @throws SaeLensError CONFIG_INVALID with all problems at once, USAGE for wrong `options` */
   constructor(cfg: LanguageModelSAERunnerConfig | LanguageModelSAERunnerOptions, options: TrainingOptions = {}) {
+    callOptions('train', z.object({ options: Options }), { options });
     // Whoever resolved it already has told what was left out.
     const isResolved = options.provenance !== undefined || cfg instanceof LanguageModelSAERunnerConfig;
     this.config = isResolved ? parseConfigObject(cfg, () => {}) : parseConfigObject(cfg);

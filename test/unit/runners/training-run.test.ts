@@ -155,6 +155,20 @@ describe('a worker that trains', () => {
 });
 
 describe('a run that does not start', () => {
+  it.each([
+    [{ worker: {} }, 'worker'],
+    [{ worker: null }, 'worker'],
+    [{ runsFolder: 3 }, 'runsFolder'],
+    [{ sinks: [{}] }, 'sinks: 0'],
+    [{ log: {} }, 'log'],
+    [{ output: 'x' }, 'output'],
+    [null, 'options'],
+  ])('because of the options %j says which', (wrong, what) => {
+    expect(() => new SAETrainingRunner(options(), wrong as never)).toThrow(
+      expect.objectContaining({ code: 'USAGE', message: expect.stringContaining(what) }),
+    );
+  });
+
   it('lets go of everything, W&B included, which is on by default', async () => {
     const closed: string[] = [];
     const sink = { name: 'mine', consume: () => {}, close: async () => void closed.push('mine') };
