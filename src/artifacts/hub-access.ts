@@ -66,7 +66,8 @@ export function checkPath(path: string, what: 'folder' | 'revision'): void {
 /** Whether a path of a repository stays in it on every system: `a/b`, not `/a`, `../a`, `C:\a`, `a//b`. */
 export const isPathBelow = (path: string): boolean =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the purpose
-  !/[\\:\u0000-\u001f\u007f]/.test(path) && path.split('/').every((part) => !['', '.', '..'].includes(part));
+  !/[\\\u0000-\u001f\u007f]|(^|\/)[A-Za-z]:/.test(path) &&
+  path.split('/').every((part) => !['', '.', '..'].includes(part));
 
 function checkName(name: string, action: string): void {
   if (/^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/.test(name) && !name.includes('..')) return;

@@ -10,7 +10,7 @@ import { checkPath, type HubOptions, type HubRepo, isOffline, openRepo } from '.
 import { hubError } from './hub-answer.ts';
 import { fetchFile } from './hub-file.ts';
 import { filesAt, listRepo, readHead } from './hub-head.ts';
-import { FORMAT_FILES, recogniseFormat, saeFoldersOf } from './sae-format.ts';
+import { FORMAT_FILES, isWeights, recogniseFormat, saeFoldersOf } from './sae-format.ts';
 
 /** Weights that run code when they are read (promise P4). */
 const PICKLED = /\.(pt|pth|bin|pkl|pickle|ckpt|joblib)$/i;
@@ -21,6 +21,8 @@ const NAMED = 3;
 export interface DownloadOptions extends HubOptions {
   /** Default: the cache Python uses too (HF_HUB_CACHE, HF_HOME). */
   cacheDir?: string | undefined;
+  /** Only what describes the SAE: everything but its weights. */
+  describedOnly?: boolean | undefined;
 }
 
 /** An SAE that lies in a repository. */
@@ -42,8 +44,10 @@ export async function downloadSae(name: string, folder = '', options: DownloadOp
   const repo = await openRepo('model', name, 'get an SAE from', options);
   if (folder !== '') checkPath(folder, 'folder');
   const store = storeOf(repo, options);
-  if (isOffline()) return cachedFolder(repo, store, folder);
-  const head = await headOrCache(repo, () => cachedFolder(repo, store, folder));
+  const skips = (file: string): boolean => options.describedOnly === true && isWeights(file);
+  const cached = (): Promise<string> => cachedFolder(repo, store, folder, skips);
+  if (isOffline()) return cached();
+  const head = await headOrCache(repo, cached);
   if (typeof head === 'string') return head;
   const { commit } = head;
 
@@ -54,7 +58,7 @@ export async function downloadSae(name: string, folder = '', options: DownloadOp
   );
   const { files, missing } = recogniseFormat([...there.keys()].map((path) => relative(folder, path)));
   if (missing[0] !== undefined) throw await missingFile(repo, commit, folder, missing[0]);
-  const wanted = files.flatMap((file) => there.get(join(folder, file)) ?? []);
+  const wanted = files.filter((file) => !skips(file)).flatMap((file) => there.get(join(folder, file)) ?? []);
   const bytes = wanted.reduce((sum, { size }) => sum + size, 0);
   repo.log?.info(`${name}: ${wanted.length} files, ${(bytes / 1e6).toFixed(1)} MB`);
   const free = await freeSpace(store);
@@ -116,11 +120,16 @@ async function snapshotOf(repo: HubRepo, store: string): Promise<string | null> 
 }
 
 /** What the cache has for the revision, or one message that lists what is missing (faults H4). */
-async function cachedFolder(repo: HubRepo, store: string, folder: string): Promise<string> {
+async function cachedFolder(
+  repo: HubRepo,
+  store: string,
+  folder: string,
+  skips: (file: string) => boolean,
+): Promise<string> {
   const snapshot = await snapshotOf(repo, store);
   const place = snapshot === null ? null : join(snapshot, folder);
   const there = place === null ? [] : FORMAT_FILES.filter((name) => existsSync(join(place, name)));
-  const { missing } = recogniseFormat(there);
+  const missing = recogniseFormat(there).missing.filter((name) => !skips(name));
   if (place !== null && missing.length === 0) return place;
   throw notCached(repo, missing.join(' and '));
 }

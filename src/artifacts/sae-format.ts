@@ -33,6 +33,9 @@ export const FORMAT_FILES: readonly string[] = [
   ...new Set(LAYOUTS.flatMap(([, { weights, needs, may }]) => [...needs, ...weights, ...may])),
 ];
 
+/** Whether a file of an SAE folder holds its weights. */
+export const isWeights = (file: string): boolean => LAYOUTS.some(([, { weights }]) => weights.includes(file));
+
 /**
  * The format of a folder with these files, by its weights: which of the files belong to it and what is missing. Without
  * weights it lacks what SAELens would look for.
