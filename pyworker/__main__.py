@@ -12,11 +12,17 @@ from pyworker.serve import serve
 # operation → "module:function", imported when first asked for
 OPERATIONS: dict[str, str] = {
     "train": "pyworker.runners.training:train",
+    "cache_activations": "pyworker.runners.cache_activations:cache_activations",
+    "repair_activation_cache": "pyworker.runners.cache_activations:repair_activation_cache",
     "list_hooks": "pyworker.runners.models:list_hooks",
     "load_sae": "pyworker.runners.saes:load",
     "unload_sae": "pyworker.runners.saes:unload",
     "encode": "pyworker.runners.saes:encode",
     "decode": "pyworker.runners.saes:decode",
+    "export_sae": "pyworker.runners.saes:export",
+    "pretokenize": "pyworker.runners.pretokenize:pretokenize",
+    "pretokenize_parquet": "pyworker.runners.pretokenize:pretokenize_parquet",
+    "peek_dataset": "pyworker.runners.datasets:peek",
 }
 
 if __name__ == "__main__":

@@ -26,16 +26,21 @@ class Arrivals:
     Args:
         deliver: called with a request when all its arrays are there.
         complain: called with a request's number, or None when it is unknown, and what is wrong with its data.
+        feed: called with the number of a running request and a frame fed to it, or what is wrong with the frame.
     """
 
     def __init__(
         self,
         deliver: Callable[[m.Request, list[np.ndarray]], None],
         complain: Callable[[int | None, str], None],
+        feed: Callable[[int, list[np.ndarray] | FrameError], None],
     ):
-        self._deliver, self._complain = deliver, complain
+        self._deliver, self._complain, self._feed = deliver, complain, feed
         self._waiting: dict[int, Arrival] = {}
         self._streams: dict[int, tuple[int, FrameCodec]] = {}
+        self._feeds: dict[
+            int, tuple[int, FrameCodec]
+        ] = {}  # kept: their last frames may come after their request
         self._early: list[tuple[list[memoryview], m.FrameHeader]] = []
 
     def expect(self, request: m.Request) -> None:
@@ -44,15 +49,23 @@ class Arrivals:
         self._deliver_when_complete(request.id)
 
     def announce(self, message: m.Stream) -> None:
-        """A stream of one array was announced; its frame may be here already."""
+        """A stream was announced, of one array or of a feed's frames; one of them may be here already."""
         codec = FrameCodec(message.columns, schema=base64.b64decode(message.schema))
-        self._streams[message.stream] = (message.id, codec)
+        streams = self._feeds if message.plane == "feed" else self._streams
+        streams[message.stream] = (message.id, codec)
         early, self._early = self._early, []
         for parts, header in early:
             self.accept(parts, header)
 
     def accept(self, parts: list[memoryview], header: m.FrameHeader) -> None:
         """A data message came whose checksum is right."""
+        if header.stream in self._feeds:
+            job, codec = self._feeds[header.stream]
+            try:
+                self._feed(job, codec.decode(parts, header))
+            except FrameError as error:
+                self._feed(job, error)
+            return
         if header.stream not in self._streams:
             self._early.append((parts, header))
             if len(self._early) > MAX_EARLY_FRAMES:

@@ -64,6 +64,7 @@ class Channel:
         boot: where to connect and with which keys.
         on_request: called by the I/O thread with a request and its arrays.
         on_message: called by the I/O thread with every other message.
+        on_feed: called by the I/O thread, see :class:`pyworker.arrivals.Arrivals`.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Channel:
         boot: m.Boot,
         on_request: Callable[[m.Request, list[np.ndarray]], None],
         on_message: Callable[[m.Welcome | m.Reject | m.Cancel | m.Credit], None],
+        on_feed: Callable[[int, list[np.ndarray] | FrameError], None],
     ):
         self._on_message = on_message
         self._context = zmq.Context()
@@ -97,7 +99,7 @@ class Channel:
         self._next_stream = 0
         self._seq = {"control": 0, "metrics": 0, "up": 0}
         self._seen = {"control": 0, "down": 0}
-        self._arrivals = Arrivals(on_request, self._complain)
+        self._arrivals = Arrivals(on_request, self._complain, on_feed)
         self._pending_metrics: list[Any] | None = None
         self._pending_up: list[Any] | None = None
         self._metrics_due = self._stages_due = 0.0

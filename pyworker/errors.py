@@ -21,3 +21,7 @@ class WorkerError(Exception):
         self.message = message
         self.hint = hint
         self.details = details or {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An exception is copied by its arguments; this one has more than it shows. It may come from a pool."""
+        return WorkerError, (self.code, self.message, self.hint, self.details)

@@ -2,7 +2,7 @@
 
 A handler is a function ``(params: dict, session: Session) -> JSON value``; the table names it as
 ``module:function`` so that nothing heavy is imported before it is asked for. ``ping``, ``stop``,
-``checkpoint_now`` and ``shutdown`` are answered by the I/O thread, whatever the main thread is doing.
+``checkpoint_now``, ``end_feed`` and ``shutdown`` are answered by the I/O thread, whatever the main thread is doing.
 """
 
 import os
@@ -51,7 +51,7 @@ class Server:
         self._boot = boot
         self._inbox: queue.Queue[Any] = queue.Queue()
         self._sessions: dict[int, Any] = {}
-        self._channel = Channel(boot, self._on_request, self._on_message)
+        self._channel = Channel(boot, self._on_request, self._on_message, self._on_feed)
 
     def run(self) -> None:
         """Handshake, then requests until shutdown."""
@@ -125,12 +125,26 @@ class Server:
             if session is not None:
                 session.stop() if request.op == "stop" else session.ask_checkpoint()
             self._answer(request, {"running": session is not None})
+        elif request.op == "end_feed":
+            session = self._sessions.get(request.params.get("id"))
+            if session is not None:
+                session.feed.end(request.params["frames"])
+            self._answer(request, {"running": session is not None})
         elif request.op == "ping":
             self._answer(request, {"busy": len(self._sessions)})
         else:
             session = Session(request, arrays, self._channel)
             self._sessions[request.id] = session
             self._inbox.put((request, session))
+
+    def _on_feed(self, job: int, frame: list[np.ndarray] | Exception) -> None:
+        session = self._sessions.get(job)
+        if session is None:
+            return  # it ended while the frame was on its way
+        if isinstance(frame, Exception):
+            session.feed.fail(f"A frame of a feed is refused: {frame}")
+        else:
+            session.feed.put(frame)
 
     def _answer(self, request: m.Request, result: Any) -> None:
         self._channel.send(m.Response(id=request.id, result=result, arrays=0, metrics_seq=0, up_seq=0))

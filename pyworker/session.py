@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from pyworker.channel import Channel, OutStream
+from pyworker.feed import Feed
 from pyworker.protocol import messages as m
 from pyworker.protocol.frames import column_type
 
@@ -18,6 +19,7 @@ class Session:
     Attributes:
         id: number of the request.
         arrays: read-only numpy arrays that came with it, in order.
+        feed: what the orchestrator sends meanwhile, once its frames are asked for.
     """
 
     def __init__(self, request: m.Request, arrays: list[np.ndarray], channel: Channel):
@@ -32,6 +34,7 @@ class Session:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.cancelled = threading.Event()
+        self.feed = Feed(lambda count: self.event("credit", count=count), self.stop_requested)
 
     def event(self, kind: str, /, **data: Any) -> None:
         """Tells the orchestrator something. Numbers that may be NaN belong into :meth:`metrics`: JSON has
@@ -75,8 +78,11 @@ class Session:
 
         Args:
             activation: x_BD, torch tensor or numpy array; float16 and bfloat16 travel as they are.
-            token_id: B tokens. position: B positions in their sequence. sequence: B sequence numbers.
-            hook_name: where the activations were read. step: training step.
+            token_id: B tokens, int32.
+            position: B positions of these in their sequences, from 0, int32.
+            sequence: B numbers of these sequences in the stream, int64.
+            hook_name: where the activations were read.
+            step: the training step that the batch is for.
         """
         with self._lock:
             if self._credits == 0:
@@ -124,11 +130,12 @@ class Session:
     def stop(self) -> None:
         """The handler should finish early."""
         self._stop.set()
+        self.feed.wake()
 
     def cancel(self) -> None:
         """Nobody wants the result any more."""
         self.cancelled.set()
-        self._stop.set()
+        self.stop()
 
     def ask_checkpoint(self) -> None:
         """The handler should write a checkpoint at its next step."""

@@ -62,16 +62,22 @@ class Source:
     pretokenized: dict[str, Any] | None
     _rows: "datasets.Dataset | datasets.IterableDataset"
 
-    def batches(self) -> Iterator[list[Any]]:
-        """The column's values, up to 256 rows at a time; token ids as int64 arrays.
+    @property
+    def fingerprint(self) -> str | None:
+        """What the library knows the data by: of files on this machine it changes with their content."""
+        return getattr(self._rows, "_fingerprint", None)
+
+    def batches(self, n_rows: int = ROWS_PER_READ, start: int = 0) -> Iterator[list[Any]]:
+        """The column's values from row ``start`` on, up to ``n_rows`` at a time; token ids as int64 arrays.
 
         Raises:
             WorkerError: ``DATASET_INVALID``, naming the row that is not of the column's kind or the line that
                 cannot be read; ``HUB``.
         """
-        where, numbers = f"column {self.column!r} of dataset {self.name!r}", count(1)
+        where, numbers = f"column {self.column!r} of dataset {self.name!r}", count(start + 1)
         with _failures_named(self.name, "read"):
-            for batch in self._rows.iter(batch_size=ROWS_PER_READ):
+            rows = self._rows.skip(start) if start else self._rows
+            for batch in rows.iter(batch_size=n_rows):
                 yield [checked_row(value, self.kind, next(numbers), where) for value in batch[self.column]]
 
 
@@ -85,6 +91,8 @@ def open_source(
     trust_remote_code: bool = False,
     is_tokenized: bool | None = None,
     chat: bool = False,
+    data_files: str | list[str] | None = None,
+    data_dir: str | None = None,
 ) -> Source:
     """Open a dataset and choose the column to train on.
 
@@ -99,32 +107,16 @@ def open_source(
         trust_remote_code: passed on where the installed ``datasets`` still runs code of the hub.
         is_tokenized: True demands token ids, False text, None takes what is there.
         chat: the rows are conversations.
+        data_files: the files of a folder or hub dataset to read, instead of all.
+        data_dir: the folder of them to read.
 
     Raises:
         WorkerError: ``DATASET_NOT_FOUND``, ``DATASET_INVALID`` or ``HUB``.
     """
-    local = Path(path).expanduser()
-    options: dict[str, Any] = {"split": split, "streaming": streaming}
-    if trust_remote_code:
-        if "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters:
-            options["trust_remote_code"] = trust_remote_code
-        else:
-            log.warning(
-                "dataset_trust_remote_code: datasets %s runs no code of the hub", datasets.__version__
-            )
     with _failures_named(path, f"opened with split {split!r}"), _emptiness_named(path):
-        if local.is_file():
-            _refuse_configuration(name, f"dataset {path!r} is one file")
-            options["data_files"] = {split.split("[", maxsplit=1)[0]: str(local)}
-            rows = datasets.load_dataset(_format(local), **options)
-        elif (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
-            _refuse_configuration(name, f"dataset {path!r} was written by save_to_disk")
-            rows = _load_saved(local, split)
-        elif local.is_dir():
-            rows = datasets.load_dataset(str(local), name, **options)
-        else:
-            _refuse_missing_path(path, local)
-            rows = datasets.load_dataset(path, name, **options)
+        rows = _load(
+            path, name, split, streaming, trust_remote_code, data_files=data_files, data_dir=data_dir
+        )
         head = islice(rows, ROWS_PER_READ)
         chosen, kind = _choose_column(next(head), head, path, column, is_tokenized, chat)
     return Source(
@@ -132,9 +124,54 @@ def open_source(
         column=chosen,
         kind=kind,
         n_rows=_known_length(rows, split),
-        pretokenized=_pretokenized(path, local) if kind == "tokens" else None,
+        pretokenized=_pretokenized(path, Path(path).expanduser()) if kind == "tokens" else None,
         _rows=rows.select_columns([chosen]),
     )
+
+
+def open_rows(path: str, *, name: str | None, split: str, streaming: bool) -> Any:
+    """All columns of a dataset, to look at; arguments and errors are those of :func:`open_source`."""
+    with _failures_named(path, f"opened with split {split!r}"), _emptiness_named(path):
+        rows = _load(path, name, split, streaming, trust_remote_code=False)
+        next(iter(rows))
+    return rows
+
+
+def _load(
+    path: str,
+    name: str | None,
+    split: str,
+    streaming: bool,
+    trust_remote_code: bool,
+    *,
+    data_files: str | list[str] | None = None,
+    data_dir: str | None = None,
+) -> Any:
+    local = Path(path).expanduser()
+    options: dict[str, Any] = {"split": split, "streaming": streaming}
+    base_split = split.split("[", maxsplit=1)[0]
+    if data_files is not None:
+        options["data_files"] = {base_split: data_files}
+    if data_dir is not None:
+        options["data_dir"] = data_dir
+    if trust_remote_code:
+        if "trust_remote_code" in inspect.signature(datasets.load_dataset).parameters:
+            options["trust_remote_code"] = trust_remote_code
+        else:
+            log.warning(
+                "dataset_trust_remote_code: datasets %s runs no code of the hub", datasets.__version__
+            )
+    if local.is_file():
+        _refuse_choices(f"dataset {path!r} is one file", name, data_files, data_dir)
+        options["data_files"] = {base_split: str(local)}
+        return datasets.load_dataset(_format(local), **options)
+    if (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
+        _refuse_choices(f"dataset {path!r} was written by save_to_disk", name, data_files, data_dir)
+        return _load_saved(local, split)
+    if local.is_dir():
+        return datasets.load_dataset(str(local), name, **options)
+    _refuse_missing_path(path, local)
+    return datasets.load_dataset(path, name, **options)
 
 
 @contextmanager
@@ -183,14 +220,21 @@ def _emptiness_named(path: str) -> Iterator[None]:
         ) from cause
 
 
-def _refuse_configuration(name: str | None, why: str) -> None:
-    """A configuration that nothing looks for must not be asked for."""
-    if name is not None:
-        raise WorkerError(
-            "CONFIG_INVALID",
-            f"dataset_name is {name!r}, but {why}, which has no configurations",
-            hint="leave dataset_name out; dataset_split chooses a split, dataset_column a column",
-        )
+def _refuse_choices(
+    why: str, name: str | None, data_files: str | list[str] | None, data_dir: str | None
+) -> None:
+    """Parts that nothing looks for must not be asked for."""
+    for option, value, parts in (
+        ("dataset_name", name, "configurations"),
+        ("data_files", data_files, "files to choose from"),
+        ("data_dir", data_dir, "folders to choose from"),
+    ):
+        if value is not None:
+            raise WorkerError(
+                "CONFIG_INVALID",
+                f"{option} is {value!r}, but {why}, which has no {parts}",
+                hint=f"leave {option} out; dataset_split chooses a split, dataset_column a column",
+            )
 
 
 def _format(file: Path) -> str:

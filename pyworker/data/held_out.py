@@ -19,6 +19,7 @@ from pyworker.data.datasets import Source, open_source
 from pyworker.data.token_sequences import SequenceReader, TokenSequences
 from pyworker.data.tokenization import TokenizingModel, Tokens
 from pyworker.errors import WorkerError
+from pyworker.protocol.cache_activations_config import CacheActivationsRunnerConfig
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 
 log = logging.getLogger(__name__)
@@ -68,23 +69,13 @@ def open_token_data(cfg: LanguageModelSAERunnerConfig, lm: TokenizingModel) -> T
         WorkerError: ``DATASET_NOT_FOUND``, ``DATASET_INVALID``, ``DATASET_EXHAUSTED``,
             ``TOKENIZER_MISMATCH``, ``HUB``.
     """
-    reader = _open_reader(cfg, lm, cfg.dataset_path, cfg.dataset_split)
+    reader = open_reader(cfg, lm, cfg.dataset_path, cfg.dataset_split)
     n_wanted = cfg.n_eval_batches * cfg.eval_batch_size_prompts
-    other = _other_eval_dataset(cfg)
+    other = other_eval_dataset(cfg)
     n_reserved, n_exact = 0, None
     held_out: list[Tokens] = []
     if n_wanted and other is not None:
-        held_out = list(islice(iter(_open_reader(cfg, lm, *other)), n_wanted))
-        if not held_out:
-            raise WorkerError(
-                "DATASET_EXHAUSTED",
-                f"evaluation dataset {other[0]!r} gives no whole sequence of {cfg.context_size} tokens",
-                hint="use more text for it, or leave eval_dataset_path and eval_dataset_split out",
-            )
-        if len(held_out) < n_wanted:
-            log.warning(
-                "evaluation dataset %s gives %d sequences of %d asked", other[0], len(held_out), n_wanted
-            )
+        held_out = _read_other(cfg, lm, n_wanted, *other)
     elif n_wanted:
         sequences, n_enough = iter(reader), n_wanted * SMALLEST_DATASET
         held_out = list(islice(sequences, n_wanted))
@@ -101,9 +92,40 @@ def open_token_data(cfg: LanguageModelSAERunnerConfig, lm: TokenizingModel) -> T
     )
 
 
-def _open_reader(
-    cfg: LanguageModelSAERunnerConfig, lm: TokenizingModel, path: str, split: str
+def open_eval_tokens(cfg: LanguageModelSAERunnerConfig, lm: TokenizingModel) -> EvalTokens:
+    """The evaluation's sequences alone, of a run that names a dataset for them: see :func:`other_eval_dataset`.
+
+    Raises:
+        WorkerError: as :func:`open_token_data`.
+    """
+    other = other_eval_dataset(cfg)
+    assert other is not None
+    held_out = _read_other(cfg, lm, cfg.n_eval_batches * cfg.eval_batch_size_prompts, *other)
+    return EvalTokens(held_out, cfg.context_size, cfg.eval_batch_size_prompts)
+
+
+def _read_other(
+    cfg: LanguageModelSAERunnerConfig, lm: TokenizingModel, n_wanted: int, path: str, split: str
+) -> list[Tokens]:
+    held_out = list(islice(iter(open_reader(cfg, lm, path, split)), n_wanted))
+    if not held_out:
+        raise WorkerError(
+            "DATASET_EXHAUSTED",
+            f"evaluation dataset {path!r} gives no whole sequence of {cfg.context_size} tokens",
+            hint="use more text for it, or leave eval_dataset_path and eval_dataset_split out",
+        )
+    if len(held_out) < n_wanted:
+        log.warning("evaluation dataset %s gives %d sequences of %d asked", path, len(held_out), n_wanted)
+    return held_out
+
+
+def open_reader(
+    cfg: LanguageModelSAERunnerConfig | CacheActivationsRunnerConfig,
+    lm: TokenizingModel,
+    path: str,
+    split: str,
 ) -> SequenceReader:
+    """Sequences of one dataset, read as ``cfg`` says; checked against how the dataset was tokenized."""
     source = open_source(
         path,
         name=cfg.dataset_name if path == cfg.dataset_path else None,
@@ -126,7 +148,8 @@ def _open_reader(
     )
 
 
-def _other_eval_dataset(cfg: LanguageModelSAERunnerConfig) -> tuple[str, str] | None:
+def other_eval_dataset(cfg: LanguageModelSAERunnerConfig) -> tuple[str, str] | None:
+    """Path and split of the dataset that evaluations have for themselves; None when training data is kept back."""
     if cfg.eval_dataset_path is not None:
         return cfg.eval_dataset_path, cfg.eval_dataset_split
     if cfg.eval_dataset_split not in ("train", cfg.dataset_split):

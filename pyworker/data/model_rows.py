@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyworker.data.rows import Rows
 from pyworker.data.token_sequences import TokenChunk, TokenSequences
+from pyworker.errors import WorkerError
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 
 
@@ -27,6 +28,11 @@ class ActivationModel(Protocol):
         """The ids of BOS, EOS, PAD and the like."""
         ...
 
+    @property
+    def vocab_size(self) -> int:
+        """Token ids the model knows: 0 to this, exclusive."""
+        ...
+
 
 class LanguageModelRows:
     """A :class:`RowSource`: one chunk is one batch of the language model, ``store_batch_size_prompts`` sequences.
@@ -35,11 +41,25 @@ class LanguageModelRows:
         cfg: the run's configuration.
         lm: the language model.
         sequences: the training sequences.
+
+    Raises:
+        WorkerError: ``CONFIG_INVALID`` when ``exclude_special_tokens`` lists an id that the model does not know,
+            which would exclude nothing.
     """
 
     restarts = True
 
     def __init__(self, cfg: LanguageModelSAERunnerConfig, lm: ActivationModel, sequences: TokenSequences):
+        excluded = cfg.exclude_special_tokens
+        unknown = [] if isinstance(excluded, bool) else [i for i in excluded if not 0 <= i < lm.vocab_size]
+        if unknown:
+            raise WorkerError(
+                "CONFIG_INVALID",
+                f"exclude_special_tokens lists {', '.join(map(str, unknown))}, but the model's token ids are "
+                f"0 to {lm.vocab_size - 1}",
+                hint=f"leave them out; true stands for {lm.special_token_ids()}",
+                details={"unknown": unknown, "vocab_size": lm.vocab_size},
+            )
         self.name = f"dataset {sequences.name!r}"
         self.special_token_ids = lm.special_token_ids
         self._n_prompts = cfg.store_batch_size_prompts

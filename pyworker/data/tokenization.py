@@ -98,12 +98,28 @@ def tokenize_chats(batches: Iterable[Sequence[Any]], tokenizer: Tokenizer) -> It
 
 
 def special_token_id(token: int | Literal["bos", "eos", "sep"] | None, lm: TokenizingModel) -> int | None:
-    """The id that a config names by role or number; None, with a warning, when the model has none."""
-    if token is None or isinstance(token, int):
+    """The id that ``prepend_bos`` or ``sequence_separator_token`` names, by role or number.
+
+    BOS is what both ask for by default: a model that has none does without, with a warning.
+
+    Raises:
+        WorkerError: ``CONFIG_INVALID`` when the model has no such token.
+    """
+    if token is None or (isinstance(token, int) and 0 <= token < lm.vocab_size):
         return token
-    token_id = getattr(lm, f"{token}_token_id")
-    if token_id is None:
-        log.warning("the model has no %s token; none is inserted", token.upper())
+    token_id = None if isinstance(token, int) else getattr(lm, f"{token}_token_id")
+    if token_id is None and token == "bos":
+        log.warning("the model has no BOS token; none is inserted")
+    elif token_id is None:
+        there = [name for name in ("bos", "eos", "sep") if getattr(lm, f"{name}_token_id") is not None]
+        raise WorkerError(
+            "CONFIG_INVALID",
+            f"sequence_separator_token is {token!r}, but the model has no such token"
+            + (f": its ids are 0 to {lm.vocab_size - 1}" if isinstance(token, int) else ""),
+            hint=f"use {', '.join(map(repr, there))}, a token id or null"
+            if there
+            else "use a token id or null",
+        )
     return token_id
 
 

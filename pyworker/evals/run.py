@@ -149,6 +149,30 @@ def evaluate(
     return Evaluation(metrics, featurewise)
 
 
+@torch.no_grad()
+def evaluate_rows(
+    sae: EvaluatedSAE, row_batches: Iterable[Tensor], scaler: Scaler | None = None
+) -> dict[str, float]:
+    """What :func:`run_evals` says of the reconstruction, on activations that lie ready: no language model is asked.
+
+    Args:
+        sae: put in evaluation mode meanwhile.
+        row_batches: x_ND, the rows that count, each batch of any size.
+        scaler: as in training; None for an SAE that takes raw activations.
+    """
+    reconstruction = ReconstructionMetrics(l2_norms=True, sparsity=True, variance=True)
+    n_rows = 0
+    with _evaluation_mode(sae):
+        for x_ND in row_batches:
+            n_rows += len(x_ND)
+            latents_NF, x_hat_ND = _through(sae, scaler, x_ND)
+            reconstruction.add(x_ND, latents_NF, x_hat_ND.to(x_ND.device))
+    metrics = reconstruction.compute()
+    metrics["token_stats/total_tokens_eval_reconstruction"] = 0
+    metrics["token_stats/total_tokens_eval_sparsity_variance"] = n_rows
+    return metrics
+
+
 def _clean_pass(
     lm: LanguageModel, tokens_PC: Tensor, hook_name: str | None, head_index: int | None, to_the_end: bool
 ) -> tuple[Tensor | None, Tensor]:

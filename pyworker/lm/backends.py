@@ -31,8 +31,9 @@ _RESIDUAL = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)")
 
 
 class Backend(Protocol):
-    """What LanguageModel needs of a loaded model."""
+    """What LanguageModel needs of a loaded model. ``model`` is the one of Hugging Face, wrapped or not."""
 
+    model: Any
     config: Any
 
     def point(self, hook_name: str) -> Point | None:
@@ -73,7 +74,7 @@ class HuggingFaceModel:
     """``AutoModelForCausalLM``: hook points are module names, the value is the module's output."""
 
     def __init__(self, model: nn.Module):
-        self.model = model
+        self.model: Any = model
         self.config: Any = model.config
 
     def point(self, hook_name: str) -> Point | None:
@@ -110,9 +111,9 @@ class TransformerLensModel:
         self._tokenizer = tokenizer
         self._model_name = model_name
         self._n_plain_layers = 0 if model is None else len(_layers_of(model) or ())
-        loaded = model if model is not None else bridge.original_model
+        self.model: Any = model if model is not None else bridge.original_model
         # A native bridge (TransformerLens' own old checkpoints) has a configuration of its own only.
-        self.config: Any = getattr(loaded, "config", None) or bridge.cfg
+        self.config: Any = getattr(self.model, "config", None) or bridge.cfg
 
     @property
     def bridged(self) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from pyworker.errors import WorkerError
 from pyworker.lm.backends import DECODER_LAYERS, HuggingFaceModel, TransformerLensModel, dtype_named, freeze
+from pyworker.lm.forward_arguments import check_model_kwargs
 from pyworker.lm.gguf import cut_as_the_file_says
 from pyworker.lm.model import LanguageModel
 from pyworker.lm.source import ModelSource, find_source
@@ -44,7 +45,8 @@ def load_language_model(cfg: Any) -> LanguageModel:
         cfg: a LanguageModelConfig, or anything with its fields (LanguageModelSAERunnerConfig).
 
     Raises:
-        WorkerError: MODEL_NOT_FOUND, MODEL_LOAD_FAILED (with the cause), OUT_OF_MEMORY.
+        WorkerError: MODEL_NOT_FOUND, MODEL_LOAD_FAILED (with the cause), OUT_OF_MEMORY; CONFIG_INVALID, when the
+            forward pass does not take ``model_kwargs``.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -73,7 +75,7 @@ def load_language_model(cfg: Any) -> LanguageModel:
         ) from cause
     except Exception as cause:
         raise _load_failure(cfg.model_name, source, cause) from cause
-    return LanguageModel(
+    lm = LanguageModel(
         backend,
         tokenizer,
         model_name=cfg.model_name,
@@ -86,6 +88,8 @@ def load_language_model(cfg: Any) -> LanguageModel:
         compile_forward=cfg.compile_llm,
         compilation_mode=cfg.llm_compilation_mode,
     )
+    check_model_kwargs(lm, backend.model.forward, cfg.model_kwargs)
+    return lm
 
 
 def _load(

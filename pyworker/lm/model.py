@@ -6,9 +6,10 @@ Shapes: P prompts, C context, D d_in (heads flattened unless one is chosen), V v
 import math
 import shlex
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,10 +30,7 @@ _SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id
 
 
 class _Reached(Exception):
-    """Ends a forward pass at the hook, carrying its value out."""
-
-    def __init__(self, value: Tensor):
-        self.value = value
+    """Ends a forward pass at the last hook."""
 
 
 @dataclass(frozen=True)
@@ -229,7 +227,6 @@ class LanguageModel:
 
     # --- forward passes ---
 
-    @torch.no_grad()
     def activations(
         self, tokens_PC: Tensor, hook_name: str | None = None, head_index: int | None = None
     ) -> Tensor:
@@ -247,18 +244,34 @@ class LanguageModel:
             WorkerError: HOOK_NOT_FOUND, HOOK_SHAPE.
         """
         hook_name, head_index = self._where(hook_name, head_index)
+        return self.activations_at(tokens_PC, [hook_name], head_index)[hook_name]
 
-        def stop(value: Tensor) -> Never:
-            raise _Reached(value)
+    @torch.no_grad()
+    def activations_at(
+        self, tokens_PC: Tensor, hook_names: Sequence[str], head_index: int | None = None
+    ) -> dict[str, Tensor]:
+        """``activations`` at several hooks, from one forward pass that ends at the last of them."""
+        seen: dict[str, Tensor] = {}
+
+        def read(name: str, value: Tensor) -> None:
+            x_PCD = _select(value, tokens_PC, name, head_index)
+            if len(seen.keys() | {name}) == len(hook_names):
+                seen[name] = x_PCD
+                raise _Reached
+            seen[name] = x_PCD.clone()  # layers above may work in place
 
         with self._lock:
-            point = self._point(hook_name)
+            for name in hook_names:
+                self._point(name)
+            points = [self._points[name] for name in hook_names]
             try:
-                with self._eager_around(point), point.attach(stop):
+                with self._eager_around(*points), ExitStack() as attached:
+                    for name, point in zip(hook_names, points, strict=True):
+                        attached.enter_context(point.attach(partial(read, name)))
                     self._run(tokens_PC)
-            except _Reached as reached:
-                return _select(reached.value, tokens_PC, hook_name, head_index)
-        self._never_reached(hook_name)
+            except _Reached:
+                return seen
+        self._never_reached(next(name for name in hook_names if name not in seen))
 
     @torch.no_grad()
     def logits(
@@ -338,13 +351,17 @@ class LanguageModel:
         self._compiled.clear()
 
     @contextmanager
-    def _eager_around(self, point: Point) -> Iterator[None]:
+    def _eager_around(self, *points: Point) -> Iterator[None]:
         if not self._compile:
             yield
             return
         self._compile_layers()
-        inside = [layer for layer in self._compiled if any(m is point.module for m in layer.modules())]
-        inside = [layer for layer in inside if layer is not point.module]
+        hooked = [point.module for point in points]
+        inside = [
+            layer
+            for layer in self._compiled
+            if any(module in hooked and module is not layer for module in layer.modules())
+        ]
         for layer in inside:
             object.__delattr__(layer, "forward")
         try:

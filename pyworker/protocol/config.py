@@ -123,9 +123,7 @@ class TopKTrainingSAEConfig(TrainingSAEConfig, tag="topk", forbid_unknown_fields
     """Choose the top k by activation times decoder norm."""
 
 
-class BatchTopKTrainingSAEConfig(
-    TrainingSAEConfig, tag="batchtopk", forbid_unknown_fields=True, kw_only=True
-):
+class BatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="batchtopk", forbid_unknown_fields=True, kw_only=True):
     """Fields of the batchtopk architecture."""
 
     k: float
@@ -142,9 +140,7 @@ class BatchTopKTrainingSAEConfig(
     """How fast the threshold of the finished SAE follows the smallest latent that a batch lets through."""
 
 
-class MatryoshkaBatchTopKTrainingSAEConfig(
-    TrainingSAEConfig, tag="matryoshka_batchtopk", forbid_unknown_fields=True, kw_only=True
-):
+class MatryoshkaBatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="matryoshka_batchtopk", forbid_unknown_fields=True, kw_only=True):
     """Fields of the matryoshka_batchtopk architecture."""
 
     k: float

@@ -118,7 +118,7 @@ class Stream(Strict, tag_field="type", tag="stream", kw_only=True):
     seq: int = 0
     stream: int
     id: int
-    plane: Literal["metrics", "tap", "array"]
+    plane: Literal["metrics", "tap", "array", "feed"]
     name: str
     columns: list[Column]
     schema: str

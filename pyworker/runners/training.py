@@ -1,11 +1,11 @@
-"""Operation ``train``: language model, data and trainer put together, and what they say sent across the border.
+"""Operation ``train``: rows, trainer and files put together, and what they say sent across the border.
 
 Legend: B batch, D d_in, F d_sae (latents).
 """
 
 import logging
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pyworker.data import ActivationStream, EvalTokens, LanguageModelRows, open_token_data
+from pyworker.data import ActivationStream
 from pyworker.errors import WorkerError
-from pyworker.evals import run_evals
-from pyworker.lm import LanguageModel, check_context_size, check_d_in
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.device import check_device
-from pyworker.runners.models import language_model
+from pyworker.runners.training_rows import Evaluation, open_rows
 from pyworker.saes import create_sae, load_sae, seeded_generator
 from pyworker.train import CheckpointKind, SAETrainer
 from pyworker.train.checkpoints import optimizer_tensors
@@ -47,7 +45,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
 
     Args:
         params: ``config``, a resolved LanguageModelSAERunnerConfig; ``places``, a TrainingPlaces; ``recorded``, the
-            ``model_name`` and ``dataset_path`` to write down, where those in ``config`` are paths of this machine.
+            ``model_name`` and ``dataset_path`` to write down, where those in ``config`` are paths of this machine;
+            ``fed``, whether the activations are sent down while this runs.
         session: the request, see :class:`pyworker.session.Session`.
 
     Returns:
@@ -66,19 +65,16 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
     with forwarded_logs(session):
         choose_devices(config)
         check_devices(config)
-        lm = language_model(config, session)
+        rows = open_rows(config, params, session)
         torch.manual_seed(config.seed)
-        check_context_size(lm, config.context_size)
-        config.sae.d_in = check_d_in(lm, config.sae.d_in)
+        config.sae.d_in = rows.d_in
         if config.sae.d_sae is None:
             config.sae.d_sae = config.sae.d_in * (config.sae.expansion_factor or DEFAULT_EXPANSION_FACTOR)
-        session.stage("open_dataset", f"opening {config.dataset_path}")
-        data = open_token_data(config, lm)
-        stream = ActivationStream(config, LanguageModelRows(config, lm, data.training))
+        stream = ActivationStream(config, rows.source)
         config.model_name = params["recorded"]["model_name"]
-        config.dataset_path = params["recorded"]["dataset_path"]
+        config.dataset_path = rows.dataset_path
         try:
-            return TrainingRun(config, places, lm, stream, data.evaluation, session).run()
+            return TrainingRun(config, places, stream, rows.evaluation, session).run()
         finally:
             stream.close()
 
@@ -90,13 +86,12 @@ class TrainingRun:
         self,
         config: LanguageModelSAERunnerConfig,
         places: TrainingPlaces,
-        lm: LanguageModel,
         stream: ActivationStream,
-        eval_tokens: EvalTokens,
+        evaluation: Evaluation | None,
         session: Any,
     ):
-        self.config, self.places, self.lm, self.session = config, places, lm, session
-        self.stream, self.eval_tokens = stream, eval_tokens
+        self.config, self.places, self.session = config, places, session
+        self.stream, self.evaluation = stream, evaluation
         self.process = psutil.Process()
         self.stage: tuple[str, str, int | None, int | None] = ("open_dataset", "", None, None)
         stream.on_fill = self.on_fill
@@ -117,7 +112,7 @@ class TrainingRun:
             torch=str(torch.__version__),
             cpu=torch.backends.cpu.get_cpu_capability(),
             threads=torch.get_num_threads(),
-            n_eval_prompts=len(self.eval_tokens.tokens_EC),
+            n_eval_prompts=self.evaluation.n_prompts if self.evaluation else 0,
         )
         result = trainer.fit()
         if result.n_training_steps > 0 and result.ended != "stopped":
@@ -165,22 +160,15 @@ class TrainingRun:
             self._histogram(step, name, values)
 
     def evaluate(self, step: int) -> dict[str, float] | None:
-        """Evaluate on the held-out tokens; not after the last step, when the finished SAE is."""
+        """Evaluate on what is held out; not after the last step, when the finished SAE is."""
         return self._evaluation() if step + 1 < self.trainer.total_steps else None
 
     def _evaluation(self) -> dict[str, float] | None:
-        """The metrics on the held-out tokens, with the language model to itself."""
-        if not len(self.eval_tokens.tokens_EC):
+        """The metrics on what is held out, with the language model to itself."""
+        if self.evaluation is None or self.evaluation.n_prompts == 0:
             return None
         with self.stream.paused():
-            return run_evals(
-                self.trainer.sae,
-                self.lm,
-                self._eval_batches(),
-                self.trainer.scaler,
-                exclude_special_tokens=self.config.exclude_special_tokens,
-                compute_kl=True,
-            )
+            return self.evaluation.run(self.trainer.sae, self.trainer.scaler, self._watched)
 
     def should_stop(self) -> bool:
         """Whether the run was asked to end early."""
@@ -202,14 +190,14 @@ class TrainingRun:
         except WorkerError as error:
             self.session.log("warning", f"{error.message}; training goes on without this checkpoint")
 
-    def _eval_batches(self) -> Iterator[Tensor]:
+    def _watched(self, batches: Iterable, n_batches: int) -> Iterator:
         """Each batch of an evaluation is a sign of life, and of the last one a progress to show."""
-        for done, tokens_PC in enumerate(self.eval_tokens.batches()):
+        for done, batch in enumerate(batches):
             if self.stage[0] == FINAL_EVALUATION[0]:
-                self.on_stage(*FINAL_EVALUATION, done, self.eval_tokens.n_batches)
+                self.on_stage(*FINAL_EVALUATION, done, n_batches)
             else:
                 self.session.stage(*self.stage)
-            yield tokens_PC
+            yield batch
 
     # -- parts -----------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from pyworker.saes.base import SAE
 from pyworker.saes.inference import to_inference
 from pyworker.saes.init import seeded_generator
-from pyworker.saes.loading import load_sae, read_cfg
+from pyworker.saes.loading import load_sae
 from pyworker.saes.registry import create_sae
 from pyworker.saes.saving import save_inference
 from pyworker.saes.training import Coefficient, StepInput, StepOutput, TrainingSAE
@@ -16,7 +16,6 @@ __all__ = [
     "TrainingSAE",
     "create_sae",
     "load_sae",
-    "read_cfg",
     "save_inference",
     "seeded_generator",
     "to_inference",

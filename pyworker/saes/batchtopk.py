@@ -16,7 +16,6 @@ from typing_extensions import override
 from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode, batch_top_k
 from pyworker.protocol.config import BatchTopKTrainingSAEConfig, MatryoshkaBatchTopKTrainingSAEConfig
-from pyworker.saes.base import SAE
 from pyworker.saes.config import SAEConfig
 from pyworker.saes.topk import TopKTrainingSAE
 from pyworker.saes.training import StepInput, StepOutput
@@ -79,13 +78,11 @@ class BatchTopKTrainingSAE(TopKTrainingSAE):
         return {**state, "threshold": threshold_F.to(self.W_dec.dtype)}
 
     @override
-    def adopt(self, sae: SAE) -> None:
+    def training_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Raises WorkerError SAE_INVALID where latents have thresholds of their own: one for all is what is trained."""
-        self.check_sizes(sae)
-        state = dict(sae.state_dict())
-        threshold_F = state.pop("threshold").double()
+        threshold_F = state["threshold"].double()
         if self.rescales:
-            threshold_F = threshold_F * sae.W_dec.norm(dim=1).double()
+            threshold_F = threshold_F * state["W_dec"].norm(dim=1).double()
         if not torch.allclose(threshold_F, threshold_F.mean(), rtol=1e-4):
             raise WorkerError(
                 "SAE_INVALID",
@@ -93,4 +90,5 @@ class BatchTopKTrainingSAE(TopKTrainingSAE):
                 f"{threshold_F.max():.4g}; {self.cfg.architecture} trains one for all latents",
                 hint="Train it on as jumprelu.",
             )
-        self.load_state_dict({**state, "topk_threshold": threshold_F.mean()})
+        weights = {name: tensor for name, tensor in state.items() if name != "threshold"}
+        return {**weights, "topk_threshold": threshold_F.mean()}

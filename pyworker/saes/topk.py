@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode, decode, encode_select, top_k, top_k_indexed
 from pyworker.protocol.config import TopKTrainingSAEConfig
 from pyworker.saes.base import SAE
@@ -82,17 +81,6 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
             "k": training_cfg.k,
             "rescale_acts_by_decoder_norm": training_cfg.rescale_acts_by_decoder_norm,
         }
-
-    @override
-    def adopt(self, sae: SAE) -> None:
-        super().adopt(sae)
-        theirs = sae.cfg.options
-        if theirs["rescale_acts_by_decoder_norm"] != self.rescales or theirs["k"] != self.training_cfg.k:
-            raise WorkerError(
-                "SAE_INVALID",
-                f"from_pretrained_path: the SAE has {theirs}, the configuration asks for {self.cfg.options}",
-                hint="Set k and rescale_acts_by_decoder_norm as the SAE has them.",
-            )
 
     @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from pyworker.saes.base import SAE
 from pyworker.saes.config import SAEConfig
 from pyworker.saes.init import initial_weights, unit_rows
 from pyworker.saes.mse import squared_error
-from pyworker.saes.normalization import RowNormalization
+from pyworker.saes.normalization import RUN_TIME_KINDS, RowNormalization
 
 NOISE_SEED_OFFSET = 0x5AE
 """Keeps the noise on the pre-activations apart from the draws of the initial weights."""
@@ -158,22 +158,23 @@ class TrainingSAE(SAE):
         """Go on from the weights of a finished SAE.
 
         Raises:
-            WorkerError: SAE_INVALID, when it has another architecture or other sizes than the configuration.
+            WorkerError: SAE_INVALID, when weights of the configuration would be another function: both values
+                of whatever differs are named. A scale that is estimated from data is folded into a finished
+                SAE and is taken out again, so it may differ.
         """
-        self.check_sizes(sae)
-        self.load_state_dict(self.training_state(sae.state_dict()))
-
-    def check_sizes(self, sae: SAE) -> None:
-        """Raises WorkerError SAE_INVALID for an SAE of another architecture or other sizes."""
-        ours, theirs = self.inference_config(), sae.cfg
-        wanted, found = ((c.architecture, c.d_in, c.d_sae) for c in (ours, theirs))
-        if wanted != found:
+        ours, theirs = (_function(cfg) for cfg in (self.inference_config(), sae.cfg))
+        differing = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+        if differing:
+            found, wanted = (
+                ", ".join(f"{name} {cfg.get(name)!r}" for name in differing) for cfg in (theirs, ours)
+            )
             raise WorkerError(
                 "SAE_INVALID",
-                f"from_pretrained_path: the SAE is {found[0]} {found[1]} x {found[2]}, "
-                f"the configuration asks for {wanted[0]} {wanted[1]} x {wanted[2]}",
-                hint="Set architecture, d_in and d_sae as the SAE has them.",
+                f"from_pretrained_path: the SAE has {found}; the configuration asks for {wanted}",
+                hint=f"Set {', '.join(differing)} as the SAE has them.",
+                details={name: {"sae": theirs.get(name), "config": ours.get(name)} for name in differing},
             )
+        self.load_state_dict(self.training_state(sae.state_dict()))
 
     def training_state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The parameters in training that make the inference SAE with these parameters."""
@@ -192,3 +193,14 @@ class TrainingSAE(SAE):
         state = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
         state.pop("finetuning_scaling_factor", None)
         return state
+
+
+def _function(cfg: SAEConfig) -> dict[str, Any]:
+    """What decides, beside the weights, which function of raw activations an SAE is."""
+    names = ("architecture", "d_in", "d_sae", "apply_b_dec_to_input")
+    kind = cfg.normalize_activations
+    return {
+        **{name: getattr(cfg, name) for name in names},
+        "normalize_activations": kind if kind in RUN_TIME_KINDS else "none",
+        **cfg.options,
+    }

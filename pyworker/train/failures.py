@@ -12,12 +12,15 @@ from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.saes import StepOutput
 
 
-def check_finite(step: int, lr: float, x_BD: Tensor, output: StepOutput, grad_norm: Tensor) -> None:
+def check_finite(
+    step: int, lr: float, x_BD: Tensor, output: StepOutput, grad_norm: Tensor, dtype: str
+) -> None:
     """Stop before the optimizer writes a number that is not finite into the weights. Costs one sync with
     the device.
 
     Raises:
-        WorkerError: NOT_FINITE, naming the step, the terms, the largest activation and the learning rate.
+        WorkerError: NOT_FINITE, naming the step, the terms, the largest activation, the learning rate, and the
+            dtype where it is not float32.
     """
     if torch.isfinite(output.loss.detach() + grad_norm):
         return
@@ -27,12 +30,14 @@ def check_finite(step: int, lr: float, x_BD: Tensor, output: StepOutput, grad_no
     }
     broken = [name for name, value in terms.items() if not torch.isfinite(torch.tensor(value))]
     largest = x_BD.abs().max().item()
+    narrow = "" if dtype == "float32" else f", dtype {dtype}"
     raise WorkerError(
         "NOT_FINITE",
         f"training step {step}: {', '.join(broken) or 'loss'} not finite "
-        f"(largest activation {largest:.4g}, learning rate {lr:.4g}); "
+        f"(largest activation {largest:.4g}, learning rate {lr:.4g}{narrow}); "
         f"the weights are those of step {step - 1}",
-        hint="Lower lr, lengthen lr_warm_up_steps, or set normalize_activations to expected_average_only_in."
+        hint=f"{'Set dtype to float32, l' if narrow else 'L'}ower lr, lengthen lr_warm_up_steps, or set "
+        "normalize_activations to expected_average_only_in."
         if torch.isfinite(x_BD).all()
         else "The activations themselves are not finite: check the model's dtype and autocast_lm.",
         details={
@@ -40,6 +45,7 @@ def check_finite(step: int, lr: float, x_BD: Tensor, output: StepOutput, grad_no
             "terms": {name: str(value) for name, value in terms.items()},
             "max_abs_activation": str(largest),
             "lr": lr,
+            "dtype": dtype,
         },
     )
 

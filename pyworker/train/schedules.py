@@ -12,7 +12,10 @@ class LearningRateSchedule:
     Args:
         name: ``constant``, ``cosineannealing`` or ``cosineannealingwarmrestarts``.
         lr: the rate after warm-up.
+        total_steps: whole batches of the run; a last one that reaches beyond the last token is not counted.
         lr_end: the rate at the end of a cosine, and where its decay starts; ``constant`` does not use it.
+        warm_up_steps: steps in which the rate grows from 0.
+        decay_steps: steps at the end in which it falls to 0.
         n_restart_cycles: cycles of the middle; the last is cut short when they do not divide it.
 
     Raises:
@@ -40,7 +43,7 @@ class LearningRateSchedule:
         self._check(lr_end, n_restart_cycles)
 
     def _check(self, lr_end: float, n_restart_cycles: int) -> None:
-        steps = f"{self.total_steps} steps, warm-up {self.warm_up_steps}, lr_decay_steps {self.decay_steps}"
+        steps = f"{self.total_steps} whole batches, warm-up {self.warm_up_steps}, lr_decay_steps {self.decay_steps}"
         if self.name not in ("constant", "cosineannealing", "cosineannealingwarmrestarts"):
             raise _invalid(
                 f"lr_scheduler_name {self.name!r} does not exist",

@@ -151,8 +151,8 @@ class SAETrainer:
             if self.callbacks.should_stop():
                 return "stopped"
             batch_BD = next(self.batches, None)
-            if batch_BD is None:
-                return "data_ended"
+            if batch_BD is None:  # a source that waits for others ends when it is to stop, too
+                return "stopped" if self.callbacks.should_stop() else "data_ended"
             self._turn_sampling_window()
             x_BD, output = self.train_step(batch_BD)
             self._report(x_BD, output)
@@ -176,7 +176,7 @@ class SAETrainer:
         self.firing.update(output.code, config.train_batch_size_tokens)
         output.loss.backward()
         grad_norm = clip_gradients(self.parameters, config.max_grad_norm)
-        check_finite(self.n_training_steps, lr, x_BD, output, grad_norm)
+        check_finite(self.n_training_steps, lr, x_BD, output, grad_norm, config.sae.dtype)
         set_learning_rate(self.optimizer, lr)
         self.optimizer.step()
         self.optimizer.zero_grad()

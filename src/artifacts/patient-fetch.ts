@@ -5,6 +5,8 @@ const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 60_000;
 /** Too many requests, and a server in trouble: the same question may be answered a moment later. */
 const PASSING = new Set([429, 500, 502, 503, 504]);
+/** So much of what the server says goes into a message. */
+const WORDS = 300;
 
 /** How a server refused, as its last answer said. */
 export interface Refusal {
@@ -13,11 +15,15 @@ export interface Refusal {
   readonly code: string | null;
   readonly requestId: string | null;
   readonly tries: number;
+  /** The sentence of its answer, where it has one. */
+  readonly said: string | null;
 }
 
 export interface Patience {
-  /** Before every wait. */
-  onWait: (status: number, waitMs: number) => void;
+  /** A connection that breaks is tried again too: only for what may be asked twice. */
+  repeatCut: boolean;
+  /** Before every wait: the status of the answer, or how the connection broke. */
+  onWait: (reason: number | string, waitMs: number) => void;
   /** The answer that is handed on is a refusal. */
   onRefusal: (refusal: Refusal) => void;
 }
@@ -29,24 +35,42 @@ export interface Patience {
 export function patientFetch(fetch: typeof globalThis.fetch, patience: Patience): typeof globalThis.fetch {
   return async (input, init) => {
     for (let tries = 1; ; tries++) {
-      const response = await fetch(input, init);
+      const ownWaitMs = FIRST_WAIT_MS * 2 ** (tries - 1) * (0.5 + Math.random() / 2);
+      const wait = async (reason: number | string, waitMs: number): Promise<void> => {
+        patience.onWait(reason, waitMs);
+        await new Promise((resolve) => setTimeout(resolve, waitMs));
+      };
+      let response: Response;
+      try {
+        response = await fetch(input, init);
+      } catch (error) {
+        if (!patience.repeatCut || init?.signal?.aborted || tries === TRIES) throw error;
+        const { message, cause } = error as Error;
+        await wait(cause instanceof Error ? cause.message : message, ownWaitMs);
+        continue;
+      }
       if (response.ok) return response;
       const { status, headers } = response;
-      const waitMs = askedWaitMs(headers) ?? FIRST_WAIT_MS * 2 ** (tries - 1) * (0.5 + Math.random() / 2);
+      const waitMs = askedWaitMs(headers) ?? ownWaitMs;
       if (tries === TRIES || !PASSING.has(status) || waitMs > LONGEST_WAIT_MS) {
-        patience.onRefusal({
-          status,
-          code: headers.get('x-error-code'),
-          requestId: headers.get('x-request-id'),
-          tries,
-        });
+        const [code, requestId] = [headers.get('x-error-code'), headers.get('x-request-id')];
+        patience.onRefusal({ status, code, requestId, tries, said: await sentenceOf(response.clone()) });
         return response;
       }
       await response.body?.cancel();
-      patience.onWait(status, waitMs);
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      await wait(status, waitMs);
     }
   };
+}
+
+/** `{"error": "…"}`, as the hub explains itself. */
+async function sentenceOf(response: Response): Promise<string | null> {
+  try {
+    const { error } = (await response.json()) as { error?: unknown };
+    return typeof error === 'string' && error !== '' ? error.slice(0, WORDS) : null;
+  } catch {
+    return null;
+  }
 }
 
 /** `Retry-After: 7`, `Retry-After: <date>`, or the hub's `RateLimit: "api";r=0;t=42`. */

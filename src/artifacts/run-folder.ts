@@ -1,10 +1,11 @@
-import { constants } from 'node:fs';
-import { access, mkdir, readFile, rename, stat } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { Document, isMap, isPair, isScalar } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
 import { toJson, writeFileAtomic } from './atomic.ts';
+import { makeFolder } from './make-folder.ts';
 import { requireReplaceable } from './replace-folder.ts';
 
 /** Every place a run writes to (design §7). */
@@ -88,16 +89,27 @@ export async function makePlaces({ folder, output, checkpoints }: RunPaths): Pro
   ];
   for (const [place, option] of places) {
     try {
-      await mkdir(place, { recursive: true });
-      await access(place, constants.W_OK);
+      await makeFolder(place);
+      await tryToWrite(place);
     } catch (error) {
-      throw new SaeLensError('STORAGE', `Cannot write to "${place}": ${(error as Error).message}`, {
-        cause: error,
-        hint: `choose a folder you may write to: ${option}`,
-      });
+      throw notWritable(place, option, error as Error);
     }
   }
   await requireReplaceable(output);
+}
+
+/** Permissions do not tell: a superuser may write to `/proc` as far as they go. */
+async function tryToWrite(folder: string): Promise<void> {
+  const probe = join(folder, `.writable-${randomBytes(4).toString('hex')}`);
+  await writeFile(probe, '', { flag: 'wx' });
+  await rm(probe);
+}
+
+export function notWritable(place: string, option: string, cause: Error): SaeLensError {
+  return new SaeLensError('STORAGE', `Cannot write to "${place}": ${cause.message}`, {
+    cause,
+    hint: `choose a folder you may write to: ${option}`,
+  });
 }
 
 /** Whether `path` is the folder or lies in it. */
@@ -130,7 +142,7 @@ export async function writeRunFolder(
   record: RunRecord,
 ): Promise<void> {
   try {
-    await mkdir(paths.folder, { recursive: true });
+    await makeFolder(paths.folder);
     await writeFileAtomic(paths.config, redact(configYaml(config, layers)));
     await writeFileAtomic(paths.run, toJson(record));
   } catch (error) {

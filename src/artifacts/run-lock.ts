@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
+import { makeFolder } from './make-folder.ts';
 import type { RunPaths } from './run-folder.ts';
 
 interface Holder {
@@ -53,7 +54,7 @@ export async function lockRun({ folder, output, checkpoints }: RunPaths): Promis
  * on NFS too. A lock whose process is gone (same host: another boot, no such pid, or a pid used again) is taken over.
  */
 async function acquireLock(place: string, path: string): Promise<RunLock> {
-  await mkdir(dirname(path), { recursive: true });
+  await makeFolder(dirname(path));
   const mine: Holder = {
     id: randomUUID(),
     pid: process.pid,
@@ -141,7 +142,7 @@ function refused(place: string, path: string, holder: Holder): SaeLensError {
     `Cannot train in "${place}": process ${holder.pid} on ${holder.host} has been writing there since ${holder.since}`,
     {
       hint: `wait for it, stop it, or choose another place; if that machine is gone, remove "${path}"`,
-      details: { pid: holder.pid, host: holder.host, since: holder.since },
+      details: { place, pid: holder.pid, host: holder.host, since: holder.since },
     },
   );
 }

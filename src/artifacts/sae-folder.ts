@@ -3,6 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
 import { MANIFEST_NAME, verifyFolder } from './manifest.ts';
+import { FORMAT_FILES, recogniseFormat, type SaeFormat } from './sae-format.ts';
 import { readSafetensorsHeader, type TensorInfo } from './safetensors.ts';
 
 export const CFG_NAME = 'cfg.json';
@@ -45,6 +46,9 @@ const TENSORS: Record<string, Record<string, Axis[]>> = {
   topk: BASE,
   gated: { ...WITHOUT_ENCODER_BIAS, b_gate: ['d_sae'], b_mag: ['d_sae'], r_mag: ['d_sae'] },
   jumprelu: { ...BASE, threshold: ['d_sae'] },
+  // Checkpoints only: for use the worker makes a JumpReLU SAE of them.
+  batchtopk: { ...BASE, topk_threshold: [] },
+  matryoshka_batchtopk: { ...BASE, topk_threshold: [] },
 };
 /** v5 stored these too: a factor of the fine-tuning, and JumpReLU's threshold as its logarithm while training. */
 const ALSO_IN_V5 = new Set(['scaling_factor', 'finetuning_scaling_factor', 'log_threshold']);
@@ -84,6 +88,26 @@ export async function readSaeFolder(path: string): Promise<SaeFolder> {
     d_in,
     d_sae,
   };
+}
+
+/**
+ * The format of the SAE in a folder, checked as far as that goes without its weights: one of SAELens as `readSaeFolder`
+ * does, one of another library by its files and the header of its safetensors. The worker reads the rest.
+ *
+ * @throws SaeLensError SAE_INVALID
+ */
+export async function checkSaeFolder(path: string): Promise<SaeFormat> {
+  const there = FORMAT_FILES.filter((name) => existsSync(join(path, name)));
+  const { format, files, missing } = recogniseFormat(there);
+  if (format === 'sae_lens') {
+    await readSaeFolder(path);
+  } else if (missing.length > 0) {
+    throw new SaeLensError('SAE_INVALID', `Cannot read an SAE from "${path}": ${missing.join(', ')} is missing`, {
+      hint: `beside ${files.join(', ')} it needs that`,
+    });
+  }
+  for (const file of files) if (file.endsWith('.safetensors')) await readSafetensorsHeader(join(path, file));
+  return format;
 }
 
 async function readCfg(

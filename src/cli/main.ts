@@ -60,7 +60,11 @@ function finish(error: unknown): void {
 function withSuggestion(error: unknown): unknown {
   if (!(error instanceof CommanderError) || error.code !== 'commander.unknownOption') return error;
   const unknown = /'(--?[^'=]+)/.exec(error.message)?.[1] ?? '';
-  const flags = commandOf(words).options.flatMap(({ long }) => (long ? [long.slice(2)] : []));
+  const { options } = commandOf(words);
+  if (options.some(({ long }) => long === unknown)) {
+    return new CommanderError(2, error.code, `${unknown} takes no value\n(write ${unknown} alone, or leave it out)`);
+  }
+  const flags = options.flatMap(({ long }) => (long ? [long.slice(2)] : []));
   const close = nearest(unknown.replace(/^-+/, ''), flags);
   const advice = close ? `did you mean --${close}?` : `list the flags with \`sae-lens-ts ${words[0]} --help\``;
   return new CommanderError(2, error.code, `There is no flag ${unknown}\n(${advice})`);

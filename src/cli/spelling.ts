@@ -28,7 +28,8 @@ const ROWS: Readonly<Record<string, readonly OptionRow[]>> = {
 };
 
 const LIST_ITEM = /^(-?\d+|null|none)$/i;
-const BOOLEAN = /^(true|false)$/i;
+/** What follows a boolean and cannot be a flag or the path of a file is meant as its value, be it a good one or not. */
+const BARE_WORD = /^[a-z0-9]+$/i;
 
 /**
  * Write the flags of options in one way, `--option=value`, so that the parser needs to know only that: the value of a
@@ -61,7 +62,7 @@ export function spellFlags(words: readonly string[]): string[] {
     const takes = (next: string | undefined) =>
       next !== undefined &&
       ((isList && LIST_ITEM.test(next)) ||
-        (values.length === 0 && row.types.includes('boolean') && BOOLEAN.test(next)) ||
+        (values.length === 0 && row.types.includes('boolean') && BARE_WORD.test(next)) ||
         (values.length === 0 && isList && next.startsWith('[')));
     while (takes(words[index + 1])) values.push(words[++index] as string);
     if (values.length > 0) spelled.push(`${flag}=${values.join(' ')}`);

@@ -39,6 +39,11 @@ export function environmentLayer(
       problems.push({ path: name, value: text, message: 'is not an option', hint, where: variable });
       continue;
     }
+    const other = variables.get(row.path);
+    if (other !== undefined && environment[other] !== text) {
+      const message = `${other} = ${JSON.stringify(environment[other])} is the same option`;
+      problems.push({ path: row.path, value: text, message, hint: 'keep one of them', where: variable });
+    }
     put(value, row.path.split('.'), readText(row, text));
     variables.set(row.path, variable);
   }

@@ -1,4 +1,5 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Document, isAlias, isMap, isScalar, LineCounter, type Node, parseDocument, visit } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import type { Layer } from './layer.ts';
@@ -11,6 +12,8 @@ const MAX_DEPTH = 32;
 /** A broken file breaks in many places at once; the first ones tell why. */
 const MAX_SYNTAX_PROBLEMS = 5;
 /** Keys that reach into the objects of JavaScript itself. */
+/** What a folder of ours or of SAELens has its configuration in. */
+const CONFIG_NAMES = ['config.yaml', 'runner_cfg.json', 'cfg.json'];
 const FORBIDDEN_KEYS = new Set(['__proto__', 'constructor', 'prototype']);
 
 /**
@@ -25,6 +28,12 @@ export function fileLayer(path: string): Layer {
     const { line, col } = lines.linePos(offset);
     return `${path}:${line}:${col}`;
   };
+  const comment = jsonComment(text);
+  if (comment !== undefined) {
+    lines.lineStarts = lineStarts(text);
+    const hint = 'remove it, or write the file as YAML, where a comment begins with #';
+    throw configError([{ path: '', message: 'JSON has no comments', hint, where: place(comment) }], path);
+  }
   const tooDeep = deepNesting(text);
   if (tooDeep !== undefined) {
     lines.lineStarts = lineStarts(text);
@@ -48,27 +57,47 @@ export function fileLayer(path: string): Layer {
 function readConfigText(path: string): string {
   let bytes: Buffer;
   try {
-    const { size } = statSync(path);
+    const facts = statSync(path);
+    const { size } = facts;
+    if (facts.isDirectory()) throw isFolder(path);
+    if (!facts.isFile() && !facts.isFIFO()) throw refused(path, 'is a device; a configuration is text');
     if (size > MAX_BYTES) throw refused(path, `has ${size} bytes; a configuration has at most ${MAX_BYTES}`);
     bytes = readFileSync(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
     if (error instanceof SaeLensError) throw error;
-    const reason =
-      code === 'ENOENT' ? 'does not exist' : code === 'EISDIR' ? 'is a folder' : `cannot be read (${code})`;
-    throw refused(path, reason);
+    throw refused(path, code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`);
+  }
+  if (bytes.includes(0)) {
+    throw refused(path, 'is not text', 'give a configuration, YAML or JSON; a saved SAE has its own in cfg.json');
   }
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    if (text.trim() === '') throw refused(path, 'is empty', 'was it written to the end?');
+    return text;
+  } catch (error) {
+    if (error instanceof SaeLensError) throw error;
     const { line, column } = firstBadByte(bytes);
     throw configError([{ path: '', message: 'is not UTF-8 text', where: `${path}:${line}:${column}` }], path);
   }
 }
 
-function refused(path: string, message: string): SaeLensError {
-  return configError([{ path: '', message: `the file ${message}`, where: path }], path);
+function refused(path: string, message: string, hint?: string): SaeLensError {
+  return configError([{ path: '', message: `the file ${message}`, ...(hint ? { hint } : {}), where: path }], path);
+}
+
+function isFolder(path: string): SaeLensError {
+  const inside = CONFIG_NAMES.map((name) => join(path, name)).find((file) => existsSync(file));
+  const hint = inside === undefined ? 'give a file, YAML or JSON' : `did you mean ${inside}?`;
+  return configError([{ path: '', message: 'is a folder', hint, where: path }], path);
+}
+
+/** Where the first comment of a JSON file begins, outside of its strings. */
+function jsonComment(text: string): number | undefined {
+  if (!/^\s*[{/]/.test(text)) return undefined;
+  const tokens = text.matchAll(/"(?:[^"\\\n]|\\.)*"|(?<=^|[\s,{}[\]"])\/[/*]/g);
+  return [...tokens].find(([token]) => token.startsWith('/'))?.index;
 }
 
 /** Where the bytes stop being UTF-8: decoding and encoding again changes the first byte that is not. */
@@ -101,9 +130,13 @@ function lineStarts(text: string): number[] {
 }
 
 function syntaxProblems(document: Document, place: (offset: number) => string): Problem[] {
-  return [...document.errors, ...document.warnings]
-    .slice(0, MAX_SYNTAX_PROBLEMS)
-    .map(({ message, pos }) => ({ path: '', message: firstLine(message), where: place(pos[0]) }));
+  return [...document.errors, ...document.warnings].slice(0, MAX_SYNTAX_PROBLEMS).map(({ code, message, pos }) => ({
+    path: '',
+    ...(code === 'MULTIPLE_DOCS'
+      ? { message: 'begins a second document', hint: 'a configuration is one: remove the line, or what follows it' }
+      : { message: firstLine(message) }),
+    where: place(pos[0]),
+  }));
 }
 
 function refusals(document: Document, place: (offset: number) => string): Problem[] {

@@ -55,6 +55,7 @@ const MAMBA = {
 export function describe(issue: Issue, value: unknown): Pick<Problem, 'message' | 'hint'> {
   switch (issue.code) {
     case 'invalid_type':
+      if (value === '') return { message: `is empty; expected ${expected(issue.expected)}` };
       return {
         message: `${show(value)} is ${kind(value)}; expected ${expected(issue.expected)}`,
         ...quoted(issue.expected, value),

@@ -12,6 +12,12 @@ const SECRETS = ['token', 'use_auth_token'];
 
 const NOT_AVAILABLE = { message: 'is not available in this version', hint: 'remove it' };
 
+const HALF_FLOAT = {
+  value: 'float16',
+  message: "float16 is too narrow to train in: Adam's epsilon and the squares of small gradients are 0 in it",
+  hint: 'use float32, with autocast true for speed',
+};
+
 /** Options that contradict each other, or ask for what there is not. */
 export const combinationRules: readonly Rule[] = [
   {
@@ -31,6 +37,14 @@ export const combinationRules: readonly Rule[] = [
       if (name === undefined) return undefined;
       return { message: `holds ${name}: a secret would be written into every file of the run`, hint: 'set HF_TOKEN' };
     },
+  },
+  {
+    keys: ['dtype', 'sae.dtype'],
+    check: ({ parsed }) => (parsed.sae.dtype === null && parsed.dtype === 'float16' ? HALF_FLOAT : undefined),
+  },
+  {
+    keys: ['sae.dtype'],
+    check: ({ parsed }) => (parsed.sae.dtype === 'float16' ? HALF_FLOAT : undefined),
   },
   {
     keys: ['hook_layer', 'hook_name'],

@@ -114,7 +114,7 @@ export const quantityRules: readonly Rule[] = [
       if (base < 0) {
         return {
           value: config.lr_warm_up_steps,
-          message: `${sum} are together more than the ${steps} steps of the run`,
+          message: `${sum} are together more than the ${stepsInWords(config)}`,
           hint: `use at most ${steps} together, or raise training_tokens`,
         };
       }
@@ -122,7 +122,7 @@ export const quantityRules: readonly Rule[] = [
       if (base >= needed) return undefined;
       return {
         value: config.lr_warm_up_steps,
-        message: `${sum} leave ${base} of ${steps} steps for ${config.lr_scheduler_name}, which needs ${needed}`,
+        message: `${sum} leave ${base} of the ${stepsInWords(config)} for ${config.lr_scheduler_name}, which needs ${needed}`,
         hint: `use at most ${Math.max(steps - needed, 0)} together`,
       };
     },
@@ -161,11 +161,13 @@ export const quantityRules: readonly Rule[] = [
       if (!('matryoshka_widths' in sae)) return undefined;
       const widths = sae.matryoshka_widths;
       const value = widths;
+      if (widths.length === 0) return { message: 'is not set', hint: 'name some, for example [128, 512, 2048]' };
       if (widths.some((width, at) => width <= (widths[at - 1] ?? 0))) {
         return { value, message: 'must grow from one to the next', hint: 'for example [128, 512, 2048]' };
       }
       const last = widths.at(-1) as number;
-      if (sae.d_sae !== null && last > sae.d_sae) return { value, message: `${last} is more than d_sae = ${sae.d_sae}` };
+      if (sae.d_sae !== null && last > sae.d_sae)
+        return { value, message: `${last} is more than d_sae = ${sae.d_sae}` };
       return undefined;
     },
   },
@@ -183,6 +185,13 @@ export const quantityRules: readonly Rule[] = [
   },
 ];
 
+/** The plan counts every step; a schedule has no room in one whose batch reaches beyond the last token. */
+function stepsInWords(config: ResolvedConfig): string {
+  const steps = scheduledSteps(config);
+  const all = Math.ceil((config.training_tokens + config.finetuning_tokens) / config.train_batch_size_tokens);
+  return steps === all ? `${steps} steps of the run` : `${steps} whole batches in the ${all} steps of the run`;
+}
+
 /** Steps the shape between warm-up and decay needs at least. */
 function stepsOfShape(config: ResolvedConfig): number {
   if (config.lr_scheduler_name === 'cosineannealingwarmrestarts') return config.n_restart_cycles;
@@ -194,7 +203,7 @@ function tooLong(config: ResolvedConfig, warmUp: number) {
   if (warmUp <= steps || steps < 1) return undefined;
   return {
     value: warmUp,
-    message: `${warmUp} is more than the ${steps} steps of the run (training_tokens / train_batch_size_tokens)`,
+    message: `${warmUp} is more than the ${stepsInWords(config)} (training_tokens / train_batch_size_tokens)`,
     hint: `use at most ${steps}, or raise training_tokens`,
   };
 }

@@ -162,7 +162,8 @@ const topkShape = {
 const batchtopkShape = {
   ...topkShape,
   k: option(positive().default(100), {
-    description: 'Latents kept active for each token: a whole number for topk, an average over the batch for the others.',
+    description:
+      'Latents kept active for each token: a whole number for topk, an average over the batch for the others.',
     unit: 'latents',
   }),
   topk_threshold_lr: option(z.number().gt(0).max(1).default(0.01), {
@@ -172,7 +173,7 @@ const batchtopkShape = {
 
 const matryoshkaShape = {
   ...batchtopkShape,
-  matryoshka_widths: option(z.array(positiveInt()).min(1), {
+  matryoshka_widths: option(z.array(positiveInt()).default([]), {
     description: 'Widths whose first latents alone must reconstruct; d_sae is added when it is not the last.',
     unit: 'latents',
   }),

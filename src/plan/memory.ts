@@ -4,7 +4,14 @@ import { slicedContextSize } from '../config/index.ts';
 const BYTES_OF = { float64: 8, float32: 4, bfloat16: 2, float16: 2 } as const;
 
 /** Numbers held for each latent of each row at the peak of a dense step, as measured (4096 rows, 16384 latents, CPU). */
-const LATENT_COPIES = { standard: 5.4, topk: 6.4, batchtopk: 7.2, matryoshka_batchtopk: 8.6, jumprelu: 6.4, gated: 8.4 } as const;
+const LATENT_COPIES = {
+  standard: 5.4,
+  topk: 6.4,
+  batchtopk: 7.2,
+  matryoshka_batchtopk: 8.6,
+  jumprelu: 6.4,
+  gated: 8.4,
+} as const;
 
 /** Memory by part; `null` where the width of the activations is not known before the model is loaded. */
 export interface MemoryPlan {
@@ -21,7 +28,9 @@ export interface MemoryPlan {
 
 /** Numbers in the SAE's parameters: two matrices, and vectors by architecture. */
 export function parameterCount(architecture: ResolvedConfig['sae']['architecture'], dIn: number, dSae: number): number {
-  const vectorsOfLatents = { standard: 1, topk: 1, batchtopk: 1, matryoshka_batchtopk: 1, jumprelu: 2, gated: 3 }[architecture];
+  const vectorsOfLatents = { standard: 1, topk: 1, batchtopk: 1, matryoshka_batchtopk: 1, jumprelu: 2, gated: 3 }[
+    architecture
+  ];
   return 2 * dIn * dSae + dIn + vectorsOfLatents * dSae;
 }
 

@@ -78,7 +78,7 @@ export const Stream = z.strictObject({
   seq: count,
   stream: count,
   id: count,
-  plane: z.enum(['metrics', 'tap', 'array']),
+  plane: z.enum(['metrics', 'tap', 'array', 'feed']),
   name: z.string(),
   columns: z.array(Column),
   schema: z.base64(),

@@ -9,6 +9,10 @@ import type { TrainingRun } from './training-run.ts';
 
 /** After SIGTERM a container has ten seconds; the checkpoint gets most of them (faults L3). */
 const TERMINATION_MS = 8_000;
+/** A run that is still starting has nothing to save: it may let go of what it holds, and no disk may make it wait. */
+const START_STOP_MS = 3_000;
+/** Then the process leaves, whatever still hangs. */
+const LEAVE_MS = 200;
 /** Who asks twice is gone within a second, whatever a disk or a library is doing (faults L2). */
 const SECOND_SIGNAL_MS = 900;
 
@@ -43,7 +47,7 @@ export async function trainInTerminal({ config, provenance }: Resolution, option
     command: options.command,
   });
   try {
-    const run = await runner.start();
+    const run = await Promise.race([runner.start(), stop.beforeStart]);
     stop.watch(run);
     const { ended } = await run.done;
     if (ended === 'stopped') process.exitCode = stop.exitCode;
@@ -62,6 +66,11 @@ class StopOnSignal implements Sink {
   #run: TrainingRun | null = null;
   #hasSteps = false;
   #first: NodeJS.Signals | null = null;
+  #giveUp: (error: SaeLensError) => void = () => {};
+  /** Rejects when a run that was told to stop does not come out of its start. */
+  readonly beforeStart = new Promise<never>((_, fail) => {
+    this.#giveUp = fail;
+  });
 
   constructor(say: (line: string) => void) {
     this.#say = say;
@@ -94,6 +103,12 @@ class StopOnSignal implements Sink {
     return new SaeLensError(code, `The run was ended by ${this.#first}`, { hint: error.hint, details: error.details });
   }
 
+  #leave(): void {
+    if (this.#run !== null) return;
+    this.#giveUp(new SaeLensError('INTERRUPTED', 'The run was ended before it began'));
+    setTimeout(() => process.exit(), LEAVE_MS).unref();
+  }
+
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const again = this.#first !== null;
     this.#first ??= signal;
@@ -102,6 +117,7 @@ class StopOnSignal implements Sink {
     if (this.#run === null) {
       if (again) process.exit(this.exitCode);
       this.#say('stopping (Ctrl-C again to stop now)');
+      setTimeout(() => this.#leave(), START_STOP_MS).unref();
     } else if (again || !this.#hasSteps) {
       void this.#run.kill();
     } else {

@@ -1,19 +1,18 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
+import { z } from 'zod';
 import { removeAbandoned, stagingSuffix } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
 import { listingHash } from '../artifacts/listing-hash.ts';
+import { claimRun, freeRunName } from '../artifacts/run-claim.ts';
 import {
-  makePlaces,
   type RunPaths,
+  type RunPlaces,
   type RunRecord,
-  runPaths,
   setMetricsAside,
   updateRunRecord,
   writeRunFolder,
 } from '../artifacts/run-folder.ts';
-import { lockRun } from '../artifacts/run-lock.ts';
 import { readSaeFolder } from '../artifacts/sae-folder.ts';
 import {
   LanguageModelSAERunnerConfig,
@@ -24,6 +23,7 @@ import {
 } from '../config/index.ts';
 import { createLogger, type Logger, type LogLevel } from '../log.ts';
 import { planTraining, runName, type TrainPlan } from '../plan/index.ts';
+import { callOptions, lentWorker, someLogger } from '../sae/call-options.ts';
 import { JsonlSink } from '../sinks/jsonl.ts';
 import type { RunHeader, Sink } from '../sinks/sink.ts';
 import { SinkGroup } from '../sinks/sink-group.ts';
@@ -57,6 +57,21 @@ export interface TrainingOptions {
   command?: readonly string[];
 }
 
+const Options = z.strictObject({
+  worker: lentWorker.optional(),
+  runsFolder: z.string().min(1).optional(),
+  name: z.string().optional(),
+  sinks: z.array(z.custom<Sink>(isSink, 'is not a sink: it has a name, consume and close')).optional(),
+  log: someLogger.optional(),
+  provenance: z.instanceof(Map).optional(),
+  command: z.array(z.string()).optional(),
+} satisfies Record<keyof TrainingOptions, z.ZodType>);
+
+function isSink(value: unknown): boolean {
+  const { name, consume, close } = Object(value) as Partial<Sink>;
+  return typeof name === 'string' && typeof consume === 'function' && typeof close === 'function';
+}
+
 /**
  * Trains an SAE on the activations of a language model.
  *
@@ -69,51 +84,58 @@ export class SAETrainingRunner {
   readonly config: ResolvedConfig;
   /** What will happen: steps, schedules, memory, disk. */
   readonly plan: TrainPlan;
-  /** Of the run and its folder. */
-  readonly name: string;
-  readonly #runsFolder: string;
+  readonly #places: RunPlaces;
+  #name: string;
   readonly #options: TrainingOptions;
 
-  /** @throws SaeLensError CONFIG_INVALID with all problems at once */
+  /** @throws SaeLensError CONFIG_INVALID with all problems at once, USAGE for wrong `options` */
   constructor(cfg: LanguageModelSAERunnerConfig | LanguageModelSAERunnerOptions, options: TrainingOptions = {}) {
+    callOptions('train', z.object({ options: Options }), { options });
     // Whoever resolved it already has told what was left out.
     const isResolved = options.provenance !== undefined || cfg instanceof LanguageModelSAERunnerConfig;
     this.config = isResolved ? parseConfigObject(cfg, () => {}) : parseConfigObject(cfg);
     this.plan = planTraining(this.config);
     this.#options = options;
     const today = new Date().toISOString().slice(0, 10);
-    this.#runsFolder = options.runsFolder ?? 'runs';
-    this.name = options.name ?? freeName(this.#runsFolder, runName(this.config, today));
+    this.#places = {
+      runsFolder: options.runsFolder ?? 'runs',
+      name: options.name ?? runName(this.config, today),
+      outputPath: this.config.output_path,
+      checkpointPath: this.config.checkpoint_path,
+    };
+    this.#name = options.name ?? freeRunName(this.#places);
+  }
+
+  /** Of the run and its folder. Until the run has started another one may take a name that nobody chose. */
+  get name(): string {
+    return this.#name;
   }
 
   /**
    * Starts the run; resolves when the worker has it.
    *
-   * @throws SaeLensError ENVIRONMENT_MISSING, STORAGE, WORKER_START
+   * @throws SaeLensError ENVIRONMENT_MISSING, STORAGE, WORKER_START; USAGE when the worker of yours is training already
    */
   async start(): Promise<TrainingRun> {
     const { config, plan } = this;
     const options = this.#options;
+    requireFree(options.worker);
     const { python } = await requireEnvironment();
-    const paths = runPaths({
-      runsFolder: this.#runsFolder,
-      name: this.name,
-      outputPath: config.output_path,
-      checkpointPath: config.checkpoint_path,
-    });
-    await makePlaces(paths);
-    for (const place of new Set([paths.folder, dirname(paths.output), dirname(paths.checkpoints)])) {
-      await requireFreeSpace(place, plan.disk.totalBytes);
-    }
-    const lock = await lockRun(paths);
-    const file = createLogger({ file: paths.log, level: 'silent' });
-    const log = options.log === undefined ? file : both(options.log, file);
-    const held: ((deadlineMs: number) => unknown)[] = [() => file.close(), () => lock.release()];
+    const claim = await claimRun(this.#places, options.name === undefined);
+    const { paths, tookOver } = claim;
+    this.#name = claim.name;
+    const held: ((deadlineMs: number) => unknown)[] = [() => claim.release()];
     const release = async (deadlineMs: number): Promise<void> => {
       for (let letGo = held.pop(); letGo !== undefined; letGo = held.pop()) await letGo(deadlineMs);
     };
     try {
-      if (lock.tookOver) log.warn(`Took the folder over from process ${lock.tookOver.pid}, which is gone`);
+      for (const place of new Set([paths.folder, dirname(paths.output), dirname(paths.checkpoints)])) {
+        await requireFreeSpace(place, plan.disk.totalBytes);
+      }
+      const file = createLogger({ file: paths.log, level: 'silent' });
+      held.unshift(() => file.close());
+      const log = options.log === undefined ? file : both(options.log, file);
+      if (tookOver) log.warn(`Took the folder over from process ${tookOver.pid}, which is gone`);
       await removeAbandoned(paths);
       const earlier = await setMetricsAside(paths);
       if (earlier !== null) log.warn(`${this.name} was run before; its metrics are kept as ${earlier}`);
@@ -127,11 +149,14 @@ export class SAETrainingRunner {
       const onLog = (_: string, line: string): void => file.debug(line);
       const worker = options.worker ?? (await Worker.start({ python, onLog }));
       if (options.worker === undefined) held.push(() => worker.shutdown());
+      // Again: another run may have taken it meanwhile.
+      requireFree(worker);
       // Not before: W&B would show a run that never began.
       if (config.logger.log_to_wandb) sinks.add(this.#wandb(python, paths, log));
       return new TrainingRun({ config, paths, name: this.name, sinks, log, release }, worker, {
         config: { ...located, checkpoint_path: paths.checkpoints, output_path: paths.output },
         recorded: { model_name: config.model_name, dataset_path: config.dataset_path },
+        fed: false,
         places: {
           checkpoints: paths.checkpoints,
           output: paths.output,
@@ -190,6 +215,12 @@ export class SAETrainingRunner {
   }
 }
 
+/** @throws SaeLensError USAGE when it is training, WORKER_LOST when it is gone */
+function requireFree(worker?: Worker): void {
+  const refusal = worker?.refusal('train');
+  if (refusal !== undefined) throw refusal;
+}
+
 /** Of what the run reads, where that lies on this machine. */
 async function inputHashes(inputs: { model_name: string; dataset_path: string }): Promise<Record<string, string>> {
   const hashes = {
@@ -197,13 +228,6 @@ async function inputHashes(inputs: { model_name: string; dataset_path: string })
     dataset_listing: await listingHash(inputs.dataset_path),
   };
   return Object.fromEntries(Object.entries(hashes).filter((entry): entry is [string, string] => entry[1] !== null));
-}
-
-/** The name itself, or with a number behind it when a run has it already. */
-function freeName(runsFolder: string, name: string): string {
-  let free = name;
-  for (let n = 2; existsSync(join(runsFolder, free)); n++) free = `${name}-${n}`;
-  return free;
 }
 
 /** Layer names for config.yaml; defaults are not named. */

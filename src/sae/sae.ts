@@ -153,7 +153,8 @@ export class SAE {
   async close(): Promise<void> {
     if (!this.#open) return;
     this.#open = false;
-    await this.#lease.worker.call('unload_sae', { handle: this.#handle }, []).catch(() => {});
+    // Nothing depends on when it is done: that may be after a training run.
+    this.#lease.worker.request('unload_sae', { handle: this.#handle });
     await this.#lease.release();
   }
 

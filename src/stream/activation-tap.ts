@@ -37,6 +37,7 @@ export class ActivationTap implements AsyncIterable<ActivationBatch> {
   #ended = false;
   #error: Error | undefined;
   #read = false;
+  #left = false;
 
   constructor(credit: (count: number) => void, credits = DEFAULT_TAP_CREDITS) {
     this.#credit = credit;
@@ -44,6 +45,8 @@ export class ActivationTap implements AsyncIterable<ActivationBatch> {
   }
 
   push(frame: TapFrame): void {
+    // On its way when the reader left: nobody will ask for it.
+    if (this.#left) return;
     this.#frames.push(frame);
     this.#wake();
   }
@@ -55,23 +58,28 @@ export class ActivationTap implements AsyncIterable<ActivationBatch> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<ActivationBatch, void, void> {
-    if (this.#read) throw new SaeLensError('USAGE', 'Activations can be read once only: open another tap');
+    if (this.#read) throw new SaeLensError('USAGE', 'The activations of a run have one reader, and had it already');
     this.#read = true;
     this.#credit(this.#credits);
-    for (;;) {
-      const frame = this.#frames.shift();
-      if (frame !== undefined) {
-        yield batchOf(frame);
-        // Room is made when the reader is done with a batch, not when it arrived.
-        this.#credit(1);
-      } else if (this.#ended) {
-        if (this.#error) throw this.#error;
-        return;
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
+    try {
+      for (;;) {
+        const frame = this.#frames.shift();
+        if (frame !== undefined) {
+          yield batchOf(frame);
+          // Room is made when the reader is done with a batch, not when it arrived.
+          this.#credit(1);
+        } else if (this.#ended) {
+          if (this.#error) throw this.#error;
+          return;
+        } else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+        }
       }
+    } finally {
+      this.#left = true;
+      this.#frames.length = 0;
     }
   }
 }

@@ -13,6 +13,8 @@ const CLOSE_GRACE_MS = 5_000;
 const LAST_WORDS_MS = 200;
 /** How much of what Python printed is kept to explain its death. */
 const TAIL_CHARACTERS = 4_000;
+/** A timer of Node that is longer fires at once. */
+const LONGEST_CALL_MS = 2 ** 31 - 2_000;
 
 /**
  * Variables a Python of ours starts without: they would load foreign code into it, or make pythonia print its traffic
@@ -28,7 +30,14 @@ export type PythonObject = any;
 interface Com {
   proc: ChildProcess;
   handlers: Record<string, unknown>;
-  recieve(message: { r: string; key: string; sig: string }): void;
+  recieve(message: Unanswered & { r: string }): void;
+  write(request: unknown, answer?: (message: Unanswered) => void): void;
+  writeRaw(request: string, r: string, answer: (message: Unanswered) => void): void;
+}
+/** What pythonia takes for Python's answer that a request failed. */
+interface Unanswered {
+  key: 'error';
+  sig: string;
 }
 interface PyBridge {
   loop: NodeJS.Timeout;
@@ -67,7 +76,7 @@ export class PythonSession {
     try {
       const root = packageRoot();
       session.#facade = await session.#race(
-        session.#root.fileImport('sae_lens_ts_facade', join(root, 'pyworker', 'facade', 'rpc.py'), root),
+        () => session.#root.fileImport('sae_lens_ts_facade', join(root, 'pyworker', 'facade', 'rpc.py'), root),
         START_DEADLINE_MS,
         `start ${options.python}`,
       );
@@ -113,8 +122,7 @@ export class PythonSession {
         die(
           failure('died', `Python "${python}" ended with ${how}${this.#tail === '' ? '' : `:\n${this.#tail.trim()}`}`),
         );
-        this.#bridge.end();
-        this.#settlePending();
+        this.#hangUp('the Python process is gone');
         resolve();
       });
     });
@@ -130,6 +138,9 @@ export class PythonSession {
   /**
    * Calls `function` of a Python module with JSON values and returns its JSON result. A call that takes longer than
    * `timeoutMs` ends the session: Python cannot be interrupted from outside, only killed.
+   *
+   * @throws SaeLensError ENVIRONMENT_BROKEN when Python raised, was too slow or is gone (`details.reason`); USAGE for
+   * what cannot cross as JSON, and after `close`
    */
   async call<T = unknown>(
     module: string,
@@ -139,8 +150,13 @@ export class PythonSession {
     timeoutMs: number,
   ): Promise<T> {
     const what = `call ${module}.${name}`;
-    const pending = this.#facade.rpc$(module, name, JSON.stringify({ args, kwargs }), { $timeout: timeoutMs + 1_000 });
-    const answer = JSON.parse((await this.#race(pending, timeoutMs, what)) as string) as
+    const sound = Array.isArray(args) && typeof kwargs === 'object' && timeoutMs > 0 && timeoutMs <= LONGEST_CALL_MS;
+    if (typeof module !== 'string' || typeof name !== 'string' || !sound) {
+      throw new SaeLensError('USAGE', `Cannot ${what}: give a module, its function, an array, an object, milliseconds`);
+    }
+    const values = jsonOf({ args, kwargs }, what);
+    const ask = (): Promise<string> => this.#facade.rpc$(module, name, values, { $timeout: timeoutMs + 1_000 });
+    const answer = JSON.parse(await this.#race(ask, timeoutMs, what)) as
       | { ok: true; value: T }
       | { ok: false; type: string; message: string; traceback: string };
     if (answer.ok) return answer.value;
@@ -151,15 +167,19 @@ export class PythonSession {
 
   /**
    * A Python module as pythonia's live proxy, for looking around in a notebook. Mind that every access is awaited, that
-   * a NaN inside `valueOf()` ends Node, and that arrays are slow: use the worker for those.
+   * a NaN inside `valueOf()` ends Node, and that arrays are slow: use the worker for those. Its errors are pythonia's own.
+   *
+   * @throws SaeLensError ENVIRONMENT_BROKEN, and USAGE after `close`
    */
-  import(module: string): Promise<PythonObject> {
-    return this.#race(this.#root.python(module), START_DEADLINE_MS * 2, `import ${module}`);
+  async import(module: string): Promise<PythonObject> {
+    if (typeof module !== 'string') throw new SaeLensError('USAGE', `Cannot import ${module}: give a module's name`);
+    return this.#race(() => this.#root.python(module), START_DEADLINE_MS * 2, `import ${module}`);
   }
 
   /** Lets Python end by itself (its atexit functions run), kills it after `graceMs`. */
   async close(graceMs: number = CLOSE_GRACE_MS): Promise<void> {
     this.#closing = true;
+    this.#hangUp('the Python session is closed');
     if (this.#com.proc.connected) this.#com.proc.disconnect();
     await within(this.#exited, graceMs, () => {
       this.#kill();
@@ -175,9 +195,10 @@ export class PythonSession {
     return this.#bridge.makePyObject(0);
   }
 
-  async #race<T>(pending: Promise<T>, timeoutMs: number, what: string): Promise<T> {
+  async #race<T>(ask: () => Promise<T>, timeoutMs: number, what: string): Promise<T> {
+    if (this.#closing) throw new SaeLensError('USAGE', `Cannot ${what}: the Python session is closed`);
     if (this.#dead !== null) throw this.#dead;
-    if (this.#closing) throw failure('died', `Cannot ${what}: the Python session is closed`);
+    const pending = ask();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
@@ -198,10 +219,14 @@ export class PythonSession {
     }
   }
 
-  /** pythonia would wait for its own timers; tell it that nobody will answer. */
-  #settlePending(): void {
+  /** pythonia would wait for its own timers, 100 s long; tell it that nobody will answer, now and later. */
+  #hangUp(sig: string): void {
+    this.#bridge.end();
+    const unanswered = { key: 'error', sig } as const;
+    this.#com.write = (_, answer) => answer?.(unanswered);
+    this.#com.writeRaw = (_request, _r, answer) => answer(unanswered);
     for (const r of Object.keys(this.#com.handlers)) {
-      if (r !== 'jsi') this.#com.recieve({ r, key: 'error', sig: 'the Python process is gone' });
+      if (r !== 'jsi') this.#com.recieve({ r, ...unanswered });
     }
   }
 
@@ -227,6 +252,14 @@ function failure(
     hint: 'sae-lens-ts doctor',
     details: { reason, ...details },
   });
+}
+
+function jsonOf(value: unknown, what: string): string {
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    throw new SaeLensError('USAGE', `Cannot ${what}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 interface Internals {

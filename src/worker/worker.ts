@@ -9,6 +9,7 @@ import {
   PROTOCOL_VERSION,
   StageData,
 } from '../protocol/messages.ts';
+import { refusal } from './admission.ts';
 import { Channel, type ChannelOptions } from './channel.ts';
 import { type Batch, DataPlane, Streams } from './data-plane.ts';
 import { untilGone, within } from './deadline.ts';
@@ -145,14 +146,20 @@ export class Worker {
     return this.#channel.refused;
   }
 
-  /** Runs an operation in the worker; requests wait for each other there. */
+  /** Why it takes no `op` at this moment, where it does not: it is gone (WORKER_LOST), or it trains (USAGE). */
+  refusal(op: string): SaeLensError | undefined {
+    return refusal(op, this.#state, this.#jobs.values());
+  }
+
+  /** Runs an operation in the worker; requests wait for each other there, but not for a training run. */
   request(op: string, params: Record<string, unknown> = {}, options: JobOptions = {}): Job {
     const job = new Job(this.#nextId++, op, options, {
       ask: (what, id) => this.#ask(what, { id }),
       credit: (id, count) => void this.#post({ type: 'credit', id, count }),
     });
-    if (this.#state !== 'ready') {
-      job.reject(new SaeLensError('WORKER_LOST', `Cannot run "${op}": the worker is ${this.#state}`));
+    const refused = this.refusal(op);
+    if (refused !== undefined) {
+      job.reject(refused);
       return job;
     }
     this.#jobs.set(job.id, job);

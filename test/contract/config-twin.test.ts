@@ -67,6 +67,11 @@ const examples: Record<string, ResolvedConfig> = {
     max_grad_norm: null,
     exclude_special_tokens: true,
   }),
+  batchtopk: parseConfigObject({ ...base, sae: { architecture: 'batchtopk', k: 3.5, topk_threshold_lr: 0.1 } }),
+  matryoshka_batchtopk: parseConfigObject({
+    ...base,
+    sae: { architecture: 'matryoshka_batchtopk', matryoshka_widths: [8, 64], use_matryoshka_aux_loss: true },
+  }),
   'flat 5.x': parseConfigObject({
     ...base,
     sae_lens_version: '5.10.7',

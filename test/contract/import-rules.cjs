@@ -47,7 +47,7 @@ module.exports = {
     },
     door('zeromq', '^src/worker/channel\\.ts$'),
     door('apache-arrow', '^src/(stream/|protocol/frames\\.ts$)'),
-    door('@huggingface/hub', '^src/artifacts/hub\\.ts$'),
+    door('@huggingface/hub', '^src/artifacts/hub-[a-z]+\\.ts$'),
     door('pythonia', '^src/worker/pythonia\\.ts$'),
     door('commander', '^src/cli/'),
     door('yaml', '^src/(config|artifacts)/'),

@@ -28,7 +28,7 @@ const PYTHON_DOORS: Record<string, RegExp> = {
   transformer_lens: /^pyworker\/lm\//,
   datasets: /^pyworker\/data\//,
   zmq: /^pyworker\/(channel|serve)\.py$/,
-  pyarrow: /^pyworker\/protocol\/frames\.py$/,
+  pyarrow: /^pyworker\/(protocol\/frames\.py$|data\/)/,
   wandb: /^pyworker\/facade\/wandb_run\.py$/,
 };
 

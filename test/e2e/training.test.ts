@@ -72,10 +72,24 @@ describe.skipIf(!hasFixtures)('400 000 tokens of stories260K through the command
     expect(last(rows, 'model_performance_preservation/ce_loss_score')).toBeGreaterThan(0.9);
   });
 
+  it.each<[string, string[]]>([
+    ['batchtopk', []],
+    ['matryoshka_batchtopk', ['--matryoshka_widths', '128', '512']],
+  ])('%s is evaluated with the threshold it is saved with', { timeout: RUN_MS }, async (architecture, flags) => {
+    const rows = await train(architecture, ...HF, '--architecture', architecture, '--k', '16', ...flags);
+    expect(last(rows, 'metrics/l0')).toBe(16);
+    expect(last(rows, 'sparsity/l0')).not.toBe(16);
+    expect(last(rows, 'sparsity/l0')).toBeGreaterThan(12);
+    expect(last(rows, 'sparsity/l0')).toBeLessThan(32);
+    expect(last(rows, 'reconstruction_quality/explained_variance')).toBeGreaterThan(0.85);
+    expect(last(rows, 'model_performance_preservation/ce_loss_score')).toBeGreaterThan(0.9);
+  });
+
   it('every finished SAE loads in TypeScript, and an activation comes back', async () => {
-    for (const name of ['hf', 'tl', 'standard', 'gated', 'jumprelu']) {
+    for (const name of ['hf', 'tl', 'standard', 'gated', 'jumprelu', 'batchtopk', 'matryoshka_batchtopk']) {
       await using sae = await SAE.loadFromDisk(join(folder, 'runs', name, 'output'));
-      expect(sae.architecture).toBe(['hf', 'tl'].includes(name) ? 'topk' : name);
+      const saved = ['hf', 'tl'].includes(name) ? 'topk' : name.endsWith('batchtopk') ? 'jumprelu' : name;
+      expect(sae.architecture).toBe(saved);
       expect(sae.sparsity?.length).toBe(1024);
       const latents = await sae.encode(new Float32Array(64).fill(0.5));
       expect(latents.some((value) => value > 0)).toBe(true);

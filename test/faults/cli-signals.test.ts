@@ -1,9 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { verifyFolder } from '../../src/artifacts/manifest.ts';
 import { type Command, commandLineForTests, events } from '../command-line.ts';
-import { orphans } from '../orphans.ts';
+import { marked, orphans } from '../orphans.ts';
 import { endlessRun } from '../tiny-run.ts';
 
 const { folder, marker, start, workerOf } = commandLineForTests();
@@ -76,6 +76,17 @@ describe('a run that is told to end', () => {
     const command = start(endlessRun('--name', 'starting'));
     await command.saw('files  ');
     const { code, ms } = await signalled(command, 'SIGINT');
+    expect(code).toBe(130);
+    expect(ms).toBeLessThan(5_000);
+  });
+
+  it('SIGINT while something hangs before the run begins: ends within seconds, with the error', async () => {
+    const python = join(folder, 'python-that-hangs');
+    writeFileSync(python, '#!/bin/sh\nexec sleep 60\n', { mode: 0o755 });
+    const command = start(endlessRun('--name', 'hanging'), { env: { SAE_LENS_TS_PYTHON: python } });
+    while (marked(marker).length < 2) await new Promise((next) => setTimeout(next, 50));
+    const { code, ms, stderr } = await signalled(command, 'SIGINT');
+    expect(stderr).toContain('error INTERRUPTED  The run was ended by SIGINT');
     expect(code).toBe(130);
     expect(ms).toBeLessThan(5_000);
   });

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { commandLineForTests } from '../command-line.ts';
@@ -15,6 +15,29 @@ describe('a place that cannot be written to is found before the model is loaded 
     expect(stderr).toContain(`choose a folder you may write to: --${option}`);
     expect(stderr).not.toContain('loading');
     expect(code).toBe(7);
+  });
+});
+
+const hasProc = existsSync('/proc/self');
+
+describe.skipIf(!hasProc)('a place in which no folder can be made is refused at once, whoever asks', () => {
+  it.each(['runs_folder', 'output_path', 'checkpoint_path'])('%s', async (option) => {
+    const { code, stderr, seconds } = await run(tinyRun(`--${option}`, '/proc/none/below'));
+    expect(stderr).toMatch(/error STORAGE {2}Cannot write to "\/proc\/none.*": ENOENT/);
+    expect(stderr).toContain(`choose a folder you may write to: --${option}`);
+    expect([code, stderr.includes('loading')]).toEqual([7, false]);
+    expect(seconds).toBeLessThan(30);
+  });
+});
+
+describe('two runs of one configuration at once', () => {
+  it('each have a folder of their own when nobody named them', async () => {
+    const flags = tinyRun('--runs_folder', 'twins');
+    const both = await Promise.all([run(flags), run(flags)]);
+    expect(both.map(({ code }) => code)).toEqual([0, 0]);
+    const names = readdirSync(join(folder, 'twins')).sort();
+    expect(names).toEqual([names[0], `${names[0]}-2`]);
+    for (const name of names) expect(existsSync(join(folder, 'twins', name, 'output', 'cfg.json'))).toBe(true);
   });
 });
 

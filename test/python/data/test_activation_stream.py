@@ -175,6 +175,12 @@ def test_excluding_everything_is_an_error_not_a_loop(model, texts):
     assert caught.value.code == "DATASET_EXHAUSTED"
 
 
+def test_an_id_to_exclude_that_the_model_does_not_know_is_refused(model, texts):
+    with pytest.raises(WorkerError, match="lists 44, 999, but the model's token ids are 0 to 43") as caught:
+        open_stream(model, dataset_path=texts, exclude_special_tokens=[3, 44, 999])
+    assert caught.value.code == "CONFIG_INVALID"
+
+
 class FaultyModel(SmallModel):
     """Gives NaN at the first position of some prompts."""
 

@@ -109,14 +109,26 @@ def test_what_a_chat_template_refuses_is_an_error_with_its_words(tokenizer):
     assert caught.value.code == "DATASET_INVALID"
 
 
-def test_special_tokens_are_named_by_role_or_number_and_a_missing_one_is_said(model, caplog):
+def test_special_tokens_are_named_by_role_or_number(model, caplog):
     assert special_token_id("bos", model) == 0
     assert special_token_id("eos", model) == 1
     assert special_token_id(7, model) == 7
     assert special_token_id(None, model) is None
     assert not caplog.records
-    assert special_token_id("sep", model) is None
-    assert "no SEP token" in caplog.text
+
+
+def test_a_model_without_bos_does_without_and_that_is_said(model, caplog):
+    model.bos_token_id = None
+    assert special_token_id("bos", model) is None
+    assert "no BOS token" in caplog.text
+
+
+@pytest.mark.parametrize(("token", "said"), [("sep", "is 'sep'"), (44, "is 44, .* 0 to 43"), (-1, "is -1")])
+def test_a_separator_that_the_model_does_not_have_is_refused(model, token, said):
+    with pytest.raises(WorkerError, match=f"sequence_separator_token {said}") as caught:
+        special_token_id(token, model)
+    assert caught.value.code == "CONFIG_INVALID"
+    assert "'bos', 'eos'" in caught.value.hint
 
 
 def test_longer_tokenized_rows_are_cut_and_that_is_told():

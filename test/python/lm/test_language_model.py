@@ -53,6 +53,21 @@ def test_the_residual_stream_of_the_plain_model_is_that_of_the_bridge(architectu
     torch.testing.assert_close(lm.logits(TOKENS), logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_several_hooks_are_read_in_one_pass_that_ends_at_the_last(tiny: str, compiled: bool) -> None:
+    names = ["model.layers.1", "model.layers.0.mlp", "model.layers.0"]  # in any order; one inside another
+    lm = load(tiny, model_class_name="AutoModelForCausalLM", compile_llm=compiled)
+    layers = lm._backend.model.model.layers
+    passes, beyond = count_calls(layers[0]), count_calls(layers[2])
+    together = lm.activations_at(TOKENS, names)
+    assert (len(passes), len(beyond)) == (1, 0)
+    assert set(together) == set(names)
+    for name in names:
+        torch.testing.assert_close(together[name], lm.activations(TOKENS, name))
+    with pytest.raises(WorkerError, match="no_such_hook"):
+        lm.activations_at(TOKENS, ["model.layers.0", "no_such_hook"])
+
+
 @pytest.mark.parametrize("class_name", ["HookedTransformer", "AutoModelForCausalLM"])
 @pytest.mark.parametrize("autocast", [False, True])
 def test_the_forward_pass_stops_at_the_hook(tiny: str, class_name: str, autocast: bool) -> None:
@@ -200,6 +215,36 @@ def test_what_does_not_fit_the_model_is_an_error(tiny: str) -> None:
     with pytest.raises(WorkerError, match="at most 32") as context:
         check_context_size(lm, 33)
     assert [e.value.code for e in (d_in, context)] == ["D_IN_MISMATCH", "CONFIG_INVALID"]
+
+
+@pytest.mark.parametrize("architecture", ["LlamaForCausalLM", "GPT2LMHeadModel"])
+@pytest.mark.parametrize(
+    ("class_name", "hook_name"),
+    [
+        ("AutoModelForCausalLM", None),
+        ("HookedTransformer", "blocks.1.hook_resid_post"),
+        ("HookedTransformer", "blocks.1.attn.hook_z"),
+    ],
+)
+def test_arguments_of_the_forward_pass_are_tried_when_the_model_is_loaded(
+    architecture: str, class_name: str, hook_name: str | None, tmp_path
+) -> None:
+    folder = str(save_tiny_model(tmp_path, architecture))
+
+    def refused(**kwargs) -> WorkerError:
+        with pytest.raises(WorkerError, match="model_kwargs") as caught:
+            load(folder, model_class_name=class_name, hook_name=hook_name, model_kwargs=kwargs)
+        assert caught.value.code == "CONFIG_INVALID"
+        return caught.value
+
+    junk = refused(output_atentions=True)
+    assert "no argument output_atentions" in junk.message and "output_attentions" in junk.hint
+    assert "no argument input_ids" in refused(input_ids=[1]).message
+    assert "no argument return_type" in refused(return_type="loss").message
+    assert "it failed with" in refused(attention_mask="all").message
+    assert "logits of [1, 1, 64]" in refused(logits_to_keep=1).message
+    lm = load(folder, model_class_name=class_name, hook_name=hook_name, model_kwargs={"use_cache": False})
+    assert lm.logits(TOKENS).shape == (3, 10, 64)
 
 
 def test_a_path_that_is_not_there_is_answered_with_its_neighbours(tiny: str) -> None:

@@ -76,7 +76,8 @@ def config(make_config, place: Path, **run):
 def run(config, folder: Path, session: Session) -> dict:
     places = {"checkpoints": str(folder / "checkpoints"), "output": None, "staging_suffix": "tmp"}
     recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}
-    return train({"config": msgspec.to_builtins(config), "places": places, "recorded": recorded}, session)
+    params = {"config": msgspec.to_builtins(config), "places": places, "recorded": recorded, "fed": False}
+    return train(params, session)
 
 
 def test_no_long_stage_is_silent(make_config, place, tmp_path):
@@ -124,7 +125,10 @@ def trained_weights(config, folder: Path) -> dict[str, torch.Tensor]:
         "staging_suffix": "t",
     }
     recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}
-    train({"config": msgspec.to_builtins(config), "places": places, "recorded": recorded}, Session())
+    train(
+        {"config": msgspec.to_builtins(config), "places": places, "recorded": recorded, "fed": False},
+        Session(),
+    )
     return load_file(folder / "out.t" / "sae_weights.safetensors")
 
 

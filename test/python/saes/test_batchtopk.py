@@ -33,7 +33,7 @@ def test_the_largest_of_the_batch_are_kept_however_they_lie_in_rows(k):
     kept = batch_top_k(z, k)
     n = int(k * 40)
     smallest = torch.relu(z).flatten().sort(descending=True).values[n - 1]
-    assert (kept > 0).sum() == n and (kept.sum(dim=-1) == 0).any() or k > 2
+    assert (kept > 0).sum() == n
     assert torch.equal(kept > 0, z >= smallest) and torch.equal(kept[kept > 0], z[kept > 0])
 
 

@@ -96,6 +96,56 @@ def test_training_goes_on_from_a_finished_sae(make_config, architecture, vocabul
         )
 
 
+@pytest.mark.parametrize(
+    ("architecture", "ours", "said"),
+    [
+        ("standard", {"d_sae": 16}, "the SAE has d_sae 32; the configuration asks for d_sae 16"),
+        (
+            "gated",
+            {"apply_b_dec_to_input": False},
+            "apply_b_dec_to_input True; .* apply_b_dec_to_input False",
+        ),
+        (
+            "jumprelu",
+            {"normalize_activations": "layer_norm"},
+            "normalize_activations 'none'; .* 'layer_norm'",
+        ),
+        (
+            "topk",
+            {"k": 3, "rescale_acts_by_decoder_norm": False},
+            "has k 4, resc.* True; .* k 3, resc.* False",
+        ),
+        ("topk", {"normalize_activations": "constant_norm_rescale"}, "'none'; .* 'constant_norm_rescale'"),
+    ],
+)
+def test_a_finished_sae_that_is_another_function_is_refused_with_both_values(
+    make_config, tmp_path, architecture, ours, said
+):
+    save_inference(
+        to_inference(trained_looking(make_config, architecture), ActivationScaler()), tmp_path, {}, None
+    )
+    sae = create_sae(make_config(architecture, **ours).sae, seeded_generator(9))
+    with pytest.raises(WorkerError, match=said) as caught:
+        sae.adopt(load_sae(tmp_path)[0])
+    assert caught.value.code == "SAE_INVALID"
+    assert all(name in caught.value.hint for name in ours)
+
+
+def test_a_run_time_normalisation_is_not_lost_on_the_way_to_training(make_config, tmp_path):
+    normalised = trained_looking(make_config, "standard", normalize_activations="layer_norm")
+    save_inference(to_inference(normalised, ActivationScaler()), tmp_path, {}, None)
+    with pytest.raises(WorkerError, match=r"has normalize_activations 'layer_norm'; .* 'none'"):
+        create_sae(make_config("standard").sae, seeded_generator(9)).adopt(load_sae(tmp_path)[0])
+    create_sae(normalised.training_cfg, seeded_generator(9)).adopt(load_sae(tmp_path)[0])
+
+
+@pytest.mark.parametrize("kind", ["expected_average_only_in", "covariance_whitening"])
+def test_a_scale_estimated_from_data_may_be_another_one(make_config, tmp_path, kind):
+    save_inference(to_inference(trained_looking(make_config, "topk"), ActivationScaler()), tmp_path, {}, None)
+    sae = create_sae(make_config("topk", normalize_activations=kind).sae, seeded_generator(9))
+    sae.adopt(load_sae(tmp_path)[0])
+
+
 def test_a_finished_sae_that_lacks_a_parameter_is_not_filled_up_with_random_numbers(make_config):
     finished = to_inference(trained_looking(make_config, "gated"), ActivationScaler())
     del finished.b_mag

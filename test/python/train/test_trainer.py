@@ -178,6 +178,15 @@ def test_a_number_that_is_not_finite_stops_before_it_reaches_the_weights(make_co
     assert all(torch.isfinite(p).all() for p in trainer.sae.parameters())
 
 
+@pytest.mark.parametrize(("dtype", "named"), [("float32", False), ("bfloat16", True)])
+def test_a_narrow_dtype_is_named_where_numbers_are_not_finite(make_config, dtype, named):
+    trainer, _ = make_trainer(make_config(dtype=dtype), batches=Batches(poison_at=1))
+    with pytest.raises(WorkerError) as caught:
+        trainer.fit()
+    assert (f"dtype {dtype}" in caught.value.message) == named
+    assert caught.value.details["dtype"] == dtype
+
+
 @pytest.mark.parametrize("method", ["mean", "geometric_median"])
 def test_b_dec_starts_in_the_middle_of_the_scaled_rows(make_config, method):
     options = {"b_dec_init_method": method, "normalize_activations": "expected_average_only_in"}

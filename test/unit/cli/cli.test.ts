@@ -52,6 +52,19 @@ test.each<[string[], string]>([
   expect([status, stdout]).toEqual([2, '']);
 });
 
+test.each<[string[], string]>([
+  [['--dry-run=false'], 'error USAGE  --dry-run takes no value\n\nhint: write --dry-run alone, or leave it out'],
+  [
+    ['--streaming', 'maybe'],
+    'in the command line\n\n  --streaming  streaming  "maybe" is text; expected true or false',
+  ],
+  [['--lr='], 'in the command line\n\n  --lr  lr  is empty; expected a number'],
+])('the message on %j names the flag, not the preset below it', (words, message) => {
+  const { status, stderr } = run('train', '--preset', 'demo', ...words);
+  expect(stderr).toContain(message);
+  expect(status).toBe(2);
+});
+
 test('all problems of file and flags are printed at once, before anything starts', () => {
   writeFileSync(join(folder, 'bad.yaml'), 'dataset_path: text\nsae:\n  d_sae: 64\n  architecture: topk\n');
   const { status, stderr } = run('train', 'bad.yaml', '--lr', 'fast');

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
@@ -89,7 +89,19 @@ test.each<[string, string | Buffer, string]>([
   ['__proto__', '{"__proto__": {"polluted": 1}}', 'x.yaml:1:2 | __proto__ cannot be a key'],
   ['keys that are not text', '1: 2\n', 'x.yaml:1:1 | a key must be text'],
   ['unknown tags', 'lr: !!js/function "x"\n', 'x.yaml:1:5 | Unresolved tag: tag:yaml.org,2002:js/function'],
-  ['two documents', 'lr: 1\n---\nlr: 2\n', 'x.yaml:2:1 | Source contains multiple documents'],
+  [
+    'two documents',
+    'lr: 1\n---\nlr: 2\n',
+    'x.yaml:2:1 | begins a second document | a configuration is one: remove the line, or what follows it',
+  ],
+  [
+    'JSON with a comment',
+    '{\n  "a": "http://b", // why\n}',
+    'x.yaml:2:20 | JSON has no comments | remove it, or write',
+  ],
+  ['JSON below a comment', '/* why */ {"lr": 1}', 'x.yaml:1:1 | JSON has no comments'],
+  ['empty files', ' \n', 'x.yaml | the file is empty | was it written to the end?'],
+  ['files of bytes', Buffer.from([0x89, 0x50, 0, 1]), 'x.yaml | the file is not text | give a configuration'],
   ['text that is not UTF-8', Buffer.from([0x61, 0x3a, 0x0a, 0x62, 0xff]), 'x.yaml:2:2 | is not UTF-8 text'],
   ['files that are too large', `#${' '.repeat(1_000_001)}`, 'the file has 1000002 bytes'],
   ['lists', '- 1\n', 'x.yaml:1:1 | holds no options'],
@@ -104,6 +116,14 @@ test('a file that is not there is a problem like others', () => {
   expect(problemsIn(join(folder, 'none.yaml'))).toEqual(['none.yaml | the file does not exist']);
 });
 
-test('an empty file asks for nothing', () => {
-  expect(fileLayer(file('empty.yaml', '')).value).toEqual({});
+test('a folder is no file; the configuration in it is named', () => {
+  mkdirSync(join(folder, 'run'));
+  expect(problemsIn(join(folder, 'run'))).toEqual(['run | is a folder | give a file, YAML or JSON']);
+  const inside = file('run/config.yaml', 'lr: 1');
+  expect(problemsIn(join(folder, 'run'))).toEqual([`run | is a folder | did you mean ${inside}?`]);
+});
+
+test('a file of comments asks for nothing, and globs are no comments', () => {
+  expect(fileLayer(file('comments.yaml', '# later\n')).value).toEqual({});
+  expect(fileLayer(file('flow.yaml', '{dataset_path: data/*.json}')).value).toEqual({ dataset_path: 'data/*.json' });
 });

@@ -70,3 +70,10 @@ test('a variable that misspells an option is refused; other variables of ours ar
   const others = ['PYTHON', 'HOME', 'SHARED', 'BASE_PYTHON', 'TORCH_INDEX', 'TEST_MARKER'];
   expect(environmentLayer(Object.fromEntries(others.map((name) => [`SAE_LENS_TS_${name}`, 'x'])))).toBeUndefined();
 });
+
+test('two variables of one option are refused when they differ', () => {
+  expect(environmentLayer({ SAE_LENS_TS_K: '3', SAE_LENS_TS_SAE__K: '3' })?.value).toEqual({ sae: { k: 3 } });
+  expect(() => environmentLayer({ SAE_LENS_TS_K: '3', SAE_LENS_TS_SAE__K: '4' })).toThrow(
+    /SAE_LENS_TS_SAE__K +sae\.k +SAE_LENS_TS_K = "3" is the same option/,
+  );
+});

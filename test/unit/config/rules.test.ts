@@ -30,6 +30,23 @@ test.each<[string, object, RegExp]>([
     /activation_fn_kwargs \| 100 is more than d_sae = 64/,
   ],
   [
+    'widths that shrink',
+    run({}, { architecture: 'matryoshka_batchtopk', matryoshka_widths: [8, 8, 64] }),
+    /matryoshka_widths \| must grow from one to the next/,
+  ],
+  [
+    'a width above d_sae',
+    run({}, { architecture: 'matryoshka_batchtopk', matryoshka_widths: [8, 65] }),
+    /matryoshka_widths \| 65 is more than d_sae = 64/,
+  ],
+  ['no widths', run({}, { architecture: 'matryoshka_batchtopk' }), /matryoshka_widths \| is not set/],
+  [
+    'a decode by rows over a batch',
+    run({}, { architecture: 'batchtopk', use_sparse_activations: true }),
+    /use_sparse_activations \| .*no effect/,
+  ],
+  ['an architecture of later', run({}, { architecture: 'abstopk' }), /architecture abstopk is not built yet/],
+  [
     'context above tokens',
     run({ context_size: 64, training_tokens: 32, train_batch_size_tokens: 32 }),
     /64 is more than training_tokens = 32/,
@@ -38,19 +55,30 @@ test.each<[string, object, RegExp]>([
   [
     'warm-up and decay above steps',
     run({ lr_warm_up_steps: 300, lr_decay_steps: 300 }),
-    /together more than the 488 steps/,
+    /together more than the 488 whole batches in the 489 steps of the run/,
+  ],
+  ['half floats', run({ dtype: 'float16' }), /^dtype \| float16 is too narrow .* \| use float32/],
+  ['half floats of the SAE', run({}, { dtype: 'float16' }), /^sae\.dtype \| float16 is too narrow/],
+  [
+    'warm-up above steps that are all whole',
+    run({ training_tokens: 4 * 4096, lr_warm_up_steps: 5 }),
+    /together more than the 4 steps of the run/,
   ],
   [
     'no step left for a cosine',
     run({ lr_scheduler_name: 'cosineannealing', lr_warm_up_steps: 488 }),
-    /leave 0 of 488 steps for cosineannealing/,
+    /leave 0 of the 488 whole batches in the 489 steps of the run for cosineannealing/,
   ],
   [
     'fewer steps than cycles',
     run({ lr_scheduler_name: 'cosineannealingwarmrestarts', n_restart_cycles: 9, lr_warm_up_steps: 480 }),
     /leave 8 .* needs 9/,
   ],
-  ['sparsity warm-up above steps', run({}, { l1_warm_up_steps: 489 }), /489 is more than the 488 steps/],
+  [
+    'sparsity warm-up above steps',
+    run({}, { l1_warm_up_steps: 489 }),
+    /489 is more than the 488 whole batches in the 489 steps of the run/,
+  ],
   [
     'decay from 0',
     run({ lr_scheduler_name: 'cosineannealing', lr_end: 0, lr_decay_steps: 5 }),

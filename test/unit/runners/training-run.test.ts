@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
@@ -6,6 +6,7 @@ import { listingHash } from '../../../src/artifacts/listing-hash.ts';
 import type { LanguageModelSAERunnerOptions } from '../../../src/config/index.ts';
 import { SAETrainingRunner, type TrainingOptions } from '../../../src/runners/training.ts';
 import type { TrainingRun } from '../../../src/runners/training-run.ts';
+import { SAE } from '../../../src/sae/sae.ts';
 import { keepLog } from '../../fixtures/quiet-log.ts';
 import { writeSaeFolder } from '../../fixtures/sae-folder.ts';
 import { pythonForTests } from '../../python-for-tests.ts';
@@ -36,7 +37,7 @@ const options = (more: Partial<LanguageModelSAERunnerOptions> = {}): LanguageMod
 /** A run whose worker saves what `what` says; it writes into `folder/output`. */
 async function start(what: string, more: TrainingOptions = {}): Promise<TrainingRun> {
   const cfg = options({ hook_name: what, output_path: join(folder, 'output') });
-  const worker = await startWorker('saver');
+  const worker = more.worker ?? (await startWorker('saver'));
   return new SAETrainingRunner(cfg, { runsFolder: join(folder, 'runs'), name: 'r', worker, ...more }).start();
 }
 
@@ -115,7 +116,59 @@ describe('what a run writes while it trains', () => {
   });
 });
 
+describe('a worker that trains', () => {
+  it('refuses another run and an SAE at once, with the way out; the run goes on', async () => {
+    const worker = await startWorker('saver');
+    const run = await start('output wait', { worker });
+    const busy = {
+      code: 'USAGE',
+      message: expect.stringContaining('the worker is busy with "train"'),
+      hint: expect.stringContaining('await run.done'),
+    };
+    await expect(start('output', { worker, name: 'second' })).rejects.toMatchObject(busy);
+    expect(existsSync(join(folder, 'runs', 'second'))).toBe(false);
+    await expect(SAE.loadFromDisk(join(folder, 'sae'), { worker })).rejects.toMatchObject(busy);
+    await run.stop();
+    expect(await run.done).toMatchObject({ output: run.paths.output });
+  });
+
+  it('is had by one of two runs that start together', async () => {
+    const worker = await startWorker('saver');
+    const other = (name: string) => {
+      const lent = { worker, runsFolder: join(folder, 'runs'), name };
+      return new SAETrainingRunner(options({ hook_name: 'scheduled wait' }), lent).start();
+    };
+    const starts = await Promise.allSettled([other('a'), other('b')]);
+    const refused = starts.find(({ status }) => status === 'rejected');
+    const run = starts.find((start) => start.status === 'fulfilled')?.value;
+    expect(refused).toMatchObject({ reason: { code: 'USAGE' } });
+    await run?.stop();
+    expect((await run?.done)?.ended).toBe('done');
+  });
+
+  it('that was shut down is refused before anything is written', async () => {
+    const worker = await startWorker('saver');
+    await worker.shutdown();
+    await expect(start('output', { worker })).rejects.toMatchObject({ code: 'WORKER_LOST' });
+    expect(existsSync(join(folder, 'runs'))).toBe(false);
+  });
+});
+
 describe('a run that does not start', () => {
+  it.each([
+    [{ worker: {} }, 'worker'],
+    [{ worker: null }, 'worker'],
+    [{ runsFolder: 3 }, 'runsFolder'],
+    [{ sinks: [{}] }, 'sinks: 0'],
+    [{ log: {} }, 'log'],
+    [{ output: 'x' }, 'output'],
+    [null, 'options'],
+  ])('because of the options %j says which', (wrong, what) => {
+    expect(() => new SAETrainingRunner(options(), wrong as never)).toThrow(
+      expect.objectContaining({ code: 'USAGE', message: expect.stringContaining(what) }),
+    );
+  });
+
   it('lets go of everything, W&B included, which is on by default', async () => {
     const closed: string[] = [];
     const sink = { name: 'mine', consume: () => {}, close: async () => void closed.push('mine') };

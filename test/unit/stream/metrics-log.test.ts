@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import { type MetricsBatch, MetricsLog } from '../../../src/stream/metrics-log.ts';
 
@@ -36,6 +38,37 @@ describe('MetricsLog', () => {
     log.push(batch([3]));
     log.end();
     expect(await other).toEqual([1, 2, 3]);
+  });
+
+  it('keeps rows nobody reads at the cost of their numbers, though they come one by one', async () => {
+    setFlagsFromString('--expose-gc');
+    const gc = runInNewContext('gc') as () => void;
+    const used = (): number => {
+      gc();
+      const { heapUsed, arrayBuffers } = process.memoryUsage();
+      return heapUsed + arrayBuffers;
+    };
+    const names = Array.from({ length: 20 }, (_, i) => ({ name: `m${i}`, type: 'float64' as const, shape: [] }));
+    const [train, evaluation] = [
+      { name: 'train', columns: names },
+      { name: 'eval', columns: names },
+    ];
+    const log = new MetricsLog();
+    const before = used();
+    for (let n = 0; n < 20_000; n++) {
+      const body = new Float64Array(names.length).fill(n);
+      const columns = names.map((_, i) => body.subarray(i, i + 1));
+      log.push({ stream: n % 100 === 0 ? evaluation : train, header: { rows: 1, dropped: 0 }, columns });
+    }
+    const numbers = 20_000 * names.length * 8;
+    expect(used() - before).toBeLessThan(2 * numbers);
+    log.end();
+    let n = 0;
+    for await (const { stream, values } of log) {
+      expect([stream, values.m0, values.m19]).toEqual([n % 100 === 0 ? 'eval' : 'train', n, n]);
+      n++;
+    }
+    expect(n).toBe(20_000);
   });
 
   it('gives readers the error of the run after its last row', async () => {

@@ -99,6 +99,30 @@ describe('PythonSession', () => {
     expect(a.pid).not.toBe(b.pid);
   });
 
+  it('says what is wrong with a call, and asks nothing of a closed session', async () => {
+    const rejections: unknown[] = [];
+    const onRejection = (error: unknown): void => void rejections.push(error);
+    process.on('unhandledRejection', onRejection);
+    const session = await start();
+    const usage = { code: 'USAGE' };
+    await expect(session.call('builtins', 'len', [1n], {}, 5_000)).rejects.toMatchObject(usage);
+    await expect(session.call('os', 'getpid', [], {}, undefined as never)).rejects.toMatchObject(usage);
+    await expect(session.call('os', 'getpid', [], {}, Number.POSITIVE_INFINITY)).rejects.toMatchObject(usage);
+    await expect(session.call('os', undefined as never, [], {}, 5_000)).rejects.toMatchObject(usage);
+    await expect(session.import(undefined as never)).rejects.toMatchObject(usage);
+    const math = await session.import('math');
+    expect(await session.call('builtins', 'eval', ['1+1'], {}, 5_000)).toBe(2);
+    await session.close();
+    const closed = { code: 'USAGE', message: expect.stringContaining('the Python session is closed') };
+    // pythonia's own timer is what would reject later, unheard: one second after the call's.
+    await expect(session.call('os', 'getpid', [], {}, 1)).rejects.toMatchObject(closed);
+    await expect(session.import('os')).rejects.toMatchObject(closed);
+    await expect(math.sqrt(4)).rejects.toThrow();
+    await new Promise((resolve) => setTimeout(resolve, 1_200));
+    expect(rejections).toEqual([]);
+    process.off('unhandledRejection', onRejection);
+  });
+
   it('runs Python exit functions on close', async () => {
     const session = await start();
     const marker = join(mkdtempSync(join(tmpdir(), 'pythonia-')), 'closed');

@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { downloadSae, type HubOptions } from '../../../src/artifacts/hub.ts';
-import type { SaeLensError } from '../../../src/errors.ts';
-import { type Fault, MockHub, refuse } from '../../fixtures/mock-hub.ts';
+import { type DownloadOptions, downloadSae } from '../../../src/artifacts/hub-download.ts';
+import type { ErrorCode, SaeLensError } from '../../../src/errors.ts';
+import { first, MockHub, refuse } from '../../fixtures/mock-hub.ts';
 import { keepLog } from '../../fixtures/quiet-log.ts';
 import { safetensors, writeSaeFolder } from '../../fixtures/sae-folder.ts';
 
@@ -34,24 +34,16 @@ afterEach(async () => {
   await hub.close();
 });
 
-const get = (options: HubOptions & { repo?: string; saeId?: string } = {}): Promise<string> =>
+const get = (options: DownloadOptions & { repo?: string; saeId?: string } = {}): Promise<string> =>
   downloadSae(options.repo ?? REPO, options.saeId ?? SAE_ID, { cacheDir, hubUrl: hub.url, ...options });
-const failure = async (options: Parameters<typeof get>[0] = {}): Promise<SaeLensError> => {
+const failure = async (code: ErrorCode, options: Parameters<typeof get>[0] = {}): Promise<SaeLensError> => {
   const error = (await get(options).catch((e: unknown) => e)) as SaeLensError;
-  expect(error).toMatchObject({ code: 'HUB' });
+  expect(error).toMatchObject({ code });
   return error;
 };
 /** `toEqual` would look at three million bytes one by one. */
 const expectWeights = (folder: string): void => {
   expect(readFileSync(join(folder, 'sae_weights.safetensors')).equals(files[WEIGHTS] as Buffer)).toBe(true);
-};
-/** A fault for the first `times` requests of a kind. */
-const first = (times: number, which: RegExp, fault: (...args: Parameters<Fault>) => void): Fault => {
-  return (request, response) => {
-    if (!which.test(`${request.method} ${request.url}`) || times-- <= 0) return false;
-    fault(request, response);
-    return true;
-  };
 };
 
 describe('fetching an SAE', () => {
@@ -93,7 +85,7 @@ describe('fetching an SAE', () => {
     await hub.close();
     vi.stubEnv('HF_HUB_OFFLINE', '1');
     expect(await get()).toBe(folder);
-    const error = await failure({ saeId: 'blocks.1' });
+    const error = await failure('HUB_OFFLINE', { saeId: 'blocks.1' });
     expect(error.message).toContain('the cache lacks cfg.json and sae_weights.safetensors');
     expect(error.hint).toContain('unset HF_HUB_OFFLINE');
   });
@@ -109,38 +101,52 @@ describe('fetching an SAE', () => {
 
 describe('a hub that refuses', () => {
   it.each([
-    ['an unknown repository', { repo: 'user/other' }, 'does not exist or is private (401, no token', 'check the name'],
-    ['an unknown revision', { revision: 'v9' }, 'has no revision "v9" (404)', '/tree/main'],
-    ['an unknown folder', { saeId: 'blocks.0.hook_resid_post' }, 'has no cfg.json (404)', `did you mean "${SAE_ID}"?`],
-    ['no repository’s name', { repo: 'repo' }, 'a repository is named "owner/name"', undefined],
-  ])('%s has its own message and next step', async (_, options, message, hint) => {
-    const error = await failure(options);
+    [
+      'an unknown repository',
+      'HUB_TOKEN',
+      { repo: 'user/other' },
+      'does not exist or is private (401, no token',
+      'check the name',
+    ],
+    ['an unknown revision', 'HUB_NOT_FOUND', { revision: 'v9' }, 'has no revision "v9" (404)', '/tree/main'],
+    [
+      'an unknown folder',
+      'HUB_NOT_FOUND',
+      { saeId: 'blocks.0.hook_resid_post' },
+      'has no cfg.json (404)',
+      `did you mean "${SAE_ID}"?`,
+    ],
+    ['no repository’s name', 'USAGE', { repo: 'repo' }, 'a repository is named "owner/name"', undefined],
+  ])('%s has its own message and next step', async (_, code, options, message, hint) => {
+    const error = await failure(code as ErrorCode, options);
     expect(error.message).toContain(message);
     if (hint) expect(error.hint).toContain(hint);
   });
 
   it('an unknown repository, asked for with a token, is not there at all', async () => {
-    const error = await failure({ repo: 'user/other', token: TOKEN });
+    const error = await failure('HUB_NOT_FOUND', { repo: 'user/other', token: TOKEN });
     expect(error.message).toContain('there is no such repository (404, the token of the token option was sent)');
   });
 
   it('names the variable of a token that was refused, never the token', async () => {
     vi.stubEnv('HF_TOKEN', TOKEN);
     hub.repos.get(REPO)!.token = 'hf_another';
-    const error = await failure();
+    const error = await failure('HUB_TOKEN');
     expect(error.message).toContain('the token was refused (401, the token of HF_TOKEN was sent)');
     expect(JSON.stringify([error.message, error.hint, error.details, error.stack])).not.toContain(TOKEN);
   });
 
   it('a token that is none is not sent', async () => {
     vi.stubEnv('HF_TOKEN', 'abc');
-    expect((await failure()).message).toBe('Cannot use the token of HF_TOKEN: a token of the hub begins with "hf_"');
+    expect((await failure('HUB_TOKEN')).message).toBe(
+      'Cannot use the token of HF_TOKEN: a token of the hub begins with "hf_"',
+    );
     expect(hub.requests).toEqual([]);
   });
 
   it('a gated repository: where to ask for access', async () => {
     hub.repos.get(REPO)!.gated = true;
-    const error = await failure();
+    const error = await failure('HUB_FORBIDDEN');
     expect(error.message).toContain('access is restricted (403');
     expect(error.hint).toContain(`ask for access at ${hub.url}/${REPO}`);
     expect(error.details).toMatchObject({ status: 403, request_id: 'request-1' });
@@ -168,18 +174,18 @@ describe('a hub in trouble', () => {
 
   it('is asked five times, not for ever; the error has the request’s id', async () => {
     hub.fault = first(99, /paths-info/, (_, response) => refuse(response, 503, null));
-    const error = await failure();
+    const error = await failure('HUB_UNREACHABLE');
     expect(error.message).toContain('the hub answered 503 after 5 tries, request request-6');
     expect(hub.requests).toHaveLength(6);
   });
 
   it('is not waited for longer than a minute', async () => {
     hub.fault = first(1, /revision/, (_, response) => response.writeHead(429, { 'Retry-After': '3600' }).end());
-    expect((await failure()).message).toContain('answered 429 after 1 try');
+    expect((await failure('HUB_BUSY')).message).toContain('answered 429 after 1 try');
   });
 
   it('that is not there is named', async () => {
-    const error = await failure({ hubUrl: 'http://127.0.0.1:9' });
+    const error = await failure('HUB_UNREACHABLE', { hubUrl: 'http://127.0.0.1:9' });
     expect(error.message).toContain('http://127.0.0.1:9 did not answer as a hub does (fetch failed');
     expect(error.hint).toContain('HF_ENDPOINT');
   });
@@ -213,7 +219,7 @@ describe('a hub in trouble', () => {
       cut(request, response);
       return true;
     };
-    expect((await failure()).message).toContain('did not answer as a hub does (terminated');
+    expect((await failure('HUB_UNREACHABLE')).message).toContain('did not answer as a hub does (terminated');
     expect(readdirSync(join(cacheDir, 'models--user--repo', 'blobs'))).toHaveLength(1);
   });
 
@@ -229,7 +235,7 @@ describe('a hub in trouble', () => {
     };
     files[WEIGHTS] = safetensors({}, 2_999_997);
     hub.commit(REPO, files);
-    expect((await failure()).message).toContain(message);
+    expect((await failure('HUB_DAMAGED')).message).toContain(message);
     expect(readdirSync(join(cacheDir, 'models--user--repo', 'blobs'))).toHaveLength(1);
   });
 
@@ -238,17 +244,17 @@ describe('a hub in trouble', () => {
       const evil = ['../../x', '/etc/x', 'C:\\x', `${SAE_ID}/../../x`].map((path) => ({ type: 'file', path, size: 1 }));
       response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(evil));
     });
-    expect((await failure()).message).toContain('has no cfg.json');
+    expect((await failure('HUB_NOT_FOUND')).message).toContain('has no cfg.json');
     expect(hub.requests.some(({ line }) => line.includes('/resolve/'))).toBe(false);
   });
 
   it.each(['../x', '/x', 'a/../../b', 'C:\\x', 'a//b', 'a\0b'])('refuses %j as a folder', async (saeId) => {
-    expect((await failure({ saeId })).message).toContain('as a folder of a repository');
+    expect((await failure('USAGE', { saeId })).message).toContain('as a folder of a repository');
     expect(hub.requests).toEqual([]);
   });
 
   it.each(['../../../../../x', '/x', 'a/../b', '..', '', 'a\0b'])('refuses %j as a revision', async (revision) => {
-    expect((await failure({ revision })).message).toContain('as a revision of a repository');
+    expect((await failure('USAGE', { revision })).message).toContain('as a revision of a repository');
     expect(hub.requests).toEqual([]);
   });
 });

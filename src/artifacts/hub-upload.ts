@@ -1,0 +1,217 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { type CommitOperation, commit, createBranch, createRepo, type PathInfo } from '@huggingface/hub';
+import { SaeLensError } from '../errors.ts';
+import { access, type HubRepo, pageOf } from './hub-access.ts';
+import { ask, hubError } from './hub-answer.ts';
+import { filesAt, type Head, readHead } from './hub-head.ts';
+import { sendCounted } from './hub-sending.ts';
+
+/** A file that shall be in the repository: where it lies here, or what it holds. */
+export interface OutgoingFile {
+  /** Path in the repository. */
+  readonly path: string;
+  readonly content: { readonly file: string } | Buffer;
+  readonly bytes: number;
+}
+
+/** What a commit shall change, seen from the commit it is made on. */
+export interface Change {
+  readonly files: readonly OutgoingFile[];
+  /** Paths that go away. */
+  readonly deleted?: readonly string[];
+}
+
+/** The repository as an upload finds it. */
+export interface Before {
+  /** null: it is not there, and is made when something is sent. */
+  readonly head: Head | null;
+  /** The files there of these paths. */
+  filesAt(paths: readonly string[]): Promise<Map<string, PathInfo>>;
+}
+
+export interface PushOptions {
+  /** First line of the commit. */
+  readonly message: string;
+  /** Make a private repository, and never send to a public one. Default: a new one is public. */
+  readonly isPrivate?: boolean | undefined;
+  /** Say what would be sent, and change nothing. */
+  readonly dryRun?: boolean | undefined;
+  readonly onProgress?: ((progress: UploadProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How far the sending is. */
+export interface UploadProgress {
+  /** The file that is being sent. */
+  readonly path: string;
+  readonly sentBytes: number;
+  /** Of all files that are not there yet. */
+  readonly totalBytes: number;
+}
+
+/** What an upload did, or, in a dry run, would do. */
+export interface PushResult {
+  /** The page of the repository. */
+  readonly url: string;
+  /** The commit in which everything is there; null in a dry run. */
+  readonly commit: string | null;
+  /** The files that are not there yet, with their sizes. */
+  readonly sent: readonly { path: string; bytes: number }[];
+  /** Files that are there already, byte for byte. */
+  readonly unchanged: readonly string[];
+  readonly deleted: readonly string[];
+}
+
+/**
+ * Brings files into a repository in one commit, which comes last: an upload that ends before leaves nothing half, and
+ * the next one sends only what has not arrived. What is there already is not sent. The commit names the one it was
+ * computed from, so that nobody else's is undone: when another came between, `change` is asked once more.
+ *
+ * @throws SaeLensError with a code of its own for each way the hub refuses (HUB…), INTERRUPTED
+ */
+export async function push(
+  repo: HubRepo,
+  change: (before: Before) => Promise<Change>,
+  options: PushOptions,
+): Promise<PushResult> {
+  if (repo.token === null && !options.dryRun) {
+    throw hubError(repo, 'HUB_TOKEN', 'the hub takes files only with a token, and none was found', {
+      hint: 'set HF_TOKEN, or run `hf auth login`, with a token that may write',
+    });
+  }
+  for (let again = false; ; again = true) {
+    const head = await openHead(repo, options);
+    const { files, deleted = [] } = await change(before(repo, head));
+    const there = head === null ? new Map<string, PathInfo>() : await filesAt(repo, head.commit, pathsOf(files));
+    const sent: OutgoingFile[] = [];
+    for (const file of files) if (!(await isSame(file, there.get(file.path)))) sent.push(file);
+    const result = {
+      url: pageOf(repo),
+      sent: sent.map(({ path, bytes }) => ({ path, bytes })),
+      unchanged: pathsOf(files.filter((file) => !sent.includes(file))),
+      deleted,
+    };
+    if (options.dryRun) return { ...result, commit: null };
+    const parent = head ?? (await makeRepo(repo, options));
+    if (sent.length === 0 && deleted.length === 0) return { ...result, commit: parent.commit };
+    try {
+      return { ...result, commit: await send(repo, parent, sent, deleted, options) };
+    } catch (error) {
+      if (options.signal?.aborted) throw interrupted(repo, error);
+      if (again || !(error instanceof SaeLensError) || error.code !== 'HUB_CONFLICT') throw error;
+      repo.log?.warn(`${repo.name} was changed meanwhile; beginning from what is there now`);
+    }
+  }
+}
+
+const pathsOf = (files: readonly { path: string }[]): string[] => files.map(({ path }) => path);
+
+const before = (repo: HubRepo, head: Head | null): Before => ({
+  head,
+  filesAt: async (paths) => (head === null ? new Map() : filesAt(repo, head.commit, paths)),
+});
+
+/** Where the branch is; null when it or the repository has to be made. */
+async function openHead(repo: HubRepo, { isPrivate }: PushOptions): Promise<Head | null> {
+  const head = await readHead(repo, ({ status, code }) => {
+    const isMissing = status === 404 || (status === 401 && code === 'RepoNotFound');
+    return isMissing && (code === 'RepoNotFound' || code === 'RevisionNotFound') ? 'missing' : undefined;
+  });
+  if (head === 'missing') return null;
+  if (isPrivate && !head.isPrivate) {
+    throw hubError(repo, 'HUB_CONFLICT', 'it is public and a private one was asked for', {
+      hint: `choose another name, or make it private at ${pageOf(repo)}/settings`,
+    });
+  }
+  return head;
+}
+
+/** Makes the repository, and the branch where it is not `main`; what somebody else made meanwhile is taken. */
+async function makeRepo(repo: HubRepo, { isPrivate = false }: PushOptions): Promise<Head> {
+  const { type, name, revision } = repo;
+  const exists = { accept: ({ status }: { status: number }) => (status === 409 ? 'exists' : undefined) };
+  const accessToken = repo.token?.value as string;
+  const made = await ask<unknown>(
+    repo,
+    (fetch) =>
+      createRepo({
+        repo: { type, name },
+        visibility: isPrivate ? 'private' : 'public',
+        ...access(repo),
+        accessToken,
+        fetch,
+      }),
+    exists,
+  );
+  if (made !== 'exists') repo.log?.info(`made the ${isPrivate ? 'private' : 'public'} repository ${pageOf(repo)}`);
+  if (revision !== 'main') {
+    await ask<unknown>(
+      repo,
+      (fetch) => createBranch({ repo: { type, name }, branch: revision, ...access(repo), fetch }),
+      exists,
+    );
+  }
+  const head = await openHead(repo, { message: '', isPrivate });
+  if (head === null) throw hubError(repo, 'HUB', `it was made, and has no revision "${revision}"`);
+  return head;
+}
+
+/** Large files to the storage, then the commit. */
+async function send(
+  repo: HubRepo,
+  parent: Head,
+  files: readonly OutgoingFile[],
+  deleted: readonly string[],
+  { message, onProgress, signal }: PushOptions,
+): Promise<string> {
+  const operations: CommitOperation[] = [
+    ...files.map(({ path, content }) => ({
+      operation: 'addOrUpdate' as const,
+      path,
+      content: Buffer.isBuffer(content) ? new Blob([new Uint8Array(content)]) : pathToFileURL(content.file),
+    })),
+    ...deleted.map((path) => ({ operation: 'delete' as const, path })),
+  ];
+  const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const { type, name, revision } = repo;
+  const answer = await ask(
+    repo,
+    (fetch) =>
+      commit({
+        repo: { type, name },
+        branch: revision,
+        parentCommit: parent.commit,
+        title: message,
+        operations,
+        // Storage by plain HTTP: a file that has arrived is known by its sha256 and not sent again.
+        useXet: false,
+        ...(signal === undefined ? {} : { abortSignal: signal }),
+        ...access(repo),
+        fetch,
+      }),
+    {
+      // A commit that was made although its answer was lost names another parent the next time: refused, and read anew.
+      repeatCut: true,
+      send: sendCounted((path, sentBytes) => onProgress?.({ path, sentBytes, totalBytes })),
+    },
+  );
+  return answer?.commit.oid as string;
+}
+
+/** Whether the hub has these bytes: by sha256 for large files, by git's name for small ones. */
+async function isSame({ content, bytes }: OutgoingFile, there: PathInfo | undefined): Promise<boolean> {
+  if (there === undefined || there.size !== bytes) return false;
+  const hash = there.lfs ? createHash('sha256') : createHash('sha1').update(`blob ${bytes}\0`);
+  if (Buffer.isBuffer(content)) hash.update(content);
+  else for await (const chunk of createReadStream(content.file, { highWaterMark: 1 << 20 })) hash.update(chunk);
+  return hash.digest('hex') === (there.lfs?.oid ?? there.oid);
+}
+
+function interrupted(repo: HubRepo, cause: unknown): SaeLensError {
+  return new SaeLensError('INTERRUPTED', `The upload to "${repo.name}" was interrupted: nothing of it is to be seen`, {
+    cause,
+    hint: 'run the same command again: large files that have arrived are not sent again',
+  });
+}

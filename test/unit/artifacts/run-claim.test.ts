@@ -1,0 +1,60 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { claimRun, freeRunName } from '../../../src/artifacts/run-claim.ts';
+
+let folder = '';
+beforeEach(() => {
+  const made = mkdtempSync(join(tmpdir(), 'claim-'));
+  onTestFinished(() => rmSync(made, { recursive: true }));
+  folder = made;
+});
+
+const places = (more: object = {}) => ({ runsFolder: join(folder, 'runs'), name: 'a', ...more });
+
+describe('a name that nobody chose', () => {
+  it('moves on to the next free one, for as many runs as start at once', async () => {
+    const claims = await Promise.all(Array.from({ length: 6 }, () => claimRun(places(), true)));
+    expect(claims.map(({ name }) => name).sort()).toEqual(['a', 'a-2', 'a-3', 'a-4', 'a-5', 'a-6']);
+    expect(freeRunName(places())).toBe('a-7');
+    for (const { release } of claims) await release();
+    expect(readdirSync(join(folder, 'runs'))).toEqual([]);
+  });
+
+  it('moves on where another folder of runs has its checkpoints', async () => {
+    const checkpointPath = join(folder, 'checkpoints');
+    const first = await claimRun(places({ checkpointPath }), true);
+    const second = await claimRun(places({ checkpointPath, runsFolder: join(folder, 'others') }), true);
+    expect([first.name, second.name]).toEqual(['a', 'a-2']);
+    expect(readdirSync(join(folder, 'others'))).toEqual(['a-2']);
+    mkdirSync(join(checkpointPath, 'a-3'));
+    expect(freeRunName(places({ checkpointPath, runsFolder: join(folder, 'more') }))).toBe('a');
+    expect((await claimRun(places({ checkpointPath }), true)).name).toBe('a-4');
+  });
+
+  it('does not hide that another run saves where this one would', async () => {
+    const outputPath = join(folder, 'sae');
+    await claimRun(places({ outputPath }), true);
+    await expect(claimRun(places({ outputPath }), true)).rejects.toThrow(`Cannot train in "${outputPath}"`);
+    expect(readdirSync(join(folder, 'runs'))).toEqual(['a']);
+  });
+});
+
+it('a name that somebody chose is refused while its run is going on, and taken again afterwards', async () => {
+  const first = await claimRun(places(), false);
+  await expect(claimRun(places(), false)).rejects.toMatchObject({ code: 'STORAGE' });
+  await first.release();
+  expect((await claimRun(places(), false)).name).toBe('a');
+});
+
+it.skipIf(process.platform !== 'linux')('a folder that cannot be made is an error at once, also for root', async () => {
+  for (const more of [{ runsFolder: '/proc/x/y' }, { outputPath: '/proc/x/y' }, { checkpointPath: '/proc/x/y' }]) {
+    for (const generated of [true, false]) {
+      await expect(claimRun(places(more), generated)).rejects.toMatchObject({
+        code: 'STORAGE',
+        message: expect.stringContaining('Cannot write to "/proc/x'),
+      });
+    }
+  }
+});
