@@ -13,7 +13,7 @@ from pyworker.serve import serve
 OPERATIONS: dict[str, str] = {
     "train": "pyworker.runners.training:train",
     "cache_activations": "pyworker.runners.cache_activations:cache_activations",
-    "repair_activation_cache": "pyworker.runners.cache_activations:repair_activation_cache",
+    "repair_activation_cache": "pyworker.runners.repair_activation_cache:repair_activation_cache",
     "list_hooks": "pyworker.runners.models:list_hooks",
     "load_sae": "pyworker.runners.saes:load",
     "unload_sae": "pyworker.runners.saes:unload",

@@ -33,7 +33,6 @@ METRICS_HIGH_WATER_MARK = 64
 LINGER_MS = 2_000
 METRICS_INTERVAL_S = 0.1
 STAGE_INTERVAL_S = 0.25
-IDLE_S = 1.0
 # An orchestrator that does not read for long must not fill our memory with log lines.
 MAX_CONTROL_QUEUE = 10_000
 EXIT_CHANNEL_BROKEN = 70

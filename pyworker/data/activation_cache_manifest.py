@@ -3,7 +3,6 @@
 Twin of src/artifacts/activation-cache.ts, which verifies it without Python.
 """
 
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pyworker.data.storage import sync_folder
 from pyworker.errors import WorkerError
 
 MANIFEST_NAME = "manifest.json"
@@ -105,20 +105,3 @@ def write_json(path: Path, value: Any) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the renames inside a folder durable; Windows orders them by itself and opens no folders."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def tokenizer_sha256(tokenizer: Any) -> str:
-    """What tells two tokenizers apart: the hash of the vocabulary, by id."""
-    vocabulary = sorted((token_id, token) for token, token_id in tokenizer.get_vocab().items())
-    return hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()

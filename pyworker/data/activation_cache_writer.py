@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from pyworker.data.activation_cache import INFO_NAME, STATE_NAME, TOKENS_COLUMN
-from pyworker.data.activation_cache_manifest import ShardRecord, sync_folder, write_json
+from pyworker.data.activation_cache_manifest import ShardRecord, write_json
+from pyworker.data.storage import sync_folder
 
 # HF datasets knows no bfloat16. Widened to float32 every value is kept, and SAELens reads it.
 STORED_DTYPE = {"float32": "float32", "float16": "float16", "bfloat16": "float32"}
@@ -87,19 +88,27 @@ class ShardWriter:
         self._stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
         self._rows += n
 
-    def close(self) -> ShardRecord:
-        """Finish the file and put it in its place."""
+    @property
+    def rows(self) -> int:
+        """Sequences written so far."""
+        return self._rows
+
+    def finish(self) -> ShardRecord:
+        """Everything is written and on the disk, under a name of its own still."""
         self._stream.close()
         self._file.sync()
         self._file.close()
-        self._file.path.replace(self._path)
-        sync_folder(self._path.parent)
         return ShardRecord(
             file=self._path.name, rows=self._rows, bytes=self._file.size, sha256=self._file.sha256
         )
 
+    def place(self) -> None:
+        """Give the finished file its name, in place of another one that may have it."""
+        self._file.path.replace(self._path)
+        sync_folder(self._path.parent)
+
     def abandon(self) -> None:
-        """Take back what is written of an unfinished file."""
+        """Remove the file that has no name yet."""
         self._file.close()
         self._file.path.unlink(missing_ok=True)
 

@@ -80,19 +80,19 @@ class Staging:
                 hint="move that away, or choose another save_path",
             )
         self._lock = _locked(self.folder)
-        earlier = self._read_progress()
-        if earlier is None:
-            drawn = secrets.randbits(SEED_BITS) if shuffle and seed is None else seed
-            self.progress = Progress(FORMAT, made_from, drawn if shuffle else None)
-        else:
-            refuse_difference(earlier.made_from, made_from, f"{str(self.folder)!r} holds unfinished work")
-            self.progress = earlier
+        try:
+            self.progress = self._progress(made_from, seed, shuffle)
+        except BaseException:
+            self._lock.close()
+            raise
 
     def add_piece(self, rows_SC: np.ndarray) -> None:
         """Put sequences down; they count from :meth:`save` on."""
         path = self._piece(len(self.progress.pieces))
         with new_file(path) as file:
-            np.save(file, rows_SC)
+            # As np.save, which does not tell why it failed.
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(rows_SC))
+            file.write(np.ascontiguousarray(rows_SC).data)
         self.progress.pieces.append(len(rows_SC))
 
     def save(self) -> None:
@@ -148,6 +148,14 @@ class Staging:
             f"piece {str(path)!r} is damaged: {why}",
             hint=f"remove {str(self.folder)!r} and run the same command again: it starts over",
         )
+
+    def _progress(self, made_from: dict[str, Any], seed: int | None, shuffle: bool) -> Progress:
+        earlier = self._read_progress()
+        if earlier is not None:
+            refuse_difference(earlier.made_from, made_from, f"{str(self.folder)!r} holds unfinished work")
+            return earlier
+        drawn = secrets.randbits(SEED_BITS) if shuffle and seed is None else seed
+        return Progress(FORMAT, made_from, drawn if shuffle else None)
 
     def _read_progress(self) -> Progress | None:
         path = self.folder / PROGRESS

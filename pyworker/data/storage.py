@@ -37,8 +37,8 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def storage_failures_named(path: Path) -> Iterator[None]:
-    """What the system says of a place that cannot be written.
+def storage_failures_named(path: Path, option: str = "save_path") -> Iterator[None]:
+    """What the system says of a place that cannot be written, which ``option`` named.
 
     Raises:
         WorkerError: ``STORAGE``, with what to do.
@@ -52,6 +52,6 @@ def storage_failures_named(path: Path) -> Iterator[None]:
             f"cannot write {str(path)!r}: {cause.strerror or cause}",
             hint="free some space, then run the same command again: it continues"
             if full
-            else "choose a place that you may write to: save_path",
+            else f"choose a place that you may write to: {option}",
             details={"path": str(path), "errno": cause.errno},
         ) from cause

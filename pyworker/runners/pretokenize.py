@@ -240,10 +240,12 @@ class Pretokenizing:
                 data_dir=cfg.data_dir,
             )
         except WorkerError as error:
-            for theirs, here in (("dataset_column", "column_name"), ("dataset_split", "split")):
-                error.message = error.message.replace(theirs, here)
-                error.hint = error.hint and error.hint.replace(theirs, here)
-            raise
+            raise WorkerError(
+                error.code,
+                _in_our_words(error.message),
+                error.hint and _in_our_words(error.hint),
+                error.details,
+            ) from error
         if source.kind == "tokens":
             raise WorkerError(
                 "DATASET_INVALID",
@@ -330,3 +332,8 @@ def _counts(progress: Progress) -> dict[str, Any]:
         "n_tokens_left_over": len(progress.carry),
         "n_sequences": progress.n_sequences,
     }
+
+
+def _in_our_words(text: str) -> str:
+    """The reader speaks of the options of a training run; here they have SAELens' other names."""
+    return text.replace("dataset_column", "column_name").replace("dataset_split", "split")

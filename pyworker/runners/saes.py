@@ -33,13 +33,20 @@ _held: dict[int, Held] = {}
 
 
 def load(params: dict[str, Any], session: Any) -> dict[str, Any]:
-    """Operation ``load_sae``: ``{path, device, dtype}`` to a handle, its cfg.json, and log10 sparsity as an array.
+    """Operation ``load_sae``: ``{path, device, dtype, overrides, norm_scaling_factor}`` to a handle, its cfg.json, and
+    log10 sparsity as an array. The last two are what the release of a published SAE knows better than its files.
 
     Raises:
-        WorkerError: DEVICE_UNAVAILABLE, SAE_INVALID.
+        WorkerError: DEVICE_UNAVAILABLE, SAE_INVALID, PICKLE_REFUSED.
     """
     check_device("device", params["device"])
-    sae, cfg, log_sparsity_F = load_sae(Path(params["path"]), params["device"], params["dtype"])
+    sae, cfg, log_sparsity_F = load_sae(
+        Path(params["path"]),
+        params["device"],
+        params["dtype"],
+        params["overrides"],
+        params["norm_scaling_factor"],
+    )
     handle = next(_numbers)
     _held[handle] = Held(sae, cfg, log_sparsity_F)
     if log_sparsity_F is not None:

@@ -45,7 +45,8 @@ def load_sae(
         WorkerError: SAE_INVALID, when the folder is not a whole SAE of an architecture this version has.
     """
     stored = read_sae(folder)
-    stored.cfg.update(overrides or {})
+    metadata = {**(stored.cfg.get("metadata") or {}), **(overrides or {}).get("metadata", {})}
+    stored.cfg.update({**(overrides or {}), "metadata": metadata})
     if norm_scaling_factor is not None and stored.cfg.get("normalize_activations") == SCALED:
         stored.scaling_factor = norm_scaling_factor
     cfg = _config(folder, stored.cfg, device, dtype)

@@ -1,6 +1,7 @@
 import type { ResolvedConfig } from '../config/resolved.ts';
 import type { TrainPlan } from '../plan/index.ts';
 import type { MeasuredSpeed } from '../runners/measured-speed.ts';
+import type { TrainingPreview } from '../runners/training-preview.ts';
 
 const grouped = (value: number) =>
   Math.round(value)
@@ -16,7 +17,7 @@ export function bytes(value: number): string {
 }
 
 /** What will happen, before it happens. */
-export function planText(config: ResolvedConfig, plan: TrainPlan, name: string, speed: MeasuredSpeed | null): string {
+export function planText(config: ResolvedConfig, { name, paths, plan, speed, wandb }: TrainingPreview): string {
   const { sae } = config;
   const latents = sae.d_sae === null ? `${sae.expansion_factor} × d_in` : grouped(sae.d_sae);
   const kind = 'k' in sae ? `topk k=${sae.k}` : sae.architecture;
@@ -33,17 +34,35 @@ export function planText(config: ResolvedConfig, plan: TrainPlan, name: string, 
       `${config.model_name} · ${config.hook_name} · ${kind} · ${sae.d_in === null ? 'd_in of the model' : grouped(sae.d_in)} → ${latents} latents`,
     ],
     ['name', name],
+    ['folder', paths.output.startsWith(paths.folder) ? paths.folder : `${paths.folder} · the SAE in ${paths.output}`],
     [
       'data',
       `${config.dataset_path} · ${grouped(config.training_tokens)} tokens · context ${config.context_size} · ` +
         `buffer ${grouped(plan.bufferRows)} activations`,
     ],
+    ['device', deviceText(config)],
+    ['W&B', wandbText(config, wandb)],
     ['steps', `${grouped(plan.totalSteps)}   ${parts.join(' · ')}`],
     ['memory', memoryText(plan)],
     ['disk', diskText(plan)],
     ['time', timeText(plan, speed)],
   ];
   return lines.map(([title, text]) => ` ${title.padEnd(8)} ${text}`).join('\n');
+}
+
+/** The device of all, and where a part has another one. */
+function deviceText({ device, llm_device, act_store_device, sae, dtype }: ResolvedConfig): string {
+  const parts = { 'language model': llm_device, buffer: act_store_device, SAE: sae.device };
+  const others = Object.entries(parts).filter(([, of]) => of !== device);
+  const named = device === 'auto' ? 'auto (the best this machine has)' : device;
+  return [named, ...others.map(([part, of]) => `${part} on ${of}`), dtype].join(' · ');
+}
+
+function wandbText({ logger }: ResolvedConfig, mode: string): string {
+  if (mode === 'off') return 'off';
+  const { wandb_entity, wandb_project, run_name } = logger;
+  const how = mode === 'offline' ? 'offline (no key, or told so): `wandb sync` uploads it later' : mode;
+  return `${wandb_entity === null ? '' : `${wandb_entity}/`}${wandb_project} · ${run_name} · ${how}`;
 }
 
 function timeText({ durationSeconds }: TrainPlan, speed: MeasuredSpeed | null): string {

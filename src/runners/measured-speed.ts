@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { toJson, writeFileAtomic } from '../artifacts/atomic.ts';
+import { makeFolder } from '../artifacts/make-folder.ts';
 import type { ResolvedConfig } from '../config/index.ts';
 import { cacheHome } from '../worker/cache-home.ts';
 
@@ -24,7 +25,7 @@ export async function rememberSpeed(config: ResolvedConfig, tokensPerSecond: num
   const on = new Date().toISOString().slice(0, 10);
   const speeds = { ...readSpeeds(), [kindOf(config)]: { tokensPerSecond: Math.round(tokensPerSecond), on } };
   try {
-    mkdirSync(dirname(path()), { recursive: true });
+    await makeFolder(dirname(path()));
     await writeFileAtomic(path(), toJson(speeds));
   } catch {
     // A read-only home: the next plan says that it does not know.

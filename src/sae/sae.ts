@@ -1,6 +1,10 @@
+import { rm } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { z } from 'zod';
-import { downloadSae } from '../artifacts/hub-download.ts';
-import { readSaeFolder } from '../artifacts/sae-folder.ts';
+import { stagingSuffix } from '../artifacts/checkpoints.ts';
+import { fetchReleased, type LocatedSae } from '../artifacts/published-sae.ts';
+import { replaceFolder } from '../artifacts/replace-folder.ts';
+import { checkSaeFolder, readSaeFolder } from '../artifacts/sae-folder.ts';
 import { SaeLensError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { float32Array, float32Values } from '../worker/job.ts';
@@ -33,6 +37,8 @@ export interface LoadOptions {
 export interface PretrainedOptions extends LoadOptions {
   /** Branch, tag or commit; default `main`. */
   revision?: string;
+  /** A file of releases of your own, beside the well-known ones. */
+  registry?: string;
   /** Where it says what is fetched and why it waits; default: nowhere. */
   log?: Logger;
 }
@@ -48,7 +54,11 @@ const Load = z.strictObject({
 const Pretrained = z.object({
   release: z.string().min(1),
   saeId: z.string(),
-  options: Load.extend({ revision: z.string().min(1).optional(), log: someLogger.optional() }),
+  options: Load.extend({
+    revision: z.string().min(1).optional(),
+    registry: z.string().min(1).optional(),
+    log: someLogger.optional(),
+  }),
 });
 
 /** The contents of cfg.json. */
@@ -79,7 +89,8 @@ export class SAE {
   }
 
   /**
-   * Loads an SAE folder of ours, of SAELens 6 or of SAELens 5.
+   * Loads an SAE folder of ours, of SAELens 6 or 5, or of another library whose format is known by its files: Gemma
+   * Scope, Llama Scope, sparsify, dictionary_learning.
    *
    * @throws SaeLensError SAE_INVALID when it is no whole SAE, ENVIRONMENT_MISSING before `sae-lens-ts setup`,
    * DEVICE_UNAVAILABLE, USAGE.
@@ -89,11 +100,16 @@ export class SAE {
       folder,
       options,
     });
-    const { worker, device = 'cpu', dtype = null } = given.options;
-    const { path } = await readSaeFolder(folder);
+    return SAE.#load({ path: folder, released: null }, given.options);
+  }
+
+  static async #load({ path, released }: LocatedSae, options: z.output<typeof Load>): Promise<SAE> {
+    const { worker, device = 'cpu', dtype = null } = options;
+    await checkSaeFolder(path);
     const lease = await leaseWorker(worker);
     try {
-      const params = { path, device, dtype };
+      const { overrides = {}, normScalingFactor: norm_scaling_factor = null } = released ?? {};
+      const params = { path, device, dtype, overrides, norm_scaling_factor };
       const { value, arrays } = await lease.worker.call('load_sae', params, []);
       const sparsity = arrays.find(({ name }) => name === 'log_sparsity');
       return new SAE(Loaded.parse(value), sparsity === undefined ? null : float32Values(sparsity), lease);
@@ -104,12 +120,12 @@ export class SAE {
   }
 
   /**
-   * Fetches an SAE from the Hugging Face hub (or its cache) and loads it.
+   * Fetches a published SAE from the Hugging Face hub (or its cache) and loads it.
    *
-   * @param release repository, `user/repo`
-   * @param saeId folder in the repository
+   * @param release name of a release (`gpt2-small-res-jb`), or a repository, `user/repo`
+   * @param saeId id of the SAE in the release (`blocks.8.hook_resid_pre`), or its folder in the repository
    * @returns the SAE, cfg.json as a dictionary, and log10 sparsity where there is one
-   * @throws SaeLensError HUB, SAE_INVALID and what else `loadFromDisk` throws
+   * @throws SaeLensError RELEASE_NOT_FOUND, HUB…, SAE_INVALID and what else `loadFromDisk` throws
    */
   static async fromPretrained(
     release: string,
@@ -117,9 +133,8 @@ export class SAE {
     options: PretrainedOptions = {},
   ): Promise<[sae: SAE, cfgDict: SaeConfigDict, sparsity: Float32Array | null]> {
     const given = callOptions('fetch an SAE', Pretrained, { release, saeId, options });
-    const { revision, log, ...load } = given.options;
-    const folder = await downloadSae(release, saeId, { revision, log });
-    const sae = await SAE.loadFromDisk(folder, load as LoadOptions);
+    const { revision, registry, log, ...load } = given.options;
+    const sae = await SAE.#load(await fetchReleased(release, saeId, { revision, registry, log }), load);
     return [sae, sae.cfg, sae.sparsity];
   }
 
@@ -147,6 +162,27 @@ export class SAE {
    */
   decode(latents: Rows): Promise<Float32Array> {
     return this.#map('decode', latents, this.dSae, this.dIn);
+  }
+
+  /**
+   * Writes it as an SAE folder that SAELens loads too: in inference form, scaling folded. An older SAE in the folder is
+   * replaced as a whole.
+   *
+   * @throws SaeLensError SAE_INVALID for an architecture that SAELens cannot load, STORAGE when the folder holds
+   * anything else, USAGE for a closed SAE
+   */
+  async saveInferenceModel(folder: string): Promise<void> {
+    if (!this.#open) throw new SaeLensError('USAGE', 'Cannot save an SAE that was closed');
+    const final = resolve(folder);
+    const staging = `${final}.${stagingSuffix()}`;
+    try {
+      const params = { handle: this.#handle, path: null, folder: staging };
+      await this.#lease.worker.call('export_sae', params, []);
+      await readSaeFolder(staging);
+      await replaceFolder(staging, final);
+    } finally {
+      await rm(staging, { recursive: true, force: true });
+    }
   }
 
   /** Lets the worker forget it; the shared worker ends with its last SAE. */

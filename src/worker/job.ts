@@ -35,9 +35,15 @@ export interface JobOptions {
   onActivations?: (batch: Batch) => void;
 }
 
+/** Whether the job that something was asked of was running still. */
+export interface Asked {
+  readonly running: boolean;
+}
+const ENDED: Asked = { running: false };
+
 /** What a job asks of its worker. */
 export interface JobLink {
-  ask(op: 'stop' | 'checkpoint_now', id: number): Promise<unknown>;
+  ask(op: 'stop' | 'checkpoint_now', id: number): Promise<Asked>;
   credit(id: number, count: number): void;
 }
 
@@ -72,8 +78,8 @@ export class Job {
   }
 
   /** Asks the handler to finish early and return what it has. The answer says whether it was running still. */
-  async stop(): Promise<unknown> {
-    return this.#settled ? { running: false } : this.#link.ask('stop', this.id);
+  async stop(): Promise<Asked> {
+    return this.#settled ? ENDED : this.#link.ask('stop', this.id);
   }
 
   /**
@@ -81,9 +87,10 @@ export class Job {
    *
    * @throws SaeLensError USAGE when there is no next step
    */
-  async checkpointNow(): Promise<unknown> {
-    if (this.#settled) throw new SaeLensError('USAGE', `Cannot take a checkpoint: "${this.op}" has ended`);
-    return this.#link.ask('checkpoint_now', this.id);
+  async checkpointNow(): Promise<void> {
+    const answer = this.#settled ? ENDED : await this.#link.ask('checkpoint_now', this.id);
+    // It may have ended in the worker while its result is on the way to us.
+    if (!answer.running) throw new SaeLensError('USAGE', `Cannot take a checkpoint: "${this.op}" has ended`);
   }
 
   /** Makes room for so many more batches of activations. Without room the worker drops them and counts. */

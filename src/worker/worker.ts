@@ -13,7 +13,7 @@ import { refusal } from './admission.ts';
 import { Channel, type ChannelOptions } from './channel.ts';
 import { type Batch, DataPlane, Streams } from './data-plane.ts';
 import { untilGone, within } from './deadline.ts';
-import { Job, type JobOptions, type JobResult, type NamedArray } from './job.ts';
+import { type Asked, Job, type JobOptions, type JobResult, type NamedArray } from './job.ts';
 import { defaultEntry, WorkerProcess } from './process.ts';
 import { StageClock } from './stage-clock.ts';
 import * as failure from './worker-errors.ts';
@@ -351,11 +351,11 @@ export class Worker {
     }
   }
 
-  async #ask(op: string, params: Record<string, unknown>): Promise<unknown> {
+  async #ask(op: string, params: Record<string, unknown>): Promise<Asked> {
     const { id, result } = this.request(op, params);
     const late = new SaeLensError('WORKER_STALLED', `The worker did not answer "${op}" for ${ASK_TIMEOUT_MS} ms`);
     await within(result, ASK_TIMEOUT_MS, () => this.#finish(id, (job) => job.reject(late)));
-    return (await result).value;
+    return (await result).value as Asked;
   }
 
   /** For messages that nothing waits for: a worker that takes none is judged by its exit, its link and its clock. */

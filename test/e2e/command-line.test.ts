@@ -146,8 +146,12 @@ describe('the other commands', () => {
     const { code, stdout } = await run(['hooks', model, '--model_class_name', 'AutoModelForCausalLM', '--json']);
     expect(JSON.parse(stdout)).toContainEqual({ name: 'model.layers.1', shape: [2, 7, 32], d_in: 32 });
     expect(code).toBe(0);
-    const bridge = await run(['hooks', model]);
-    expect(bridge.stdout).toMatch(/^blocks\.1\.hook_resid_post +\[2, 7, 32\]$/m);
+    const bridge = await run(['hooks', model, 'resid_post']);
+    expect(bridge.stdout).toMatch(
+      /^hook point +shape +d_in\nblocks\.\{0…1\}\.hook_resid_post +\[batch, pos, 32\] +32\n$/,
+    );
+    const none = await run(['hooks', model, 'residual']);
+    expect([none.code, none.stderr]).toEqual([4, expect.stringContaining('has "residual" in its name')]);
   });
 
   it('--dry-run prints the plan without any Python', async () => {

@@ -12,10 +12,10 @@ from pyworker.saes.readers.stored import (
     described,
     read_json,
     read_safetensors,
-    read_torch,
     refused,
     renamed,
 )
+from pyworker.saes.readers.torch_file import read_torch
 
 CONFIG_FILE = "config.json"
 SAFE_WEIGHTS_FILE = "ae.safetensors"
@@ -48,7 +48,7 @@ def read(folder: Path) -> StoredSAE:
     ``from_pretrained`` also folds the decoder norms: the same reconstructions, latents in other units.)
 
     Raises:
-        WorkerError: SAE_INVALID, for a class that is not one of :data:`DICTIONARIES`.
+        WorkerError: SAE_INVALID, for a class that is not one of :data:`DICTIONARIES`; PICKLE_REFUSED.
     """
     config = read_json(folder / CONFIG_FILE)
     trainer = config.get("trainer")

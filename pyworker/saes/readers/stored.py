@@ -1,12 +1,10 @@
 """An SAE as its folder holds it, and what all readers do: JSON with limits, weights that cannot run code."""
 
 import json
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -67,28 +65,6 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise refused(path, str(error)) from error
-
-
-def read_torch(path: Path) -> dict[str, Tensor]:
-    """Tensors of a file of ``torch.save``, by the reader that knows tensors only and runs nothing.
-
-    Raises:
-        WorkerError: SAE_INVALID, for everything else, a pickle of other objects above all.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        first_line = str(error).strip().split("\n", 1)[0]
-        raise refused(
-            path,
-            f"it is not a file of tensors alone ({first_line})",
-            hint="Pickles can run code and are not opened. Save the tensors as safetensors (ae.safetensors) instead.",
-        ) from error
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
-    ):
-        raise refused(path, "expected tensors by name")
-    return state
 
 
 def renamed(path: Path, state: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:

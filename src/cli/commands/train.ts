@@ -38,11 +38,11 @@ export function addTrain(program: Command): void {
 }
 
 async function dryRun(config: import('../../config/resolved.ts').ResolvedConfig, flags: TrainFlags): Promise<void> {
-  const { planTraining, runName } = await import('../../plan/index.ts');
-  const { measuredSpeed } = await import('../../runners/measured-speed.ts');
-  const speed = measuredSpeed(config);
-  const plan = planTraining(config, speed === null ? {} : { tokensPerSecond: speed.tokensPerSecond });
-  const name = flags.name ?? runName(config, new Date().toISOString().slice(0, 10));
-  if (flags.json) return printJson({ name, config, plan });
-  process.stdout.write(`${planText(config, plan, name, speed)}\nNothing was started. Run without --dry-run to train\n`);
+  const { previewTraining } = await import('../../runners/training-preview.ts');
+  const preview = previewTraining(config, flags.runs_folder, flags.name);
+  if (flags.json) {
+    const { name, paths, plan, wandb } = preview;
+    return printJson({ name, folder: paths.folder, output: paths.output, wandb, config, plan });
+  }
+  process.stdout.write(`${planText(config, preview)}\nNothing was started. Run without --dry-run to train\n`);
 }

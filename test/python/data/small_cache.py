@@ -44,7 +44,8 @@ def write_small_cache(
             tokens = draw.integers(0, 44, (n, context)).astype(np.int32)
             writer.write(x, tokens)
             kept.append([*x, tokens])
-        records.append(writer.close())
+        records.append(writer.finish())
+        writer.place()
     write_dataset_files(path, d_in, context, dtype, [record.file for record in records])
     if manifest:
         n_sequences = sum(record.rows for record in records)

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -91,6 +91,40 @@ test('--dry-run prints the plan and starts nothing', () => {
   const { plan, config } = JSON.parse(run('train', '--preset', 'demo', '--dry-run', '--json').stdout);
   expect(plan.totalSteps).toBeGreaterThan(0);
   expect(config.sae.architecture).toBe('topk');
+});
+
+test('--dry-run names the device, W&B and the name and folder the run would have', () => {
+  const flags = [
+    '--preset',
+    'demo',
+    '--dry-run',
+    '--runs_folder',
+    'there',
+    '--device',
+    'cuda:1',
+    '--llm_device',
+    'cpu',
+  ];
+  const { stdout } = run(
+    'train',
+    ...flags,
+    '--log_to_wandb',
+    'true',
+    '--wandb_project',
+    'mine',
+    '--wandb_entity',
+    'us',
+  );
+  const [, name = ''] = /^ name +(\S+)$/m.exec(stdout) ?? [];
+  expect(stdout).toMatch(/^ device +cuda:1 · language model on cpu · float32$/m);
+  expect(stdout).toMatch(/^ W&B +us\/mine · topk-\S+ · offline/m);
+  expect(stdout).toMatch(new RegExp(`^ folder +/.*/there/${name}$`, 'm'));
+  expect(run('train', ...flags, '--log_to_wandb', 'false').stdout).toMatch(/^ W&B +off$/m);
+  mkdirSync(join(folder, 'there', name), { recursive: true });
+  expect(
+    run('train', ...flags, '--log_to_wandb', 'true', '--wandb_project', 'mine', '--wandb_entity', 'us').stdout,
+  ).toMatch(new RegExp(`^ name +${name}-2$`, 'm'));
+  expect(run('train', ...flags, '--name', 'a/b')).toMatchObject({ status: 2, stderr: expect.stringContaining('a/b') });
 });
 
 test('config print tells the layer of each value and can be given back to train', () => {

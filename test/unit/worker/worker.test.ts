@@ -81,6 +81,18 @@ describe('a worker', () => {
     await worker.shutdown();
   });
 
+  it('takes no checkpoint of a job that has ended, though its result is on the way still', async () => {
+    const worker = await start();
+    const job = worker.request('echo');
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    // We read nothing meanwhile.
+    for (const until = performance.now() + 300; performance.now() < until; );
+    const asked = job.checkpointNow();
+    expect(job.settled).toBe(false);
+    await expect(asked).rejects.toMatchObject({ code: 'USAGE' });
+    await worker.shutdown();
+  });
+
   it('cancels by an AbortSignal, also a request that still waits', async () => {
     const worker = await start();
     const first = new AbortController();

@@ -1,0 +1,67 @@
+"""Operation ``repair_activation_cache``: a damaged shard computed again, alone, to the same bytes."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pyworker.data.activation_cache_manifest import read_manifest
+from pyworker.errors import WorkerError
+from pyworker.protocol.cache_activations_config import CacheActivationsRunnerConfig
+from pyworker.runners.cache_activations import (
+    CacheRun,
+    load_model,
+    prepared,
+    staging_folder,
+    tokenize,
+    write_hf_files,
+)
+
+
+def repair_activation_cache(params: dict[str, Any], session: Any) -> dict[str, Any]:
+    """Compute some shards of a finished cache again; each is put in its place only if it is what it was.
+
+    Args:
+        params: ``config``, that of the cache, with its present place; ``files``, the shards.
+        session: the request.
+
+    Returns:
+        ``repaired``: the files.
+
+    Raises:
+        WorkerError: ``STORAGE`` when a shard comes out otherwise than it was, ``DATASET_INVALID`` when the
+            dataset does; whatever loading and reading can fail with.
+    """
+    cfg = msgspec.convert(params["config"], CacheActivationsRunnerConfig)
+    folder = Path(cfg.new_cached_activations_path)
+    staging = staging_folder(folder)
+    with prepared(cfg, session, folder):
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise WorkerError(
+                "STORAGE",
+                f"the cache {str(folder)!r} has no manifest, so nobody knows what its shards were",
+                hint="make it anew with `sae-lens-ts cache-activations`",
+            )
+        write_hf_files(folder, manifest)
+        staging.mkdir()
+        try:
+            lm = load_model(cfg, session)
+            cfg.context_size = manifest.context_size
+            found = tokenize(cfg, lm, manifest.n_sequences, staging, session)
+            if found != (manifest.n_sequences, manifest.tokens_sha256):
+                raise WorkerError(
+                    "DATASET_INVALID",
+                    f"dataset {manifest.dataset_path!r} does not give the sequences the cache was made of",
+                    hint="bring the dataset and the tokenizer back to what they were, or make the cache anew",
+                    details={"n_sequences": found[0], "expected": manifest.n_sequences},
+                )
+            run = CacheRun(cfg, manifest, lm, staging, session)
+            for number, record in enumerate(manifest.shards):
+                if record.file in params["files"]:
+                    run.compute(number, folder, record.sha256)
+                    session.event("shard", number=number, **msgspec.to_builtins(record))
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return {"repaired": params["files"]}
