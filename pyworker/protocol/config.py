@@ -137,7 +137,9 @@ class BatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="batchtopk", forbid_unkn
     rescale_acts_by_decoder_norm: bool
     """Choose the top k by activation times decoder norm."""
     topk_threshold_lr: float
-    """How fast the threshold of the finished SAE follows the smallest latent that a batch lets through."""
+    """How fast the threshold of the finished SAE follows the smallest latent that a batch lets through; it
+    starts at 0, as in SAELens.
+    """
 
 
 class MatryoshkaBatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="matryoshka_batchtopk", forbid_unknown_fields=True, kw_only=True):
@@ -154,7 +156,9 @@ class MatryoshkaBatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="matryoshka_ba
     rescale_acts_by_decoder_norm: bool
     """Choose the top k by activation times decoder norm."""
     topk_threshold_lr: float
-    """How fast the threshold of the finished SAE follows the smallest latent that a batch lets through."""
+    """How fast the threshold of the finished SAE follows the smallest latent that a batch lets through; it
+    starts at 0, as in SAELens.
+    """
     matryoshka_widths: list[int]
     """Widths whose first latents alone must reconstruct; d_sae is added when it is not the last. Unit:
     latents.

@@ -1,3 +1,4 @@
+import { adviceOn } from './advice.ts';
 import { isFlatV5, settingsOf } from './canonical.ts';
 import { derive } from './derive.ts';
 import { problemsOf } from './issues.ts';
@@ -55,6 +56,7 @@ export function resolveConfig(layers: readonly Layer[]): Resolution {
   problems.sort((a, b) => lineAndColumn(a) - lineAndColumn(b));
   if (problems.length > 0) throw configError(problems, placeOf(problems, ordered), hintFor(problems));
   const { config } = context;
+  notices.push(...adviceOn(config));
   return { config, provenance: provenanceOf(config, settings), notices };
 }
 

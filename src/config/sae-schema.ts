@@ -167,7 +167,8 @@ const batchtopkShape = {
     unit: 'latents',
   }),
   topk_threshold_lr: option(z.number().gt(0).max(1).default(0.01), {
-    description: 'How fast the threshold of the finished SAE follows the smallest latent that a batch lets through.',
+    description:
+      'How fast the threshold of the finished SAE follows the smallest latent that a batch lets through; it starts at 0, as in SAELens.',
   }),
 };
 

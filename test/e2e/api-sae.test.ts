@@ -30,8 +30,13 @@ const CONFIGS = {
   gated: new GatedTrainingSAEConfig({ ...SIZES, l1_coefficient: 0.1 }),
   jumprelu: new JumpReLUTrainingSAEConfig({ ...SIZES, l0_coefficient: 0.1 }),
   topk: new TopKTrainingSAEConfig({ ...SIZES, k: 4 }),
-  batchtopk: new BatchTopKTrainingSAEConfig({ ...SIZES, k: 3.5 }),
-  matryoshka_batchtopk: new MatryoshkaBatchTopKTrainingSAEConfig({ ...SIZES, k: 4, matryoshka_widths: [8, 24] }),
+  batchtopk: new BatchTopKTrainingSAEConfig({ ...SIZES, k: 3.5, topk_threshold_lr: 0.1 }),
+  matryoshka_batchtopk: new MatryoshkaBatchTopKTrainingSAEConfig({
+    ...SIZES,
+    k: 4,
+    matryoshka_widths: [8, 24],
+    topk_threshold_lr: 0.1,
+  }),
 };
 /** Over a batch there is no batch in a finished SAE: what is saved has a threshold. */
 const savedAs = (architecture: string): string => (architecture.endsWith('batchtopk') ? 'jumprelu' : architecture);

@@ -76,12 +76,22 @@ describe.skipIf(!hasFixtures)('400 000 tokens of stories260K through the command
     ['batchtopk', []],
     ['matryoshka_batchtopk', ['--matryoshka_widths', '128', '512']],
   ])('%s is evaluated with the threshold it is saved with', { timeout: RUN_MS }, async (architecture, flags) => {
-    const rows = await train(architecture, ...HF, '--architecture', architecture, '--k', '16', ...flags);
+    const rows = await train(
+      architecture,
+      ...HF,
+      '--architecture',
+      architecture,
+      '--k',
+      '16',
+      ...flags,
+      '--topk_threshold_lr',
+      '0.1',
+    );
     expect(last(rows, 'metrics/l0')).toBe(16);
     expect(last(rows, 'sparsity/l0')).not.toBe(16);
     expect(last(rows, 'sparsity/l0')).toBeGreaterThan(12);
     expect(last(rows, 'sparsity/l0')).toBeLessThan(32);
-    expect(last(rows, 'reconstruction_quality/explained_variance')).toBeGreaterThan(0.85);
+    expect(last(rows, 'reconstruction_quality/explained_variance')).toBeGreaterThan(0.8);
     expect(last(rows, 'model_performance_preservation/ce_loss_score')).toBeGreaterThan(0.9);
   });
 
