@@ -20,9 +20,11 @@ export {
 export { ERROR_CODES, type ErrorCode, ExitCode, SaeLensError, type SaeLensErrorOptions } from './errors.ts';
 export { createLogger, type Logger, type LogLevel } from './log.ts';
 export type { TrainPlan } from './plan/plan.ts';
+export { type DownloadSaeOptions, downloadSaeFromHuggingface, publishedSaes } from './runners/download.ts';
 export { python } from './runners/python.ts';
 export { SAETrainingRunner, type TrainingOptions } from './runners/training.ts';
 export { type Metrics, type TrainingResult, TrainingRun } from './runners/training-run.ts';
+export { type UploadOptions, type UploadResult, uploadSaesToHuggingface } from './runners/upload.ts';
 export { startWorker } from './sae/lease.ts';
 export type { Rows } from './sae/rows.ts';
 export { type LoadOptions, type PretrainedOptions, SAE, type SaeConfigDict } from './sae/sae.ts';

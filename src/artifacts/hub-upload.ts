@@ -1,12 +1,15 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { pathToFileURL } from 'node:url';
-import { type CommitOperation, commit, createBranch, createRepo, type PathInfo } from '@huggingface/hub';
+import { type CommitOperation, commit, createBranch, createRepo, downloadFile, type PathInfo } from '@huggingface/hub';
 import { SaeLensError } from '../errors.ts';
 import { access, type HubRepo, pageOf } from './hub-access.ts';
 import { ask, hubError } from './hub-answer.ts';
 import { filesAt, type Head, readHead } from './hub-head.ts';
 import { sendCounted } from './hub-sending.ts';
+
+/** Texts of people, a model card, are smaller. */
+const LARGEST_TEXT_BYTES = 1 << 20;
 
 /** A file that shall be in the repository: where it lies here, or what it holds. */
 export interface OutgoingFile {
@@ -21,6 +24,8 @@ export interface Change {
   readonly files: readonly OutgoingFile[];
   /** Paths that go away. */
   readonly deleted?: readonly string[];
+  /** Paths that are not replaced by something else unless `force` says so. */
+  readonly kept?: readonly string[];
 }
 
 /** The repository as an upload finds it. */
@@ -29,6 +34,8 @@ export interface Before {
   readonly head: Head | null;
   /** The files there of these paths. */
   filesAt(paths: readonly string[]): Promise<Map<string, PathInfo>>;
+  /** A small text file; null when it is not there. */
+  readText(path: string): Promise<string | null>;
 }
 
 export interface PushOptions {
@@ -36,6 +43,8 @@ export interface PushOptions {
   readonly message: string;
   /** Make a private repository, and never send to a public one. Default: a new one is public. */
   readonly isPrivate?: boolean | undefined;
+  /** Replace what `kept` would keep. */
+  readonly force?: boolean | undefined;
   /** Say what would be sent, and change nothing. */
   readonly dryRun?: boolean | undefined;
   readonly onProgress?: ((progress: UploadProgress) => void) | undefined;
@@ -57,7 +66,7 @@ export interface PushResult {
   readonly url: string;
   /** The commit in which everything is there; null in a dry run. */
   readonly commit: string | null;
-  /** The files that are not there yet, with their sizes. */
+  /** The files that were not there yet, with their sizes. */
   readonly sent: readonly { path: string; bytes: number }[];
   /** Files that are there already, byte for byte. */
   readonly unchanged: readonly string[];
@@ -83,10 +92,16 @@ export async function push(
   }
   for (let again = false; ; again = true) {
     const head = await openHead(repo, options);
-    const { files, deleted = [] } = await change(before(repo, head));
+    const { files, deleted = [], kept = [] } = await change(before(repo, head));
     const there = head === null ? new Map<string, PathInfo>() : await filesAt(repo, head.commit, pathsOf(files));
     const sent: OutgoingFile[] = [];
     for (const file of files) if (!(await isSame(file, there.get(file.path)))) sent.push(file);
+    const replaced = sent.find(({ path }) => there.has(path) && kept.includes(path));
+    if (replaced !== undefined && !options.force) {
+      throw hubError(repo, 'HUB_CONFLICT', `it has another "${replaced.path}" already`, {
+        hint: 'give it another name there, send it to another --revision, or replace it with --force',
+      });
+    }
     const result = {
       url: pageOf(repo),
       sent: sent.map(({ path, bytes }) => ({ path, bytes })),
@@ -111,6 +126,15 @@ const pathsOf = (files: readonly { path: string }[]): string[] => files.map(({ p
 const before = (repo: HubRepo, head: Head | null): Before => ({
   head,
   filesAt: async (paths) => (head === null ? new Map() : filesAt(repo, head.commit, paths)),
+  readText: async (path) => {
+    if (head === null) return null;
+    const info = (await filesAt(repo, head.commit, [path])).get(path);
+    if (info === undefined) return null;
+    if (info.size > LARGEST_TEXT_BYTES) throw hubError(repo, 'HUB', `its ${path} has ${info.size} bytes`);
+    const { type, name } = repo;
+    const params = { repo: { type, name }, path, revision: head.commit, ...access(repo) };
+    return ask(repo, async (fetch) => (await downloadFile({ ...params, fetch }))?.text() ?? null);
+  },
 });
 
 /** Where the branch is; null when it or the repository has to be made. */
@@ -174,6 +198,14 @@ async function send(
     })),
     ...deleted.map((path) => ({ operation: 'delete' as const, path })),
   ];
+  const told = (progress: UploadProgress): void => {
+    try {
+      onProgress?.(progress);
+    } catch (error) {
+      // Who only watches may fail without the upload.
+      repo.log?.warn(`onProgress failed: ${(error as Error).message}`);
+    }
+  };
   const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const { type, name, revision } = repo;
   const answer = await ask(
@@ -194,7 +226,7 @@ async function send(
     {
       // A commit that was made although its answer was lost names another parent the next time: refused, and read anew.
       repeatCut: true,
-      send: sendCounted((path, sentBytes) => onProgress?.({ path, sentBytes, totalBytes })),
+      send: sendCounted((path, sentBytes) => told({ path, sentBytes, totalBytes })),
     },
   );
   return answer?.commit.oid as string;

@@ -4,9 +4,11 @@ import { nearest } from '../config/nearest.ts';
 import { ExitCode } from '../errors.ts';
 import { addConfig } from './commands/config.ts';
 import { addDoctor } from './commands/doctor.ts';
+import { addDownload } from './commands/download.ts';
 import { addHooks } from './commands/hooks.ts';
 import { addSetup } from './commands/setup.ts';
 import { addTrain } from './commands/train.ts';
+import { addUpload } from './commands/upload.ts';
 import { printError, toBug, toSaeLensError } from './output.ts';
 import { spellFlags } from './spelling.ts';
 
@@ -24,7 +26,7 @@ const program = new Command('sae-lens-ts')
   .version(version(), '-V, --version')
   .addHelpText('after', '\nStart with: sae-lens-ts setup, then sae-lens-ts train --preset demo');
 
-for (const add of [addTrain, addSetup, addDoctor, addConfig, addHooks]) add(program);
+for (const add of [addTrain, addSetup, addDoctor, addConfig, addHooks, addUpload, addDownload]) add(program);
 forEachCommand(program, (command) => {
   command.exitOverride().configureOutput({ writeErr: () => {} });
 });

@@ -1,0 +1,51 @@
+import type { Command } from 'commander';
+import { printJson } from '../output.ts';
+
+interface UploadFlags {
+  repo: string;
+  revision?: string;
+  private?: true;
+  dryRun?: true;
+  force?: true;
+  card: boolean;
+  json?: true;
+}
+
+export function addUpload(program: Command): void {
+  const command = program
+    .command('upload')
+    .summary('share SAEs on the Hugging Face hub')
+    .description(
+      'Share finished SAEs on the Hugging Face hub, in one commit, so that SAELens and sae-lens-ts load them.',
+    )
+    .argument('<folder[=sae_id]...>', 'run folders or SAE folders; without =sae_id an SAE is named by its hook')
+    .requiredOption('--repo <user/name>', 'model repository; made when it is not there')
+    .option('--revision <branch>', 'branch; made when it is not there')
+    .option('--private', 'make a private repository, and never send to a public one')
+    .option('--no-card', 'leave the model card alone')
+    .option('--force', 'replace other SAEs that have these names there')
+    .option('--dry-run', 'say what would be sent, and change nothing')
+    .option('--json', 'one JSON document on stdout')
+    .action(async (folders: string[]) => {
+      const flags = command.opts<UploadFlags>();
+      const { uploadInTerminal } = await import('../../runners/upload-in-terminal.ts');
+      const result = await uploadInTerminal(folders, {
+        hf_repo_id: flags.repo,
+        hf_revision: flags.revision,
+        hf_is_private_repo: flags.private,
+        add_default_readme: flags.card,
+        dry_run: flags.dryRun,
+        force: flags.force,
+      });
+      if (flags.json) return printJson(result);
+      const { url, sent, deleted } = result;
+      const width = Math.max(0, ...sent.map(({ path }) => path.length));
+      for (const { path, bytes } of sent) {
+        process.stdout.write(`${path.padEnd(width)}  ${(bytes / 1e6).toFixed(3).padStart(11)} MB\n`);
+      }
+      for (const path of deleted) process.stdout.write(`${path.padEnd(width)}  goes away\n`);
+      const nothing = sent.length + deleted.length === 0 ? 'Nothing to do: everything is there already. ' : '';
+      const end = flags.dryRun ? 'Nothing was sent. Run without --dry-run to send it to' : 'It is at';
+      process.stdout.write(`${nothing}${nothing && flags.dryRun ? 'It is at' : end} ${url}\n`);
+    });
+}
