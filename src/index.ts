@@ -20,6 +20,7 @@ export {
 export { ERROR_CODES, type ErrorCode, ExitCode, SaeLensError, type SaeLensErrorOptions } from './errors.ts';
 export { createLogger, type Logger, type LogLevel } from './log.ts';
 export type { TrainPlan } from './plan/plan.ts';
+export { type Changes, configFrom } from './runners/config-from.ts';
 export { type DownloadSaeOptions, downloadSaeFromHuggingface, publishedSaes } from './runners/download.ts';
 export { python } from './runners/python.ts';
 export { SAETrainingRunner, type TrainingOptions } from './runners/training.ts';
@@ -31,6 +32,7 @@ export { type LoadOptions, type PretrainedOptions, SAE, type SaeConfigDict } fro
 export { JsonSink } from './sinks/json.ts';
 export type { RunEvent, RunHeader, RunSummary, Sink } from './sinks/sink.ts';
 export { TerminalSink } from './sinks/terminal.ts';
+export type { FedActivations } from './stream/activation-feed.ts';
 export type { ActivationBatch } from './stream/activation-tap.ts';
 export { VERSION } from './version.ts';
 export { type PythonObject, PythonSession } from './worker/pythonia.ts';

@@ -21,7 +21,8 @@ class FedRows:
     """A :class:`RowSource`: one chunk is one frame, of any number of rows. They come once and cannot be read again.
 
     Args:
-        frames: as they come; making this object waits for the first one.
+        first: the first frame; None when there is none.
+        frames: those after it, as they come.
         d_in: the width the configuration wants; None for that of the first frame.
 
     Attributes:
@@ -34,8 +35,7 @@ class FedRows:
     restarts = False
     name = "the activations fed"
 
-    def __init__(self, frames: Iterator[Frame], d_in: int | None):
-        first = next(frames, None)
+    def __init__(self, first: Frame | None, frames: Iterator[Frame], d_in: int | None):
         if first is None:
             raise WorkerError("DATASET_EXHAUSTED", "the activations fed ended before their first row")
         self.d_in = first[-1].shape[1]

@@ -23,7 +23,7 @@ from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.device import check_device
 from pyworker.runners.training_rows import Evaluation, open_rows
 from pyworker.saes import create_sae, load_sae, seeded_generator
-from pyworker.train import CheckpointKind, SAETrainer
+from pyworker.train import CheckpointKind, SAETrainer, TrainResult
 from pyworker.train.checkpoints import optimizer_tensors
 
 DEFAULT_EXPANSION_FACTOR = 4
@@ -66,6 +66,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         choose_devices(config)
         check_devices(config)
         rows = open_rows(config, params, session)
+        if rows is None:
+            return msgspec.to_builtins(TrainResult("stopped", 0, 0, l0=0.0, num_dead_features=0))
         torch.manual_seed(config.seed)
         config.sae.d_in = rows.d_in
         if config.sae.d_sae is None:

@@ -69,6 +69,9 @@ def open_rows(config: LanguageModelSAERunnerConfig, params: dict[str, Any], sess
         params: of the operation ``train``.
         session: its request.
 
+    Returns:
+        None when the run was asked to stop while it waited for the first row.
+
     Raises:
         WorkerError: whatever loading and reading can fail with.
     """
@@ -79,7 +82,11 @@ def open_rows(config: LanguageModelSAERunnerConfig, params: dict[str, Any], sess
             session.stage("wait_for_activations", "waiting for activations")
 
         waiting()
-        source = FedRows(session.feed.frames(FRAMES_AHEAD, waiting), config.sae.d_in)
+        frames = session.feed.frames(FRAMES_AHEAD, waiting)
+        first = next(frames, None)
+        if first is None and session.stop_requested():
+            return None
+        source = FedRows(first, frames, config.sae.d_in)
         return TrainingRows(source, source.d_in, None, recorded["dataset_path"])
     if config.use_cached_activations:
         session.stage("open_dataset", f"opening {config.cached_activations_path}")

@@ -37,7 +37,7 @@ export function planText(config: ResolvedConfig, { name, paths, plan, speed, wan
     ['folder', paths.output.startsWith(paths.folder) ? paths.folder : `${paths.folder} · the SAE in ${paths.output}`],
     [
       'data',
-      `${config.dataset_path} · ${grouped(config.training_tokens)} tokens · context ${config.context_size} · ` +
+      `${config.cached_activations_path ?? config.dataset_path} · ${grouped(config.training_tokens)} tokens · context ${config.context_size} · ` +
         `buffer ${grouped(plan.bufferRows)} activations`,
     ],
     ['device', deviceText(config)],
@@ -74,7 +74,12 @@ function timeText({ durationSeconds }: TrainPlan, speed: MeasuredSpeed | null): 
 
 function memoryText({ memory }: TrainPlan): string {
   if (memory === null) return 'not known before the model is loaded: set d_in to see it here';
-  const model = memory.modelBytes === null ? 'model not counted' : `model ${bytes(memory.modelBytes)}`;
+  const model =
+    memory.modelBytes === null
+      ? 'model not counted'
+      : memory.modelBytes === 0
+        ? 'no model'
+        : `model ${bytes(memory.modelBytes)}`;
   return (
     `weights ${bytes(memory.weightBytes)} · gradients ${bytes(memory.gradientBytes)} · ` +
     `optimizer ${bytes(memory.optimizerBytes)} · buffer ${bytes(memory.bufferBytes)} · latents ${bytes(memory.latentBytes)} · ${model}   ` +

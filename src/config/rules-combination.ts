@@ -21,9 +21,9 @@ const HALF_FLOAT = {
 /** Options that contradict each other, or ask for what there is not. */
 export const combinationRules: readonly Rule[] = [
   {
-    keys: ['dataset_path'],
+    keys: ['dataset_path', 'use_cached_activations'],
     check: ({ config }) =>
-      config.dataset_path === ''
+      config.dataset_path === '' && !config.use_cached_activations
         ? {
             message: 'is not set, and there is nothing to train on without it',
             hint: 'give a Hugging Face dataset, a local path, or bundled:english',
@@ -85,8 +85,26 @@ export const combinationRules: readonly Rule[] = [
     check: ({ config }) => (config.resume_from_checkpoint === null ? undefined : NOT_AVAILABLE),
   },
   {
-    keys: ['use_cached_activations'],
-    check: ({ config }) => (config.use_cached_activations ? NOT_AVAILABLE : undefined),
+    keys: ['use_cached_activations', 'cached_activations_path'],
+    check: ({ config }) =>
+      config.use_cached_activations && config.cached_activations_path === null
+        ? {
+            value: true,
+            message: 'true needs cached_activations_path, which is not set',
+            hint: 'set it to the folder of the cache',
+          }
+        : undefined,
+  },
+  {
+    keys: ['hook_head_index', 'use_cached_activations'],
+    check: ({ config }) =>
+      config.use_cached_activations && config.hook_head_index !== null
+        ? {
+            value: config.hook_head_index,
+            message: `${config.hook_head_index} cannot be taken of a cache, which holds all heads, flattened`,
+            hint: 'leave hook_head_index out',
+          }
+        : undefined,
   },
   {
     keys: ['sae.d_sae', 'sae.expansion_factor', 'sae.d_in'],

@@ -1,2 +1,3 @@
+export { loadsModel } from './memory.ts';
 export { planTraining, type TrainPlan } from './plan.ts';
 export { runName } from './run-name.ts';

@@ -45,8 +45,17 @@ export function bufferRows(config: ResolvedConfig): number {
   return config.n_batches_in_buffer * config.store_batch_size_prompts * slicedContextSize(config);
 }
 
+/** Whether a language model is loaded: to read activations, or because evaluations name a dataset to read in it. */
+export function loadsModel(config: ResolvedConfig): boolean {
+  const { use_cached_activations, dataset_path, eval_dataset_path, exclude_special_tokens } = config;
+  return (
+    !use_cached_activations || dataset_path !== '' || eval_dataset_path !== null || exclude_special_tokens === true
+  );
+}
+
 /** What a step of training needs, without the working memory of torch itself and of the language model. */
-export function planMemory(config: ResolvedConfig, modelBytes: number | null): MemoryPlan | null {
+export function planMemory(config: ResolvedConfig, measuredModelBytes: number | null): MemoryPlan | null {
+  const modelBytes = loadsModel(config) ? measuredModelBytes : 0;
   const weights = weightBytes(config);
   if (weights === null) return null;
   const parts = {

@@ -50,6 +50,7 @@ function kindOf(config: ResolvedConfig): string {
       config.hook_name,
       config.context_size,
       config.store_batch_size_prompts,
+      ...(config.use_cached_activations ? ['cached'] : []),
     ],
     [
       sae.architecture,

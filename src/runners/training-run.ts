@@ -9,6 +9,7 @@ import type { ResolvedConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
 import type { Logger, LogLevel } from '../log.ts';
 import type { RunEvent, Sink } from '../sinks/sink.ts';
+import type { ActivationFeed } from '../stream/activation-feed.ts';
 import { type ActivationBatch, ActivationTap } from '../stream/activation-tap.ts';
 import { MetricsLog, rowsOf } from '../stream/metrics-log.ts';
 import type { Job, JobEvent, JobResult } from '../worker/job.ts';
@@ -49,6 +50,8 @@ export interface RunParts {
   readonly name: string;
   readonly sinks: Sink;
   readonly log: Logger;
+  /** What it trains on, when that does not come from a language model or a cache. */
+  readonly feed?: ActivationFeed | undefined;
   /** Lets go of everything the run holds: worker, sinks, which have so long to write out what is left, lock, log. */
   readonly release: (sinksMs: number) => Promise<void>;
 }
@@ -73,6 +76,8 @@ export class TrainingRun {
   #stage = '';
   #output: string | null = null;
   #killed = false;
+  /** Takes the run back when its producer failed: for that error, not for one of the worker. */
+  readonly #cancel = new AbortController();
   /** What is written while training goes on, one after the other; it never rejects. */
   #written: Promise<void> = Promise.resolve();
   /** The first thing the run was for that could not be written. */
@@ -93,7 +98,12 @@ export class TrainingRun {
         for (const { values } of rowsOf(batch)) this.#onRow(values as Metrics);
       },
       onActivations: (batch) => this.#tap.push(batch),
+      signal: this.#cancel.signal,
     });
+    const { feed } = parts;
+    feed
+      ?.pump({ open: (columns) => this.#job.feed(columns), end: (frames) => this.#job.endFeed(frames) })
+      .catch((error) => this.#cancel.abort(error));
     this.done = this.#finish();
     // Whoever does not look at the end still must not die of an unhandled rejection.
     this.done.catch(() => {});
@@ -140,7 +150,9 @@ export class TrainingRun {
 
   #onEvent(raw: JobEvent): void {
     const event = trainingEvent(raw);
-    if (event.kind === 'checkpoint') {
+    if (event.kind === 'credit') {
+      this.#parts.feed?.credit(event.count);
+    } else if (event.kind === 'checkpoint') {
       this.#write(() => this.#commit(event));
     } else if (event.kind === 'log') {
       const level = logLevel(event.level);
@@ -215,7 +227,7 @@ export class TrainingRun {
       const { value } = await this.#job.result.catch(async (error: JobResult | Error) => {
         // What was staged before the failure is good; one that is cut off here does not exist (promise P1).
         await Promise.race([this.#written, ...(this.#killed ? [sleep(KILLED_CLOSE_MS)] : [])]);
-        throw error;
+        throw this.#cancel.signal.aborted ? this.#cancel.signal.reason : error;
       });
       const ended = TrainResult.parse(value);
       await this.#written;
@@ -240,7 +252,8 @@ export class TrainingRun {
         checkpoint: result.checkpoint,
         next: nextSteps(result),
       });
-      if (result.ended === 'done') await rememberSpeed(this.config, result.nTrainingSamples / result.elapsedS);
+      if (result.ended === 'done' && this.#parts.feed === undefined)
+        await rememberSpeed(this.config, result.nTrainingSamples / result.elapsedS);
       this.#parts.log.debug(`${result.ended} after ${result.nTrainingSteps} steps`);
       await this.#close();
       return result;
@@ -259,6 +272,7 @@ export class TrainingRun {
       this.#parts.log.warn(`${dropped} rows of metrics are missing: they came faster than they were taken`);
     this.#rows.end(error);
     this.#tap.end(error);
+    await this.#parts.feed?.close();
     await this.#parts.release(this.#killed ? KILLED_CLOSE_MS : SINKS_CLOSE_MS);
   }
 

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { removeAbandoned, stagingSuffix } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
 import { listingHash } from '../artifacts/listing-hash.ts';
+import { HUB, locateSae } from '../artifacts/published-sae.ts';
 import { claimRun, freeRunName } from '../artifacts/run-claim.ts';
 import {
   type RunPaths,
@@ -13,7 +14,7 @@ import {
   updateRunRecord,
   writeRunFolder,
 } from '../artifacts/run-folder.ts';
-import { readSaeFolder } from '../artifacts/sae-folder.ts';
+import { checkSaeFolder } from '../artifacts/sae-folder.ts';
 import {
   LanguageModelSAERunnerConfig,
   type LanguageModelSAERunnerOptions,
@@ -21,13 +22,15 @@ import {
   parseConfigObject,
   type ResolvedConfig,
 } from '../config/index.ts';
+import { SaeLensError } from '../errors.ts';
 import { createLogger, type Logger, type LogLevel } from '../log.ts';
-import { planTraining, runName, type TrainPlan } from '../plan/index.ts';
+import { loadsModel, planTraining, runName, type TrainPlan } from '../plan/index.ts';
 import { callOptions, lentWorker, someLogger } from '../sae/call-options.ts';
 import { JsonlSink } from '../sinks/jsonl.ts';
 import type { RunHeader, Sink } from '../sinks/sink.ts';
 import { SinkGroup } from '../sinks/sink-group.ts';
 import { WandbSink } from '../sinks/wandb.ts';
+import { ActivationFeed, type FedActivations } from '../stream/activation-feed.ts';
 import { VERSION } from '../version.ts';
 import { resolveBundled } from '../worker/bundled.ts';
 import { requireEnvironment } from '../worker/environment.ts';
@@ -55,7 +58,22 @@ export interface TrainingOptions {
   provenance?: ReadonlyMap<string, Provenance>;
   /** The command line, for run.json. */
   command?: readonly string[];
+  /**
+   * Activations of your own to train on, in place of a language model's: an engine, a vision model, a file. They are
+   * asked for as training takes them, at most a few batches ahead; when they end, training ends with a complete SAE.
+   * `model_name`, `dataset_path` and `hook_name` are then only written down, and nothing is held out for evaluations.
+   *
+   * @example
+   * async function* activations() {
+   *   for await (const image of images) yield { rows: 197, dIn: 768, activation: await vit(image) };
+   * }
+   * const run = await new SAETrainingRunner(cfg, { activations: activations() }).start();
+   */
+  activations?: AsyncIterable<FedActivations> | Iterable<FedActivations>;
 }
+
+/** What is written down of a run that is fed and does not say what with. */
+const UNNAMED = { model_name: 'unknown', dataset_path: 'unknown', hook_name: 'unknown' };
 
 const Options = z.strictObject({
   worker: lentWorker.optional(),
@@ -65,6 +83,7 @@ const Options = z.strictObject({
   log: someLogger.optional(),
   provenance: z.instanceof(Map).optional(),
   command: z.array(z.string()).optional(),
+  activations: z.custom<Iterable<FedActivations>>(isIterable, 'must be iterable, with for await or for').optional(),
 } satisfies Record<keyof TrainingOptions, z.ZodType>);
 
 function isSink(value: unknown): boolean {
@@ -72,8 +91,12 @@ function isSink(value: unknown): boolean {
   return typeof name === 'string' && typeof consume === 'function' && typeof close === 'function';
 }
 
+function isIterable(value: unknown): boolean {
+  return [Symbol.asyncIterator, Symbol.iterator].some((key) => typeof Object(value)[key] === 'function');
+}
+
 /**
- * Trains an SAE on the activations of a language model.
+ * Trains an SAE on the activations of a language model, of a cache of them, or on your own.
  *
  * @example
  * const run = await new SAETrainingRunner(cfg).start();
@@ -93,7 +116,14 @@ export class SAETrainingRunner {
     callOptions('train', z.object({ options: Options }), { options });
     // Whoever resolved it already has told what was left out.
     const isResolved = options.provenance !== undefined || cfg instanceof LanguageModelSAERunnerConfig;
-    this.config = isResolved ? parseConfigObject(cfg, () => {}) : parseConfigObject(cfg);
+    const given = options.activations === undefined ? cfg : { ...UNNAMED, ...cfg };
+    this.config = isResolved ? parseConfigObject(given, () => {}) : parseConfigObject(given);
+    if (options.activations !== undefined && this.config.use_cached_activations) {
+      throw new SaeLensError(
+        'USAGE',
+        'activations are given, and use_cached_activations is true: they come from one place',
+      );
+    }
     this.plan = planTraining(this.config);
     this.#options = options;
     const today = new Date().toISOString().slice(0, 10);
@@ -120,6 +150,7 @@ export class SAETrainingRunner {
     const { config, plan } = this;
     const options = this.#options;
     requireFree(options.worker);
+    const feed = options.activations && new ActivationFeed(options.activations, config.sae.d_in);
     const { python } = await requireEnvironment();
     const claim = await claimRun(this.#places, options.name === undefined);
     const { paths, tookOver } = claim;
@@ -143,9 +174,11 @@ export class SAETrainingRunner {
       const sinks = new SinkGroup([...(options.sinks ?? []), new JsonlSink(paths.metrics, log)], log);
       held.push((deadlineMs) => sinks.close(deadlineMs));
       sinks.consume(this.#header(paths.folder));
-      if (config.from_pretrained_path !== null) await readSaeFolder(config.from_pretrained_path);
-      const located = await resolveBundled(config, { python, progress: (message) => log.info(message) });
-      await updateRunRecord(paths, { hashes: await inputHashes(located) });
+      const from_pretrained_path = await startingWeights(config.from_pretrained_path, log);
+      const progress = (message: string) => log.info(message);
+      const located =
+        feed === undefined && loadsModel(config) ? await resolveBundled(config, { python, progress }) : config;
+      if (feed === undefined) await updateRunRecord(paths, { hashes: await inputHashes(located) });
       const onLog = (_: string, line: string): void => file.debug(line);
       const worker = options.worker ?? (await Worker.start({ python, onLog }));
       if (options.worker === undefined) held.push(() => worker.shutdown());
@@ -153,10 +186,14 @@ export class SAETrainingRunner {
       requireFree(worker);
       // Not before: W&B would show a run that never began.
       if (config.logger.log_to_wandb) sinks.add(this.#wandb(python, paths, log));
-      return new TrainingRun({ config, paths, name: this.name, sinks, log, release }, worker, {
-        config: { ...located, checkpoint_path: paths.checkpoints, output_path: paths.output },
-        recorded: { model_name: config.model_name, dataset_path: config.dataset_path },
-        fed: false,
+      return new TrainingRun({ config, paths, name: this.name, sinks, log, feed, release }, worker, {
+        config: { ...located, from_pretrained_path, checkpoint_path: paths.checkpoints, output_path: paths.output },
+        recorded: {
+          model_name: config.model_name,
+          dataset_path: config.dataset_path,
+          from_pretrained_path: config.from_pretrained_path,
+        },
+        fed: feed !== undefined,
         places: {
           checkpoints: paths.checkpoints,
           output: paths.output,
@@ -190,7 +227,7 @@ export class SAETrainingRunner {
       run_name: this.name,
       model: config.model_name,
       hook: config.hook_name,
-      dataset: config.dataset_path,
+      dataset: config.cached_activations_path ?? config.dataset_path,
       architecture: config.sae.architecture,
       d_in: config.sae.d_in,
       d_sae: config.sae.d_sae,
@@ -221,11 +258,23 @@ function requireFree(worker?: Worker): void {
   if (refusal !== undefined) throw refusal;
 }
 
+/** The folder of the SAE to begin with, fetched first where it is a published one; null for none. */
+async function startingWeights(reference: string | null, log: Logger): Promise<string | null> {
+  if (reference === null) return null;
+  const path = reference.startsWith(HUB) ? (await locateSae(reference, { log })).path : reference;
+  await checkSaeFolder(path);
+  return path;
+}
+
 /** Of what the run reads, where that lies on this machine. */
-async function inputHashes(inputs: { model_name: string; dataset_path: string }): Promise<Record<string, string>> {
+async function inputHashes(
+  inputs: Pick<ResolvedConfig, 'model_name' | 'dataset_path' | 'cached_activations_path'>,
+): Promise<Record<string, string>> {
+  const cache = inputs.cached_activations_path;
   const hashes = {
     model_listing: await listingHash(inputs.model_name),
-    dataset_listing: await listingHash(inputs.dataset_path),
+    dataset_listing: inputs.dataset_path === '' ? null : await listingHash(inputs.dataset_path),
+    cache_listing: cache === null ? null : await listingHash(cache),
   };
   return Object.fromEntries(Object.entries(hashes).filter((entry): entry is [string, string] => entry[1] !== null));
 }

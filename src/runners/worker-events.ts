@@ -30,6 +30,7 @@ const schemas = {
     n_training_samples: count,
   }),
   log: z.object({ level: z.string(), message: z.string() }),
+  credit: z.object({ count }),
 };
 type Schemas = typeof schemas;
 

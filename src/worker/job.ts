@@ -1,7 +1,8 @@
 import { SaeLensError } from '../errors.ts';
 import { type ColumnArray, toFloat32 } from '../protocol/frames.ts';
-import type { ColumnType } from '../protocol/messages.ts';
+import type { Column, ColumnType } from '../protocol/messages.ts';
 import type { Batch } from './data-plane.ts';
+import type { DownStream } from './down-stream.ts';
 
 /** Numbers with a name and a shape; the first dimension counts the rows. */
 export interface NamedArray {
@@ -43,8 +44,9 @@ const ENDED: Asked = { running: false };
 
 /** What a job asks of its worker. */
 export interface JobLink {
-  ask(op: 'stop' | 'checkpoint_now', id: number): Promise<Asked>;
+  ask(op: 'stop' | 'checkpoint_now' | 'end_feed', params: { id: number; frames?: number }): Promise<Asked>;
   credit(id: number, count: number): void;
+  feed(id: number, columns: Column[]): Promise<DownStream>;
 }
 
 /** A request that is on its way. */
@@ -79,7 +81,7 @@ export class Job {
 
   /** Asks the handler to finish early and return what it has. The answer says whether it was running still. */
   async stop(): Promise<Asked> {
-    return this.#settled ? ENDED : this.#link.ask('stop', this.id);
+    return this.#settled ? ENDED : this.#link.ask('stop', { id: this.id });
   }
 
   /**
@@ -88,7 +90,7 @@ export class Job {
    * @throws SaeLensError USAGE when there is no next step
    */
   async checkpointNow(): Promise<void> {
-    const answer = this.#settled ? ENDED : await this.#link.ask('checkpoint_now', this.id);
+    const answer = this.#settled ? ENDED : await this.#link.ask('checkpoint_now', { id: this.id });
     // It may have ended in the worker while its result is on the way to us.
     if (!answer.running) throw new SaeLensError('USAGE', `Cannot take a checkpoint: "${this.op}" has ended`);
   }
@@ -96,6 +98,16 @@ export class Job {
   /** Makes room for so many more batches of activations. Without room the worker drops them and counts. */
   credit(count: number): void {
     this.#link.credit(this.id, count);
+  }
+
+  /** Opens a stream of frames down to the handler, which says by `credit` events how many it has room for. */
+  feed(columns: Column[]): Promise<DownStream> {
+    return this.#link.feed(this.id, columns);
+  }
+
+  /** Tells the handler that there are so many frames in all. */
+  async endFeed(frames: number): Promise<Asked> {
+    return this.#settled ? ENDED : this.#link.ask('end_feed', { id: this.id, frames });
   }
 
   /** @internal */

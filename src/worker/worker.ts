@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { SaeLensError } from '../errors.ts';
-import { encodeFrame, MAX_MESSAGE_BYTES, schemaBytes } from '../protocol/frames.ts';
 import {
   type Event,
   FromWorker,
@@ -8,11 +7,13 @@ import {
   type Outgoing,
   PROTOCOL_VERSION,
   StageData,
+  type Stream,
 } from '../protocol/messages.ts';
 import { refusal } from './admission.ts';
 import { Channel, type ChannelOptions } from './channel.ts';
 import { type Batch, DataPlane, Streams } from './data-plane.ts';
 import { untilGone, within } from './deadline.ts';
+import { checkSize, DownStream } from './down-stream.ts';
 import { type Asked, Job, type JobOptions, type JobResult, type NamedArray } from './job.ts';
 import { defaultEntry, WorkerProcess } from './process.ts';
 import { StageClock } from './stage-clock.ts';
@@ -154,8 +155,9 @@ export class Worker {
   /** Runs an operation in the worker; requests wait for each other there, but not for a training run. */
   request(op: string, params: Record<string, unknown> = {}, options: JobOptions = {}): Job {
     const job = new Job(this.#nextId++, op, options, {
-      ask: (what, id) => this.#ask(what, { id }),
+      ask: (what, params) => this.#ask(what, params),
       credit: (id, count) => void this.#post({ type: 'credit', id, count }),
+      feed: (id, columns) => this.#open({ id, plane: 'feed', name: 'activations', columns }),
     });
     const refused = this.refusal(op);
     if (refused !== undefined) {
@@ -333,22 +335,18 @@ export class Worker {
     const onAbort = (): void => void this.#post({ type: 'cancel', id: job.id });
     signal?.addEventListener('abort', onAbort, { once: true });
     void job.result.catch(() => {}).finally(() => signal?.removeEventListener('abort', onAbort));
-    for (const array of arrays) {
-      if (array.values.byteLength > MAX_MESSAGE_BYTES - 2 ** 20) {
-        throw new SaeLensError('USAGE', `Array "${array.name}" has ${array.values.byteLength} bytes: send fewer rows`);
-      }
+    arrays.forEach(checkSize);
+    await this.#channel.sendControl({ type: 'request', id: job.id, op: job.op, params, arrays: arrays.length });
+    for (const { name, type, shape, values } of arrays) {
+      const [rows = 0, ...rest] = shape;
+      const columns = [{ name: 'values', type, shape: rest }];
+      const stream = await this.#open({ id: job.id, plane: 'array', name, columns });
+      await stream.send(rows, [values]);
     }
-    const send = (message: Outgoing): Promise<void> => this.#channel.sendControl(message);
-    await send({ type: 'request', id: job.id, op: job.op, params, arrays: arrays.length });
-    for (const array of arrays) {
-      const [rows = 0, ...shape] = array.shape;
-      const columns = [{ name: 'values', type: array.type, shape }];
-      const stream = this.#nextStream++;
-      const schema = schemaBytes(columns).toString('base64');
-      await send({ type: 'stream', stream, id: job.id, plane: 'array', name: array.name, columns, schema });
-      const header = { stream, rows, dropped: 0, step: null };
-      await this.#channel.sendDown((seq) => encodeFrame({ ...header, seq }, columns, [array.values]));
-    }
+  }
+
+  #open(stream: Pick<Stream, 'id' | 'plane' | 'name' | 'columns'>): Promise<DownStream> {
+    return DownStream.open(this.#channel, { stream: this.#nextStream++, ...stream });
   }
 
   async #ask(op: string, params: Record<string, unknown>): Promise<Asked> {

@@ -26,6 +26,10 @@ def frames_of(x_ND: np.ndarray, *sizes: int):
             start += size
 
 
+def fed(frames, d_in: int | None) -> FedRows:
+    return FedRows(next(frames, None), frames, d_in)
+
+
 @pytest.fixture
 def x_ND():
     return np.random.default_rng(0).standard_normal((ROWS, 6)).astype(np.float32)
@@ -33,7 +37,7 @@ def x_ND():
 
 def test_ragged_frames_become_batches_in_order(x_ND):
     stream = ActivationStream(
-        make_config(activations_mixing_fraction=0), FedRows(frames_of(x_ND, 7, 50, 1), 6)
+        make_config(activations_mixing_fraction=0), fed(frames_of(x_ND, 7, 50, 1), 6)
     )
     served = torch.cat(list(stream))
     assert len(served) == ROWS // 32 * 32
@@ -41,7 +45,7 @@ def test_ragged_frames_become_batches_in_order(x_ND):
 
 
 def test_an_estimate_takes_what_the_buffer_holds_and_loses_nothing(x_ND):
-    stream = ActivationStream(make_config(activations_mixing_fraction=0), FedRows(frames_of(x_ND, 40), None))
+    stream = ActivationStream(make_config(activations_mixing_fraction=0), fed(frames_of(x_ND, 40), None))
     estimate = torch.cat(list(stream.estimation_batches()))
     assert np.array_equal(estimate.numpy(), x_ND[: len(estimate)])
     assert len(estimate) == 160
@@ -50,22 +54,22 @@ def test_an_estimate_takes_what_the_buffer_holds_and_loses_nothing(x_ND):
 
 def test_another_width_no_rows_and_rows_that_are_not_finite_are_typed_errors(x_ND):
     with pytest.raises(WorkerError, match=r"sae\.d_in is 8, but the activations fed are 6 wide") as caught:
-        FedRows(frames_of(x_ND, 10), 8)
+        fed(frames_of(x_ND, 10), 8)
     assert caught.value.code == "D_IN_MISMATCH"
     with pytest.raises(WorkerError, match="before their first row") as caught:
-        FedRows(iter([]), None)
+        fed(iter([]), None)
     assert caught.value.code == "DATASET_EXHAUSTED"
     x_ND[33, 2] = np.nan
     with pytest.raises(WorkerError, match="row 33 of the activations fed has NaN") as caught:
-        list(FedRows(frames_of(x_ND, 10), None).chunks())
+        list(fed(frames_of(x_ND, 10), None).chunks())
     assert caught.value.code == "NOT_FINITE"
 
 
 def test_special_tokens_without_a_model_must_be_listed(x_ND):
     with pytest.raises(WorkerError, match="no model says which tokens") as caught:
-        ActivationStream(make_config(exclude_special_tokens=True), FedRows(frames_of(x_ND, 10), None))
+        ActivationStream(make_config(exclude_special_tokens=True), fed(frames_of(x_ND, 10), None))
     assert caught.value.code == "CONFIG_INVALID"
-    stream = ActivationStream(make_config(exclude_special_tokens=[3]), FedRows(frames_of(x_ND, 10), None))
+    stream = ActivationStream(make_config(exclude_special_tokens=[3]), fed(frames_of(x_ND, 10), None))
     next(stream)
     assert 3 not in stream.rows.token_id_N
 

@@ -198,7 +198,17 @@ test.each<[string, object, RegExp]>([
     run({}, { normalize_sae_decoder: true, decoder_init_norm: 0.5 }),
     /0.5 has no effect without decoder_heuristic_init, decoder_orthogonal_init and normalize_sae_decoder false/,
   ],
-  ['cached activations', run({ use_cached_activations: true }), /is not available in this version/],
+  ['a cache without its place', run({ use_cached_activations: true }), /true needs cached_activations_path/],
+  [
+    'one head of a cache',
+    run({ use_cached_activations: true, cached_activations_path: 'cache', hook_head_index: 3 }),
+    /3 cannot be taken of a cache/,
+  ],
+  [
+    'a cache that is not used',
+    run({ cached_activations_path: 'cache' }),
+    /has no effect without use_cached_activations/,
+  ],
   ['resume', run({ resume_from_checkpoint: 'x' }), /is not available in this version/],
   ['hook_eval', run({ hook_eval: 'blocks.1' }), /"blocks.1" has no effect/],
   ['Mamba', run({ model_class_name: 'HookedMamba' }), /mamba-lens/],
@@ -211,6 +221,11 @@ test.each<[string, object, RegExp]>([
   ['not a number', run({ lr: Number.NaN }), /lr \|/],
 ])('%s is refused', (_name, value, expected) => {
   expect(problemsOf(value).join('\n')).toMatch(expected);
+});
+
+test('a cache needs no dataset', () => {
+  const cached = { use_cached_activations: true, cached_activations_path: 'cache', dataset_path: '' };
+  expect(problemsOf(run(cached))).toEqual([]);
 });
 
 test('an option with a problem of its own does not hide those of others', () => {
