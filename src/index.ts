@@ -21,7 +21,21 @@ export { ERROR_CODES, type ErrorCode, ExitCode, SaeLensError, type SaeLensErrorO
 export { createLogger, type Logger, type LogLevel } from './log.ts';
 export type { TrainPlan } from './plan/plan.ts';
 export { type Changes, configFrom } from './runners/config-from.ts';
+export {
+  type DatasetLook,
+  type PeekOptions,
+  type PretokenizedDataset,
+  peekDataset,
+  pretokenizedDatasets,
+} from './runners/datasets.ts';
 export { type DownloadSaeOptions, downloadSaeFromHuggingface, publishedSaes } from './runners/download.ts';
+export {
+  type PretokenizeOptions,
+  type PretokenizeResult,
+  PretokenizeRun,
+  PretokenizeRunner,
+} from './runners/pretokenize.ts';
+export type { PretokenizeEvent } from './runners/pretokenize-events.ts';
 export { python } from './runners/python.ts';
 export { SAETrainingRunner, type TrainingOptions } from './runners/training.ts';
 export { type Metrics, type TrainingResult, TrainingRun } from './runners/training-run.ts';

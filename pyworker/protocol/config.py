@@ -260,15 +260,19 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     store_batch_size_prompts: int
     """Sequences in one forward pass of the language model. Unit: prompts."""
     activations_mixing_fraction: float
-    """Share of the buffer that is kept back for mixing; 0 means no shuffling."""
+    """Share of the buffer that is kept back for mixing; 0 means no shuffling, and of a cache the order on
+    disk.
+    """
     n_batches_for_norm_estimate: int
     """Training batches read to estimate the scale of the activations. Unit: batches."""
     prefetch_llm_batches: int
     """Batches of the language model computed ahead; true is 1. Unit: model batches."""
     use_cached_activations: bool
-    """Not in this version: read activations from a cache on disk."""
+    """Read activations from a cache on disk. Without a dataset_path or eval_dataset_path no language model
+    is loaded.
+    """
     cached_activations_path: str | None
-    """Not in this version: folder of the cache."""
+    """Folder of the cache, of sae-lens-ts cache-activations or of SAELens."""
     # devices and numerics
     device: str
     """Device for training: auto, cpu, mps, cuda or cuda:N."""
@@ -304,7 +308,7 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     finetuning_method: Literal["scale", "decoder", "unrotated_decoder"] | None
     """What the second phase trains."""
     from_pretrained_path: str | None
-    """SAE folder to start from."""
+    """SAE folder whose weights to start from, or `hub:user/repo/folder[@revision]`."""
     lr: float
     """Learning rate of Adam."""
     lr_end: float

@@ -45,8 +45,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
 
     Args:
         params: ``config``, a resolved LanguageModelSAERunnerConfig; ``places``, a TrainingPlaces; ``recorded``, the
-            ``model_name`` and ``dataset_path`` to write down, where those in ``config`` are paths of this machine;
-            ``fed``, whether the activations are sent down while this runs.
+            ``model_name``, ``dataset_path`` and ``from_pretrained_path`` to write down, where those in ``config`` are
+            paths of this machine; ``fed``, whether the activations are sent down while this runs.
         session: the request, see :class:`pyworker.session.Session`.
 
     Returns:
@@ -76,7 +76,9 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         config.model_name = params["recorded"]["model_name"]
         config.dataset_path = rows.dataset_path
         try:
-            return TrainingRun(config, places, stream, rows.evaluation, session).run()
+            run = TrainingRun(config, places, stream, rows.evaluation, session)
+            config.from_pretrained_path = params["recorded"]["from_pretrained_path"]
+            return run.run()
         finally:
             stream.close()
 

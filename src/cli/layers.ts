@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
 import { CACHE_ACTIVATIONS_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../config/generated/options.ts';
+import type { Layer } from '../config/layer.ts';
 import type { OptionRow } from '../config/option-row.ts';
 import type { Resolution } from '../config/resolve.ts';
 import type { OptionsResolution, RunnerKind } from '../config/resolve-options.ts';
 import { SaeLensError } from '../errors.ts';
+import { fromText } from './from-text.ts';
 import { flagsLayer } from './option-flags.ts';
 import { printNotice } from './output.ts';
 
@@ -13,21 +15,28 @@ const ROWS: Readonly<Record<RunnerKind, readonly OptionRow[]>> = {
 };
 
 /**
- * The training configuration a command line asks for: preset < file < environment < flags.
+ * The training configuration a command line asks for: preset < run to start from < file < environment < flags.
  *
- * @throws SaeLensError `USAGE` when two files are given, `CONFIG_INVALID` with all problems at once.
+ * @throws SaeLensError `USAGE` when two files are given, `CONFIG_INVALID` with all problems at once, and what the hub
+ * refuses.
  */
 export async function resolveCommandLine(command: Command, file: string | undefined): Promise<Resolution> {
-  const { preset } = command.opts<{ preset?: string }>();
+  const { preset, from, registry } = command.opts<{ preset?: string; from?: string; registry?: string }>();
   const path = configFile(command, file);
-  const { environmentLayer, fileLayer, presetLayer, resolveConfig } = await import('../config/index.ts');
+  const { differencesOf, environmentLayer, fileLayer, presetLayer, resolveConfig } = await import('../config/index.ts');
+  const presets = preset === undefined ? [] : [presetLayer(preset)];
+  const begun = from === undefined ? [] : [await fromLayerOf(from, registry)];
   const environment = environmentLayer(process.env);
   const resolution = resolveConfig([
-    ...(preset === undefined ? [] : [presetLayer(preset)]),
+    ...presets,
+    ...begun,
     ...(path === undefined ? [] : [fileLayer(path)]),
     ...(environment === undefined ? [] : [environment]),
     flagsLayer(command, OPTION_ROWS),
   ]);
+  for (const layer of begun) {
+    process.stderr.write(fromText(layer.source, differencesOf(resolution, layer, presets)));
+  }
   resolution.notices.forEach(printNotice);
   return resolution;
 }
@@ -50,6 +59,11 @@ export async function resolveRunnerCommandLine<K extends RunnerKind>(
     ...(environment === undefined ? [] : [environment]),
     flagsLayer(command, ROWS[kind]),
   ]);
+}
+
+async function fromLayerOf(reference: string, registry: string | undefined): Promise<Layer> {
+  const { readFromLayer } = await import('../runners/config-from.ts');
+  return readFromLayer(reference, { registry });
 }
 
 function configFile(command: Command, file: string | undefined): string | undefined {

@@ -7,7 +7,10 @@ import { readText } from '../config/text.ts';
 
 /** Give a command a flag for every option of training, and those that choose the layers below. */
 export function addTrainingFlags(command: Command): Command {
-  command.option('--preset <name>', 'start from a preset: demo, tiny-stories-1L-21M');
+  command
+    .option('--preset <name>', 'start from a preset: demo, tiny-stories-1L-21M')
+    .option('--from <run>', 'start from the settings of a run: a file or folder, hub:user/repo/folder, release/id')
+    .option('--registry <file>', 'releases of your own that --from may name');
   return addOptionFlags(command, OPTION_ROWS);
 }
 

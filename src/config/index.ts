@@ -16,6 +16,8 @@ export {
 } from './classes.ts';
 export { environmentLayer } from './environment.ts';
 export { fileLayer } from './file.ts';
+export { type Difference, differencesOf } from './from-differences.ts';
+export { fromLayer } from './from-layer.ts';
 export type { Layer, Provenance } from './layer.ts';
 export { PRESETS, presetLayer } from './presets/index.ts';
 export { parseConfigObject, type Resolution, resolveConfig } from './resolve.ts';

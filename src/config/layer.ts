@@ -1,5 +1,5 @@
 /** Layers, weakest first: each overrules the ones before it. */
-export const LAYER_KINDS = ['preset', 'file', 'object', 'environment', 'flags'] as const;
+export const LAYER_KINDS = ['preset', 'from', 'file', 'object', 'environment', 'flags'] as const;
 export type LayerKind = (typeof LAYER_KINDS)[number];
 
 /** How strong the layer of a setting is; no layer, or a default, is weaker than all. */

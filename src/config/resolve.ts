@@ -1,6 +1,7 @@
 import { adviceOn } from './advice.ts';
 import { isFlatV5, settingsOf } from './canonical.ts';
 import { derive } from './derive.ts';
+import { takenSettings } from './from-layer.ts';
 import { problemsOf } from './issues.ts';
 import { LAYER_KINDS, type Layer, type Provenance, type Setting, type Settings, strength } from './layer.ts';
 import { fitToArchitecture, v5Defaults } from './legacy.ts';
@@ -30,11 +31,14 @@ export interface Resolution {
 export function resolveConfig(layers: readonly Layer[]): Resolution {
   const ordered = [...layers].sort((a, b) => LAYER_KINDS.indexOf(a.kind) - LAYER_KINDS.indexOf(b.kind));
   const problems: Problem[] = [];
-  const given = ordered.map((layer) => settingsOf(layer, problems));
+  const notices: string[] = [];
+  const given = ordered.map((layer) => {
+    const settings = settingsOf(layer, problems);
+    return layer.kind === 'from' ? takenSettings(settings, layer, notices) : settings;
+  });
   const base = ordered.find((layer) => layer.kind !== 'environment' && layer.kind !== 'flags');
   const isV5 = base !== undefined && base.kind !== 'preset' && isFlatV5(base.value);
   const { settings, architecture } = merge(given, isV5, problems);
-  const notices: string[] = [];
   problems.push(...fitToArchitecture(settings, architecture, isV5, notices));
   const broken = new Set(problems.map((problem) => problem.path));
 
@@ -77,7 +81,8 @@ export function parseConfigObject(
 function merge(given: Setting[][], isV5: boolean, problems: Problem[]) {
   const architectures = given.flat().filter((setting) => setting.path.join('.') === 'sae.architecture');
   for (const { value, provenance } of architectures) {
-    if (isBuilt(value)) continue;
+    // Of a run to start from it may be overruled.
+    if (isBuilt(value) || (provenance.layer === 'from' && architectures.at(-1)?.provenance.layer !== 'from')) continue;
     const close = nearest(String(value), ARCHITECTURES);
     const known = NOT_BUILT_YET.includes(String(value));
     problems.push({
@@ -169,7 +174,7 @@ function lineAndColumn({ where }: Problem): number {
 function placeOf(problems: readonly Problem[], layers: readonly Layer[]): string {
   if (problems.every(({ where }) => where?.startsWith('--'))) return 'the command line';
   if (problems.every(({ where }) => where?.startsWith('SAE_LENS_TS_'))) return 'the environment';
-  const named = layers.filter((layer) => layer.kind === 'file' || layer.kind === 'object' || layer.kind === 'preset');
+  const named = layers.filter((layer) => ['file', 'object', 'preset', 'from'].includes(layer.kind));
   return named.at(-1)?.source ?? 'the options';
 }
 

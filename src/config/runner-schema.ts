@@ -88,7 +88,8 @@ const activationsShape = {
     unit: 'prompts',
   }),
   activations_mixing_fraction: option(z.number().min(0).max(1).default(0.5), {
-    description: 'Share of the buffer that is kept back for mixing; 0 means no shuffling.',
+    description:
+      'Share of the buffer that is kept back for mixing; 0 means no shuffling, and of a cache the order on disk.',
   }),
   n_batches_for_norm_estimate: option(positiveInt().default(1000), {
     description: 'Training batches read to estimate the scale of the activations.',
@@ -103,10 +104,11 @@ const activationsShape = {
     },
   ),
   use_cached_activations: option(z.boolean().default(false), {
-    description: 'Not in this version: read activations from a cache on disk.',
+    description:
+      'Read activations from a cache on disk. Without a dataset_path or eval_dataset_path no language model is loaded.',
   }),
   cached_activations_path: option(z.string().nullable().default(null), {
-    description: 'Not in this version: folder of the cache.',
+    description: 'Folder of the cache, of sae-lens-ts cache-activations or of SAELens.',
   }),
 };
 
@@ -160,7 +162,9 @@ const trainingShape = {
   finetuning_method: option(z.enum(['scale', 'decoder', 'unrotated_decoder']).nullable().default(null), {
     description: 'What the second phase trains.',
   }),
-  from_pretrained_path: option(z.string().nullable().default(null), { description: 'SAE folder to start from.' }),
+  from_pretrained_path: option(z.string().nullable().default(null), {
+    description: 'SAE folder whose weights to start from, or `hub:user/repo/folder[@revision]`.',
+  }),
   lr: option(positive().default(3e-4), { description: 'Learning rate of Adam.' }),
   lr_end: option(nonNegative().nullable().default(null), {
     description: 'Learning rate at the end of a cosine schedule, where the final decay begins.',

@@ -75,7 +75,8 @@ def config(make_config, place: Path, **run):
 
 def run(config, folder: Path, session: Session) -> dict:
     places = {"checkpoints": str(folder / "checkpoints"), "output": None, "staging_suffix": "tmp"}
-    recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}
+    names = ("model_name", "dataset_path", "from_pretrained_path")
+    recorded = {name: getattr(config, name) for name in names}
     params = {"config": msgspec.to_builtins(config), "places": places, "recorded": recorded, "fed": False}
     return train(params, session)
 
@@ -124,7 +125,8 @@ def trained_weights(config, folder: Path) -> dict[str, torch.Tensor]:
         "output": str(folder / "out"),
         "staging_suffix": "t",
     }
-    recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}
+    names = ("model_name", "dataset_path", "from_pretrained_path")
+    recorded = {name: getattr(config, name) for name in names}
     train(
         {"config": msgspec.to_builtins(config), "places": places, "recorded": recorded, "fed": False},
         Session(),

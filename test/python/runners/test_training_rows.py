@@ -68,7 +68,8 @@ def run(config, folder: Path, session: Session, fed: bool = False) -> Session:
         "output": str(folder / "out"),
         "staging_suffix": "t",
     }
-    recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}
+    names = ("model_name", "dataset_path", "from_pretrained_path")
+    recorded = {name: getattr(config, name) for name in names}
     params = {"config": msgspec.to_builtins(config), "places": places, "recorded": recorded, "fed": fed}
     session.result = train(params, session)
     return session

@@ -1,0 +1,22 @@
+import type { Difference } from '../config/from-differences.ts';
+import { show } from '../config/problem.ts';
+
+const HEAD = ['option', 'taken', 'instead of', 'changed to'] as const;
+
+/** What a run to start from brings, as a table: only what differs from the defaults or the preset. */
+export function fromText(reference: string, differences: readonly Difference[]): string {
+  if (differences.length === 0) return `from ${reference}: the same as without it\n`;
+  const rows = differences.map(({ option, theirs, instead, overruled }) => [
+    option,
+    show(theirs),
+    instead,
+    overruled === null ? '' : `${show(overruled.value)}  (${overruled.by})`,
+  ]);
+  const shown = rows.some((row) => row[3] !== '') ? 4 : 3;
+  const table = [[...HEAD], ...rows].map((row) => row.slice(0, shown));
+  const widths = HEAD.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
+  const lines = table.map((row) =>
+    `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd(),
+  );
+  return `from ${reference}: ${differences.length} settings that differ\n${lines.join('\n')}\n`;
+}
