@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type DownloadOptions, downloadSae } from '../../../src/artifacts/hub-download.ts';
+import { type DownloadOptions, downloadSae, listSaes } from '../../../src/artifacts/hub-download.ts';
 import type { ErrorCode, SaeLensError } from '../../../src/errors.ts';
 import { first, MockHub, refuse } from '../../fixtures/mock-hub.ts';
 import { keepLog } from '../../fixtures/quiet-log.ts';
@@ -256,5 +256,79 @@ describe('a hub in trouble', () => {
   it.each(['../../../../../x', '/x', 'a/../b', '..', '', 'a\0b'])('refuses %j as a revision', async (revision) => {
     expect((await failure('USAGE', { revision })).message).toContain('as a revision of a repository');
     expect(hub.requests).toEqual([]);
+  });
+});
+
+describe('a repository that holds what should not be taken', () => {
+  const PICKLED = { 'a/cfg.json': Buffer.from('{}'), 'a/sae_weights.pt': Buffer.from('pickle') };
+  const list = (options: DownloadOptions = {}) => listSaes(REPO, { cacheDir, hubUrl: hub.url, ...options });
+
+  it('weights that are a pickle are refused and never fetched, with the way out', async () => {
+    hub.commit(REPO, PICKLED);
+    const error = await failure('PICKLE_REFUSED', { saeId: 'a' });
+    expect(error.message).toContain('folder "a" has a/sae_weights.pt and no sae_weights.safetensors');
+    expect(error.hint).toContain('save it anew with safetensors');
+    expect(hub.asked(/resolve/)).toEqual([]);
+  });
+
+  it('a link is no file', async () => {
+    hub.fault = first(1, /paths-info/, (_, response) => {
+      const link = [{ type: 'symlink', path: `${SAE_ID}/cfg.json`, size: 9, oid: 'a'.repeat(40) }];
+      response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(link));
+    });
+    expect((await failure('HUB_NOT_FOUND')).message).toContain('has no cfg.json');
+    expect(hub.asked(/resolve/)).toEqual([]);
+  });
+
+  it('a link of git, whose bytes are a path, stays bytes', async () => {
+    hub.commit(REPO, { ...files, [`${SAE_ID}/cfg.json`]: Buffer.from('/etc/passwd') });
+    const folder = await get();
+    expect(readFileSync(join(folder, 'cfg.json'), 'utf8')).toBe('/etc/passwd');
+  });
+
+  it('more than the disk has room for is refused before the first byte', async () => {
+    hub.fault = first(1, /paths-info/, (_, response) => {
+      const huge = ['cfg.json', 'sae_weights.safetensors'].map((name) => {
+        return { type: 'file', path: `${SAE_ID}/${name}`, size: 2 ** 50, oid: 'a'.repeat(40) };
+      });
+      response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(huge));
+    });
+    const error = await failure('STORAGE');
+    expect(error.message).toMatch(/it has 2251799813685248 bytes and \d+ are free/);
+    expect(hub.asked(/resolve/)).toEqual([]);
+  });
+
+  it('names that lead out are left out of the list, and one is told', async () => {
+    const evil = ['../../x', '/etc/x', 'C:\\x', 'a/../../b', 'a\u001b[2J'].map(
+      (name) => `${name}/sae_weights.safetensors`,
+    );
+    hub.commit(REPO, { ...files, ...Object.fromEntries(evil.map((name) => [name, Buffer.alloc(8)])) });
+    const log = keepLog();
+    expect(await list({ log })).toEqual([{ folder: SAE_ID, bytes: files[WEIGHTS]?.length }]);
+    expect(log.lines.join()).toContain('5 names that lead out of a folder are left out: "../../x');
+    expect(log.lines.join()).not.toContain('\u001b');
+  });
+
+  it('of more than ten thousand files the first ten thousand are looked through, page by page', async () => {
+    const many = Array.from({ length: 10_050 }, (_, i) => [`l.${i}/sae_weights.safetensors`, Buffer.alloc(1)]);
+    hub.commit(REPO, Object.fromEntries(many));
+    const log = keepLog();
+    const saes = await list({ log });
+    expect([saes.length, saes[10]?.folder]).toEqual([10_000, 'l.10']);
+    expect(log.lines.join()).toContain('has more than 10000 files');
+    expect(hub.asked(/tree/)).toHaveLength(11);
+  });
+
+  it('the list comes from the cache when the hub is not to be asked, or not there', async () => {
+    await get();
+    const there = [{ folder: SAE_ID, bytes: files[WEIGHTS]?.length }];
+    await hub.close();
+    const log = keepLog();
+    expect(await list({ log })).toEqual(there);
+    expect(log.lines.join()).toContain('the cache has it');
+    expectWeights(await get());
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    expect(await list()).toEqual(there);
+    await expect(list({ revision: 'v2' })).rejects.toMatchObject({ code: 'HUB_OFFLINE' });
   });
 });
