@@ -32,6 +32,7 @@ from pyworker.data.tokenization import special_token_id
 from pyworker.errors import WorkerError
 from pyworker.lm.tokenizer import load_tokenizer, vocabulary_sha256
 from pyworker.protocol.pretokenize_config import PretokenizeRunnerConfig
+from pyworker.runners.training import forwarded_logs
 from pyworker.text_encoding import encode_batches, encoder_for
 
 PIECE_TOKENS = 8_000_000
@@ -63,7 +64,8 @@ def pretokenize(params: dict[str, Any], session: Any) -> dict[str, Any]:
     """
     cfg = msgspec.convert(params["config"], PretokenizeRunnerConfig)
     recorded = {**msgspec.to_builtins(cfg), **params["recorded"]}
-    return Pretokenizing(cfg, recorded, session).run()
+    with forwarded_logs(session):
+        return Pretokenizing(cfg, recorded, session).run()
 
 
 def pretokenize_parquet(params: dict[str, Any], session: Any) -> dict[str, Any]:

@@ -7,8 +7,8 @@ const PENDING_BYTES = 8 << 20;
 
 /**
  * `--json`: every event as one line of JSON on stdout, in order, with `time` (ISO 8601) and, when the reader was too
- * slow, `dropped`, the number of lines lost before this one. The fields are those of `RunEvent`; docs/json-output.md
- * lists them. Numbers JSON lacks are null.
+ * slow, `dropped`, the number of lines lost before this one. docs/json-output.md lists the fields. Numbers JSON lacks
+ * are null.
  */
 export class JsonSink implements Sink {
   readonly name = '--json';
@@ -26,7 +26,7 @@ export class JsonSink implements Sink {
     });
   }
 
-  consume(event: RunEvent): void {
+  consume(event: RunEvent | ({ readonly kind: string } & Readonly<Record<string, unknown>>)): void {
     if (!this.#open) return;
     if (this.#out.writableLength > PENDING_BYTES) {
       this.#dropped++;

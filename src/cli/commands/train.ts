@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { resolveCommandLine } from '../layers.ts';
 import { addTrainingFlags } from '../option-flags.ts';
-import { printJson } from '../output.ts';
+import { printJson, printNotice } from '../output.ts';
 import { planText } from '../plan-text.ts';
 
 interface TrainFlags {
@@ -25,6 +25,7 @@ export function addTrain(program: Command): void {
   addTrainingFlags(command).action(async (file: string | undefined) => {
     const flags = command.opts<TrainFlags>();
     const resolution = await resolveCommandLine(command, file);
+    if (!flags.quiet) await noteOfPreparedDataset(resolution.config);
     if (flags.dryRun) return dryRun(resolution.config, flags);
     const { trainInTerminal } = await import('../../runners/train-in-terminal.ts');
     await trainInTerminal(resolution, {
@@ -35,6 +36,13 @@ export function addTrain(program: Command): void {
       command: process.argv.slice(2),
     });
   });
+}
+
+/** Tokenizing is work that somebody may have done already. */
+async function noteOfPreparedDataset(config: import('../../config/resolved.ts').ResolvedConfig): Promise<void> {
+  const { preparedDatasetNote } = await import('../../runners/prepared-datasets.ts');
+  const note = preparedDatasetNote(config);
+  if (note !== null) printNotice(note);
 }
 
 async function dryRun(config: import('../../config/resolved.ts').ResolvedConfig, flags: TrainFlags): Promise<void> {

@@ -31,6 +31,9 @@ class Listener:
         if kind == "progress" and self._left is not None:
             self._left -= 1
 
+    def log(self, level: str, message: str) -> None:
+        self.events.append(("log", {"level": level, "message": message}))
+
     def stop_requested(self) -> bool:
         return self._left is not None and self._left <= 0
 
