@@ -20,15 +20,16 @@ export {
 export { ERROR_CODES, type ErrorCode, ExitCode, SaeLensError, type SaeLensErrorOptions } from './errors.ts';
 export { createLogger, type Logger, type LogLevel } from './log.ts';
 export type { TrainPlan } from './plan/plan.ts';
-export { type Changes, configFrom } from './runners/config-from.ts';
 export {
-  type DatasetLook,
-  type PeekOptions,
-  type PretokenizedDataset,
-  peekDataset,
-  pretokenizedDatasets,
-} from './runners/datasets.ts';
+  type CacheActivationsOptions,
+  type CacheActivationsResult,
+  CacheActivationsRunner,
+} from './runners/cache-activations.ts';
+export type { CacheEvent } from './runners/cache-events.ts';
+export { type Changes, configFrom } from './runners/config-from.ts';
+export { type DatasetLook, type PeekOptions, peekDataset } from './runners/datasets.ts';
 export { type DownloadSaeOptions, downloadSaeFromHuggingface, publishedSaes } from './runners/download.ts';
+export { type PretokenizedDataset, pretokenizedDatasets } from './runners/prepared-datasets.ts';
 export {
   type PretokenizeOptions,
   type PretokenizeResult,
@@ -36,6 +37,7 @@ export {
   PretokenizeRunner,
 } from './runners/pretokenize.ts';
 export type { PretokenizeEvent } from './runners/pretokenize-events.ts';
+export { pretrainedReleases, type ReleaseSummary } from './runners/pretrained.ts';
 export { python } from './runners/python.ts';
 export { SAETrainingRunner, type TrainingOptions } from './runners/training.ts';
 export { type Metrics, type TrainingResult, TrainingRun } from './runners/training-run.ts';

@@ -1,0 +1,47 @@
+import type { Command } from 'commander';
+import type { ReleaseSummary } from '../../runners/pretrained.ts';
+import { printJson } from '../output.ts';
+
+export function addPretrained(program: Command): void {
+  const command = program
+    .command('pretrained')
+    .summary('list published SAEs')
+    .description('List well-known releases of SAEs, or the SAEs of one.')
+    .argument('[filter]', 'a release, or a part of the name of releases, models or repositories')
+    .option('--registry <file>', 'releases of your own, beside the well-known ones')
+    .option('--json', 'one JSON document on stdout')
+    .action(async (filter: string | undefined) => {
+      const { registry, json } = command.opts<{ registry?: string; json?: true }>();
+      const { pretrainedReleases } = await import('../../runners/pretrained.ts');
+      const releases = await pretrainedReleases(filter, { registry });
+      if (json) return printJson(releases);
+      const [only] = releases;
+      if (only === undefined) process.stdout.write(`No release, model or repository has "${filter}" in its name\n`);
+      else process.stdout.write(releases.length === 1 ? releaseText(only) : listText(releases));
+    });
+}
+
+function listText(releases: readonly ReleaseSummary[]): string {
+  const rows = releases.map(({ release, model, saes, format }) => [
+    release,
+    model,
+    `${Object.keys(saes).length} SAEs${format === null ? ', no reader' : ''}`,
+  ]);
+  return `${table(rows)}\nOne release: sae-lens-ts pretrained RELEASE\n`;
+}
+
+function releaseText({ release, repo, model, format, saes }: ReleaseSummary): string {
+  const rows = Object.entries(saes).map(([id, path]) => (id === path ? [id] : [id, path]));
+  const [id] = Object.keys(saes);
+  const use =
+    format === null
+      ? 'This version has no reader for its format\n'
+      : `Load one: await SAE.fromPretrained('${release}', '${id}')\nFetch it: sae-lens-ts download ${release} ${id}\n`;
+  return `${release}: ${Object.keys(saes).length} SAEs on ${model}, in ${repo}\n\n${table(rows)}\n${use}`;
+}
+
+function table(rows: readonly string[][]): string {
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  const lines = rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ')}`.trimEnd());
+  return lines.map((line) => `${line}\n`).join('');
+}
