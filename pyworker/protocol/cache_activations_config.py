@@ -83,7 +83,7 @@ class CacheActivationsRunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     hf_repo_id: str | None
     """Dataset repository to push to: user/name."""
     hf_num_shards: int | None
-    """Files of the dataset on the hub; null takes those on disk. Unit: files."""
+    """Files of the cache, here and on the hub; null has as few as buffer_size_gb allows. Unit: files."""
     hf_revision: str
     """Branch to push to."""
     hf_is_private_repo: bool

@@ -41,7 +41,7 @@ export async function lockRun({ folder, output, checkpoints }: RunPaths): Promis
     for (const lock of held.reverse()) await lock.release();
   };
   try {
-    for (const [place, lock] of places) held.push(await acquireLock(place, lock));
+    for (const [place, lock] of places) held.push(await lockPlace(place, lock, 'train in'));
   } catch (error) {
     await release();
     throw error;
@@ -50,10 +50,10 @@ export async function lockRun({ folder, output, checkpoints }: RunPaths): Promis
 }
 
 /**
- * Takes the lock or throws STORAGE naming who has it. `link` is used because it fails when the name exists,
+ * Takes the lock of one place or throws STORAGE naming who has it and what cannot be done. `link` is used because it fails when the name exists,
  * on NFS too. A lock whose process is gone (same host: another boot, no such pid, or a pid used again) is taken over.
  */
-async function acquireLock(place: string, path: string): Promise<RunLock> {
+export async function lockPlace(place: string, path: string, action: string): Promise<RunLock> {
   await makeFolder(dirname(path));
   const mine: Holder = {
     id: randomUUID(),
@@ -69,7 +69,7 @@ async function acquireLock(place: string, path: string): Promise<RunLock> {
     if (await linkNew(path, mine)) break;
     const holder = await readHolder(path);
     if (holder === null) continue;
-    if (round >= 2 || isAlive(holder)) throw refused(place, path, holder);
+    if (round >= 2 || isAlive(holder)) throw refused(place, path, action, holder);
     if (await removeDead(path, holder)) tookOver = { pid: holder.pid, since: holder.since };
   }
   return {
@@ -136,10 +136,10 @@ function isAlive(holder: Holder): boolean {
   return holder.processStart === null || holder.processStart === processStart(holder.pid);
 }
 
-function refused(place: string, path: string, holder: Holder): SaeLensError {
+function refused(place: string, path: string, action: string, holder: Holder): SaeLensError {
   return new SaeLensError(
     'STORAGE',
-    `Cannot train in "${place}": process ${holder.pid} on ${holder.host} has been writing there since ${holder.since}`,
+    `Cannot ${action} "${place}": process ${holder.pid} on ${holder.host} has been writing there since ${holder.since}`,
     {
       hint: `wait for it, stop it, or choose another place; if that machine is gone, remove "${path}"`,
       details: { place, pid: holder.pid, host: holder.host, since: holder.since },

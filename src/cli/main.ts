@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { nearest } from '../config/nearest.ts';
 import { ExitCode } from '../errors.ts';
+import { addCache } from './commands/cache.ts';
+import { addCacheActivations } from './commands/cache-activations.ts';
 import { addConfig } from './commands/config.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDownload } from './commands/download.ts';
@@ -26,7 +28,18 @@ const program = new Command('sae-lens-ts')
   .version(version(), '-V, --version')
   .addHelpText('after', '\nStart with: sae-lens-ts setup, then sae-lens-ts train --preset demo');
 
-for (const add of [addTrain, addSetup, addDoctor, addConfig, addHooks, addUpload, addDownload]) add(program);
+for (const add of [
+  addTrain,
+  addCacheActivations,
+  addCache,
+  addSetup,
+  addDoctor,
+  addConfig,
+  addHooks,
+  addUpload,
+  addDownload,
+])
+  add(program);
 forEachCommand(program, (command) => {
   command.exitOverride().configureOutput({ writeErr: () => {} });
 });

@@ -79,6 +79,10 @@ const outputShape = {
   }),
   buffer_size_gb: option(positive().default(2), { description: 'Largest size of one file of the cache.', unit: 'GB' }),
   ...hubShape(null),
+  hf_num_shards: option(positiveInt().nullable().default(null), {
+    description: 'Files of the cache, here and on the hub; null has as few as buffer_size_gb allows.',
+    unit: 'files',
+  }),
 };
 
 /** Options of `cache-activations` by group, in the order in which they are shown and cross to the worker. */

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { z } from 'zod';
 import { cacheActivationsSchema } from './cache-activations-schema.ts';
 import { cachePlace, loadingArguments } from './derive.ts';
@@ -82,10 +83,12 @@ export function resolveOptions<K extends RunnerKind>(kind: K, layers: readonly L
     const text = given.has(key) ? describe(issue, values[key]) : { message: 'must be given' };
     problems.push({ path: issue.path.join('.'), value: values[key], ...text, ...(where ? { where } : {}) });
   }
+  // A default that is said aloud asks for nothing: so a resolved configuration resolves to itself.
+  const defaultOf = (key: string): unknown => schema.shape[key as keyof typeof schema.shape].safeParse(undefined).data;
   const config = parsed.success ? FILL[kind](parsed.data as never) : undefined;
   if (config !== undefined) {
     for (const rule of RULES[kind]) {
-      const found = rule(config, (key) => given.has(key));
+      const found = rule(config, (key) => given.has(key) && !isDeepStrictEqual(values[key], defaultOf(key)));
       if (found === undefined) continue;
       const where = given.get(found.path)?.where;
       problems.push({ ...found, ...(where ? { where } : {}) });

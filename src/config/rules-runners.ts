@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { cacheActivationsSchema } from './cache-activations-schema.ts';
 import type { pretokenizeSchema } from './pretokenize-schema.ts';
 import type { Problem } from './problem.ts';
+import { slicedContextSize } from './rules-quantity.ts';
 
 /** A rule about several options of a runner with flat options; `isSet` tells whether a layer set one. */
 export type OptionsRule<Options> = (options: Options, isSet: (key: string) => boolean) => Problem | undefined;
@@ -76,6 +77,32 @@ export const cacheActivationsRules: readonly OptionsRule<CacheActivations>[] = [
   ({ context_size, use_chat_formatting }) =>
     context_size === -1 && use_chat_formatting
       ? { path: 'context_size', message: 'must be given with use_chat_formatting: no row tells it' }
+      : undefined,
+  (options) => {
+    const { seqpos_slice, context_size } = options;
+    if ((seqpos_slice[2] ?? 1) < 1) {
+      return {
+        path: 'seqpos_slice',
+        value: seqpos_slice,
+        message: 'the step must be at least 1',
+        hint: 'leave it out',
+      };
+    }
+    if (context_size === -1 || slicedContextSize(options) > 0) return undefined;
+    const message = `keeps no position of context_size ${context_size}`;
+    return { path: 'seqpos_slice', value: seqpos_slice, message, hint: 'choose positions that are there' };
+  },
+  ({ disable_concat_sequences }, isSet) =>
+    disable_concat_sequences && isSet('sequence_separator_token')
+      ? {
+          path: 'sequence_separator_token',
+          message: 'has no effect with disable_concat_sequences: a sequence has one document',
+          hint: 'leave one of the two out',
+        }
+      : undefined,
+  ({ use_chat_formatting }, isSet) =>
+    use_chat_formatting && isSet('is_dataset_tokenized')
+      ? { path: 'is_dataset_tokenized', message: 'has no effect with use_chat_formatting', hint: 'leave it out' }
       : undefined,
   ({ hook_name }) => {
     const twice = Array.isArray(hook_name) && hook_name.find((name, at) => hook_name.indexOf(name) !== at);

@@ -1,7 +1,7 @@
 import { SaeLensError } from '../errors.ts';
 
 /** These take the worker for themselves, for minutes or days: what comes meanwhile is refused, not left to wait unseen. */
-const LONG_OPERATIONS: ReadonlySet<string> = new Set(['train']);
+const LONG_OPERATIONS: ReadonlySet<string> = new Set(['train', 'cache_activations', 'repair_activation_cache']);
 /** Welcome all the same: the worker's I/O thread answers them, and nobody waits for an SAE to be unloaded. */
 const WELCOME_MEANWHILE: ReadonlySet<string> = new Set(['stop', 'checkpoint_now', 'end_feed', 'ping', 'unload_sae']);
 const HINT = 'use another worker: await startWorker()';

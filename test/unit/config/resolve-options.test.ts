@@ -42,6 +42,27 @@ test.each([
 
 const cache = { model_name: 'gelu-2l', hook_name: 'h', dataset_path: 'd', model_batch_size: 4, training_tokens: 512 };
 
+test('a resolved configuration resolves to itself: a default said aloud asks for nothing', () => {
+  const resolved = new CacheActivationsRunnerConfig({ ...cache, context_size: 8, shuffle: false });
+  expect(new CacheActivationsRunnerConfig(resolved)).toEqual(resolved);
+  expect(() => new CacheActivationsRunnerConfig({ ...resolved, seed: 7 })).toThrow('seed');
+});
+
+test.each([
+  [{ seqpos_slice: [0, 8, -1] }, 'seqpos_slice: the step must be at least 1'],
+  [{ seqpos_slice: [8, null], context_size: 8 }, 'seqpos_slice: keeps no position of context_size 8'],
+  [
+    { disable_concat_sequences: true, sequence_separator_token: 'eos' },
+    'sequence_separator_token: has no effect with disable_concat_sequences: a sequence has one document',
+  ],
+  [
+    { use_chat_formatting: true, context_size: 8, is_dataset_tokenized: false },
+    'is_dataset_tokenized: has no effect with use_chat_formatting',
+  ],
+])('caching with %j is refused', (options, problem) => {
+  expect(problemsOf(() => resolveOptions('cache-activations', [object({ ...cache, ...options })]))).toEqual([problem]);
+});
+
 test('a caching run takes one hook or several', () => {
   expect(new CacheActivationsRunnerConfig(cache).hook_name).toBe('h');
   expect(new CacheActivationsRunnerConfig({ ...cache, hook_name: ['a', 'b'] }).hook_name).toEqual(['a', 'b']);

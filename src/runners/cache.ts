@@ -1,0 +1,65 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import {
+  CACHE_CONFIG_NAME,
+  type CacheManifest,
+  type DamagedShard,
+  damagedShards,
+  requireCacheManifest,
+} from '../artifacts/activation-cache.ts';
+import { lockPlace } from '../artifacts/run-lock.ts';
+import { CacheActivationsRunnerConfig } from '../config/index.ts';
+import { SaeLensError } from '../errors.ts';
+import { resolveBundled } from '../worker/bundled.ts';
+import { requireEnvironment } from '../worker/environment.ts';
+import { Worker } from '../worker/worker.ts';
+import { type CacheEvent, cacheEvent } from './cache-events.ts';
+import { readCacheJson } from './cache-info.ts';
+
+/**
+ * Compares every byte of a cache with its manifest.
+ *
+ * @throws SaeLensError STORAGE naming the shards that are damaged; DATASET_NOT_FOUND, DATASET_INVALID
+ */
+export async function verifyCache(folder: string, onProgress?: (bytes: number) => void): Promise<CacheManifest> {
+  const path = resolve(folder);
+  const manifest = await requireCacheManifest(path);
+  const damaged = await damagedShards(path, manifest, onProgress);
+  if (damaged.length > 0) throw damagedError(path, damaged);
+  return manifest;
+}
+
+/**
+ * Computes the damaged shards of a cache again, and only those. Each is put in its place only when it has the bytes it
+ * had, which takes the same model, dataset, torch and machine kind.
+ *
+ * @returns the files that were repaired
+ * @throws SaeLensError STORAGE when a shard comes out otherwise; what loading and reading can fail with
+ */
+export async function repairCache(folder: string, onEvent?: (event: CacheEvent) => void): Promise<string[]> {
+  const path = resolve(folder);
+  const manifest = await requireCacheManifest(path);
+  const lock = await lockPlace(path, `${path}.lock.json`, 'repair the cache in');
+  try {
+    const files = (await damagedShards(path, manifest)).map(({ file }) => file);
+    if (files.length === 0) return [];
+    const made = new CacheActivationsRunnerConfig(await readCacheJson(path, CACHE_CONFIG_NAME, z.any()));
+    const { python } = await requireEnvironment();
+    const located = await resolveBundled(made, { python });
+    await using worker = await Worker.start({ python });
+    const params = { config: { ...located, new_cached_activations_path: path }, files };
+    await worker.request('repair_activation_cache', params, { onEvent: (event) => onEvent?.(cacheEvent(event)) })
+      .result;
+    return files;
+  } finally {
+    await lock.release();
+  }
+}
+
+function damagedError(folder: string, damaged: readonly DamagedShard[]): SaeLensError {
+  const shown = damaged.map(({ file, reason }) => `${file}: ${reason}`).join('; ');
+  return new SaeLensError('STORAGE', `The cache "${folder}" is damaged: ${shown}`, {
+    hint: `\`sae-lens-ts cache repair ${folder}\` computes ${damaged.length === 1 ? 'that shard' : 'those'} again`,
+    details: { path: folder, damaged },
+  });
+}
