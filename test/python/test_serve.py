@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -83,6 +84,26 @@ class Peer:
         parts = [bytearray(part) for part in codec.encode(header, body)]
         change(parts)
         self.sockets["down"].send_multipart(parts)
+
+    def feed(self, job: int, stream: int, array: np.ndarray, change=lambda parts: None, announce=True):
+        import base64
+
+        columns = [m.Column(name="activation", type="float32", shape=list(array.shape[1:]))]
+        codec = FrameCodec(columns)
+        if announce:
+            schema = base64.b64encode(codec.schema).decode()
+            self.send(m.Stream(stream=stream, id=job, plane="feed", name="x", columns=columns, schema=schema))
+        rows, body = codec.body([array])
+        header = m.FrameHeader(stream=stream, seq=self.seq["down"], rows=rows, dropped=0, step=None)
+        self.seq["down"] += 1
+        parts = [bytearray(part) for part in codec.encode(header, body)]
+        change(parts)
+        self.sockets["down"].send_multipart(parts)
+
+    def receive_credit(self) -> int:
+        message = self.receive()
+        assert (message.kind, list(message.data)) == ("credit", ["count"]), message
+        return message.data["count"]
 
     def close(self):
         with contextlib.suppress(ProcessLookupError):
@@ -229,3 +250,64 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
     except OSError:
         return False
+
+
+def test_a_request_is_fed_while_it_runs_and_says_how_much_it_has_room_for(peer):
+    peer.welcome()
+    peer.send(request("feed", 1, ahead=2))
+    assert peer.receive_credit() == 2
+    for number, rows in enumerate((3, 1, 5)):
+        peer.feed(1, 0, np.ones((rows, 4), np.float32), announce=number == 0)
+        assert peer.receive_credit() == 1
+    peer.send(request("end_feed", 2, id=1, frames=3))
+    answers = {message.id: message.result for message in (peer.receive(), peer.receive())}
+    assert answers == {1: {"rows": 9, "total": 36.0}, 2: {"running": True}}
+
+
+def test_frames_that_come_after_their_request_ended_disturb_nobody(peer):
+    peer.welcome()
+    peer.send(request("feed", 1, ahead=1))
+    assert peer.receive_credit() == 1
+    peer.feed(1, 0, np.ones((3, 4), np.float32))
+    assert peer.receive_credit() == 1
+    peer.send(request("stop", 2, id=1))
+    assert {peer.receive().id, peer.receive().id} == {1, 2}
+    for _ in range(100):
+        peer.feed(1, 0, np.ones((3, 4), np.float32), announce=False)
+    peer.send(request("ping", 3))
+    assert peer.receive().result == {"busy": 0}
+
+
+@pytest.mark.parametrize("part", [1, 3])
+def test_a_feed_of_another_schema_or_length_is_refused_and_the_worker_lives_on(peer, part):
+    def flip(parts):
+        # The checksum is made good again: the frame itself is not what was announced.
+        parts[part][len(parts[part]) // 2] ^= 255
+        if part == 3:
+            del parts[3][8:]
+        crc = 0
+        for piece in parts[:4]:
+            crc = zlib.crc32(piece, crc)
+        parts[4][:] = crc.to_bytes(4, "little")
+
+    peer.welcome()
+    peer.send(request("feed", 1, ahead=2))
+    peer.receive_credit()
+    peer.feed(1, 0, np.ones((3, 4), np.float32), flip)
+    error = peer.receive()
+    assert (error.id, error.code) == (1, "PROTOCOL")
+    peer.send(request("ping", 2))
+    assert peer.receive().result == {"busy": 0}
+
+
+def test_more_frames_than_there_is_room_for_end_the_request(peer):
+    peer.welcome()
+    peer.send(request("feed", 1, ahead=2, sleep=0.3))
+    peer.receive_credit()
+    for number in range(8):
+        peer.feed(1, 0, np.ones((3, 4), np.float32), announce=number == 0)
+    messages = []
+    while not messages or not isinstance(messages[-1], m.Error):
+        messages.append(peer.receive())
+    assert messages[-1].code == "PROTOCOL"
+    assert "had a place" in messages[-1].message
