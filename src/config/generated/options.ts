@@ -151,7 +151,7 @@ export const PRETOKENIZE_ROWS: readonly OptionRow[] = [
   {"path":"num_proc","flags":["num_proc"],"group":"Sequences","types":["integer"],"default":"4","unit":"processes","description":"Processes that tokenize."},
   {"path":"save_path","flags":["save_path"],"group":"Output","types":["string","null"],"default":"null","description":"Folder of the tokenized dataset; it must be new, empty, or the same work interrupted."},
   {"path":"hf_repo_id","flags":["hf_repo_id"],"group":"Output","types":["string","null"],"default":"null","description":"Dataset repository to push to: user/name."},
-  {"path":"hf_num_shards","flags":["hf_num_shards"],"group":"Output","types":["integer","null"],"default":"64","unit":"files","description":"Files of the cache, here and on the hub; null has as few as buffer_size_gb allows."},
+  {"path":"hf_num_shards","flags":["hf_num_shards"],"group":"Output","types":["integer","null"],"default":"64","unit":"files","description":"Files of the dataset on the hub; null takes those on disk."},
   {"path":"hf_revision","flags":["hf_revision"],"group":"Output","types":["string"],"default":"main","description":"Branch to push to."},
   {"path":"hf_is_private_repo","flags":["hf_is_private_repo"],"group":"Output","types":["boolean"],"default":"false","description":"Make the repository private."},
 ];
@@ -190,7 +190,7 @@ export const CACHE_ACTIVATIONS_ROWS: readonly OptionRow[] = [
   {"path":"new_cached_activations_path","flags":["new_cached_activations_path"],"group":"Output","types":["string","null"],"default":"activations/DATASET/MODEL/HOOK","description":"Folder of the cache; it must be new, empty, or the same work interrupted."},
   {"path":"buffer_size_gb","flags":["buffer_size_gb"],"group":"Output","types":["number"],"default":"2","unit":"GB","description":"Largest size of one file of the cache."},
   {"path":"hf_repo_id","flags":["hf_repo_id"],"group":"Output","types":["string","null"],"default":"null","description":"Dataset repository to push to: user/name."},
-  {"path":"hf_num_shards","flags":["hf_num_shards"],"group":"Output","types":["integer","null"],"default":"null","unit":"files","description":"Files of the dataset on the hub; null takes those on disk."},
+  {"path":"hf_num_shards","flags":["hf_num_shards"],"group":"Output","types":["integer","null"],"default":"null","unit":"files","description":"Files of the cache, here and on the hub; null has as few as buffer_size_gb allows."},
   {"path":"hf_revision","flags":["hf_revision"],"group":"Output","types":["string"],"default":"main","description":"Branch to push to."},
   {"path":"hf_is_private_repo","flags":["hf_is_private_repo"],"group":"Output","types":["boolean"],"default":"false","description":"Make the repository private."},
 ];
