@@ -3,6 +3,7 @@ import { distance } from 'fastest-levenshtein';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
+import builtIn from './releases.json' with { type: 'json' };
 import { SAE_FORMATS, type SaeFormat } from './sae-format.ts';
 
 /** SAELens' own file, with every SAE on lines of its own, has 1.5 MB. */
@@ -80,7 +81,6 @@ export class Registry {
    * @throws SaeLensError REGISTRY_INVALID
    */
   static async read(file?: string): Promise<Registry> {
-    const { default: builtIn } = await import('./releases.json', { with: { type: 'json' } });
     const own = file === undefined ? {} : checked(await readFileOf(file), file);
     return new Registry({ ...Releases.parse(builtIn), ...own });
   }
