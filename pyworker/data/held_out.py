@@ -17,8 +17,9 @@ from torch import Tensor
 
 from pyworker.data.datasets import Source, open_source
 from pyworker.data.token_sequences import SequenceReader, TokenSequences
-from pyworker.data.tokenization import TokenizingModel, Tokens
+from pyworker.data.tokenization import Tokenizer, TokenizingModel, Tokens
 from pyworker.errors import WorkerError
+from pyworker.lm.tokenizer import vocabulary_sha256
 from pyworker.protocol.cache_activations_config import CacheActivationsRunnerConfig
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 
@@ -210,17 +211,23 @@ def _check_pretokenized(source: Source, made: dict, context_size: int, lm: Token
         log.warning("the tokenizer of dataset %s is not checked: %s", source.name, missing.message)
         return
     ours = getattr(tokenizer, "name_or_path", None)
-    if str(made_with).rsplit("/", 1)[-1] == str(ours).rsplit("/", 1)[-1]:  # gpt2 and openai-community/gpt2
-        return
-    try:
-        same = type(tokenizer).from_pretrained(made_with).get_vocab() == tokenizer.get_vocab()
-    except Exception as cause:  # loading one can fail in as many ways as it has files
-        log.warning("tokenizer %s of dataset %s could not be loaded: %s", made_with, source.name, cause)
-        same = False
-    if not same:
+    if not _same_vocabulary(source, made, tokenizer, ours):
         raise WorkerError(
             "TOKENIZER_MISMATCH",
             f"dataset {source.name!r} was tokenized with {made_with!r}, the model's tokenizer is {ours!r} "
             "and has another vocabulary",
             hint="use the model the dataset was made for, or pretokenize again",
         )
+
+
+def _same_vocabulary(source: Source, made: dict, tokenizer: Tokenizer, ours: str | None) -> bool:
+    made_with, vocabulary = made["tokenizer_name"], made.get("tokenizer_sha256")
+    if isinstance(vocabulary, str):  # of our own pretokenizer: wherever the tokenizer lies now
+        return vocabulary == vocabulary_sha256(tokenizer)
+    if str(made_with).rsplit("/", 1)[-1] == str(ours).rsplit("/", 1)[-1]:  # gpt2 and openai-community/gpt2
+        return True
+    try:
+        return type(tokenizer).from_pretrained(made_with).get_vocab() == tokenizer.get_vocab()
+    except Exception as cause:  # loading one can fail in as many ways as it has files
+        log.warning("tokenizer %s of dataset %s could not be loaded: %s", made_with, source.name, cause)
+        return False

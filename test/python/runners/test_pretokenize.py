@@ -12,8 +12,10 @@ import datasets
 import numpy as np
 import pytest
 from small_work import Listener, folder_bytes, run
+from transformers import AutoTokenizer
 
 from pyworker.data.datasets import open_source
+from pyworker.data.held_out import open_token_data
 from pyworker.errors import WorkerError
 from pyworker.runners import pretokenize as runner
 
@@ -257,3 +259,42 @@ def test_our_dataset_is_read_as_pretokenized_with_its_record(work):
     source = open_source(work["save_path"])
     assert source.kind == "tokens"
     assert source.pretokenized["context_size"] == 16
+
+
+class Model:
+    """What opening a dataset needs of a model."""
+
+    bos_token_id, eos_token_id, sep_token_id = 0, 1, None
+
+    def __init__(self, folder):
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.vocab_size = len(self.tokenizer)
+
+
+@pytest.fixture
+def training_on(make_config):
+    given = {"context_size": 16, "streaming": False, "n_eval_batches": 0}
+    return lambda path, **changes: make_config("topk", run={"dataset_path": path, **given, **changes})
+
+
+def test_training_takes_the_dataset_for_a_model_with_its_tokenizer_wherever_that_lies(
+    work, tmp_path, training_on
+):
+    run(**work)
+    moved = str(tmp_path / "moved" / "elsewhere")
+    AutoTokenizer.from_pretrained(work["tokenizer_name"]).save_pretrained(moved)
+    data = open_token_data(training_on(work["save_path"]), Model(moved))
+    first = next(iter(data.training.sequences()))
+    assert first.tolist() == sequences(work["save_path"])[0].tolist()
+
+
+def test_training_refuses_the_dataset_for_another_tokenizer_or_a_longer_context(work, tmp_path, training_on):
+    run(**work)
+    other = AutoTokenizer.from_pretrained(work["tokenizer_name"])
+    other.add_tokens(["w41"])
+    other.save_pretrained(tmp_path / "other" / "words")  # of the same name
+    with pytest.raises(WorkerError, match="has another vocabulary") as caught:
+        open_token_data(training_on(work["save_path"]), Model(tmp_path / "other" / "words"))
+    assert caught.value.code == "TOKENIZER_MISMATCH"
+    with pytest.raises(WorkerError, match="tokenized with context_size 16, not 32"):
+        open_token_data(training_on(work["save_path"], context_size=32), Model(work["tokenizer_name"]))
