@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from typing_extensions import override
+
+from pyworker.kernels.indexed import DecodeTopK
 
 
 class SparseCode:
@@ -81,8 +82,8 @@ class IndexedCode(SparseCode):
 
     @override
     def decode(self, W_dec_FD: Tensor) -> Tensor:
-        values_BK = self._values_BK.to(W_dec_FD.dtype)  # autocast leaves the bag alone
-        return functional.embedding_bag(self._indices_BK, W_dec_FD, per_sample_weights=values_BK, mode="sum")
+        values_BK = self._values_BK.to(W_dec_FD.dtype)  # autocast leaves sparse products alone
+        return DecodeTopK.apply(values_BK, self._indices_BK, W_dec_FD)  # type: ignore[return-value]
 
 
 def encode_select(
@@ -122,13 +123,8 @@ def decode(code: SparseCode, W_dec_FD: Tensor) -> Tensor:
 
 def top_k(z_BF: Tensor, k: int) -> Tensor:
     """Keep the ``k`` largest of each row, rectified: at most ``k`` are non-zero (Gao et al. 2024, eq. 2)."""
-    return top_k_indexed(z_BF, k).dense()
-
-
-def top_k_indexed(z_BF: Tensor, k: int) -> IndexedCode:
-    """:func:`top_k` by index."""
-    values_BK, indices_BK = torch.topk(z_BF, k, dim=-1, sorted=False)
-    return IndexedCode(indices_BK, torch.relu(values_BK), z_BF.shape[-1])
+    kept = torch.topk(z_BF, k, dim=-1, sorted=False)
+    return torch.zeros_like(z_BF).scatter(-1, kept.indices, torch.relu(kept.values))
 
 
 def batch_top_k(z_BF: Tensor, k: float) -> Tensor:

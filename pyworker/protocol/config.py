@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+Kernels = Literal["auto", "dense", "sparse"]
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 NormalizeActivations = Literal[
     "none", "expected_average_only_in", "constant_norm_rescale", "layer_norm", "covariance_whitening"
@@ -116,14 +117,21 @@ class TopKTrainingSAEConfig(TrainingSAEConfig, tag="topk", forbid_unknown_fields
     k: int
     """Latents kept active for each token. Unit: latents."""
     use_sparse_activations: bool
-    """Decode from the k latents of each row by index, without a matrix of zeros: the same numbers, faster."""
+    """SAELens' name for kernels: sparse."""
     aux_loss_coefficient: float
     """Weight of the loss that lets dead latents explain the error that is left over."""
     rescale_acts_by_decoder_norm: bool
     """Choose the top k by activation times decoder norm."""
+    kernels: Kernels
+    """How a training step works: sparse keeps only the k latents of each row, dense a matrix of all. The
+    same sums in another order. auto takes sparse on a CPU in float32 or float64 from 8 latents for each
+    active one, without noise and compilation.
+    """
 
 
-class BatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="batchtopk", forbid_unknown_fields=True, kw_only=True):
+class BatchTopKTrainingSAEConfig(
+    TrainingSAEConfig, tag="batchtopk", forbid_unknown_fields=True, kw_only=True
+):
     """Fields of the batchtopk architecture."""
 
     k: float
@@ -131,7 +139,7 @@ class BatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="batchtopk", forbid_unkn
     Unit: latents.
     """
     use_sparse_activations: bool
-    """Decode from the k latents of each row by index, without a matrix of zeros: the same numbers, faster."""
+    """SAELens' name for kernels: sparse."""
     aux_loss_coefficient: float
     """Weight of the loss that lets dead latents explain the error that is left over."""
     rescale_acts_by_decoder_norm: bool
@@ -142,7 +150,9 @@ class BatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="batchtopk", forbid_unkn
     """
 
 
-class MatryoshkaBatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="matryoshka_batchtopk", forbid_unknown_fields=True, kw_only=True):
+class MatryoshkaBatchTopKTrainingSAEConfig(
+    TrainingSAEConfig, tag="matryoshka_batchtopk", forbid_unknown_fields=True, kw_only=True
+):
     """Fields of the matryoshka_batchtopk architecture."""
 
     k: float
@@ -150,7 +160,7 @@ class MatryoshkaBatchTopKTrainingSAEConfig(TrainingSAEConfig, tag="matryoshka_ba
     Unit: latents.
     """
     use_sparse_activations: bool
-    """Decode from the k latents of each row by index, without a matrix of zeros: the same numbers, faster."""
+    """SAELens' name for kernels: sparse."""
     aux_loss_coefficient: float
     """Weight of the loss that lets dead latents explain the error that is left over."""
     rescale_acts_by_decoder_norm: bool

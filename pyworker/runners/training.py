@@ -116,6 +116,7 @@ class TrainingRun:
             torch=str(torch.__version__),
             cpu=torch.backends.cpu.get_cpu_capability(),
             threads=torch.get_num_threads(),
+            kernels=trainer.sae.kernels(),
             n_eval_prompts=self.evaluation.n_prompts if self.evaluation else 0,
         )
         result = trainer.fit()

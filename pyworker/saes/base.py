@@ -50,8 +50,8 @@ class SAE(nn.Module):
 
     # -- what an architecture defines ------------------------------------------------------------------------
 
-    def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
-        """The code of prepared rows, and the pre-activations it was selected from."""
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor | None]:
+        """The code of prepared rows, and the pre-activations ``[B, F]`` it was selected from, where they were kept."""
         raise NotImplementedError
 
     def decode_rows(self, code: SparseCode) -> Tensor:
@@ -91,9 +91,12 @@ class SAE(nn.Module):
     # -- shared steps ----------------------------------------------------------------------------------------
 
     def prepare(self, x_BD: Tensor) -> tuple[Tensor, RowNormalization | None]:
-        """Cast, normalise and centre rows: what the encoder sees."""
-        rows_BD, normalization = normalize_rows(self.cfg.normalize_activations, x_BD.to(self.W_dec.dtype))
-        return (rows_BD - self.b_dec if self.cfg.apply_b_dec_to_input else rows_BD), normalization
+        """Cast and normalise rows."""
+        return normalize_rows(self.cfg.normalize_activations, x_BD.to(self.W_dec.dtype))
+
+    def centred(self, rows_BD: Tensor) -> Tensor:
+        """Prepared rows as the encoder sees them."""
+        return rows_BD - self.b_dec if self.cfg.apply_b_dec_to_input else rows_BD
 
     def _needs_row_statistics(self) -> bool:
         return self.cfg.normalize_activations in ("layer_norm", "constant_norm_rescale")

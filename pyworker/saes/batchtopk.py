@@ -33,6 +33,10 @@ class BatchTopKTrainingSAE(TopKTrainingSAE):
         self.register_buffer("topk_threshold", torch.zeros((), dtype=torch.float64, device=self.W_dec.device))
 
     @override
+    def chooses_index(self) -> bool:
+        return False
+
+    @override
     def selection(self) -> Any:
         """Over the batch while training; as deployed otherwise."""
         if self.training:

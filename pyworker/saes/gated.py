@@ -22,9 +22,9 @@ class GatedSAE(SAE):
     latent_offsets = ("b_gate", "b_mag")
 
     @override
-    def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
         # Both paths share one product, as in the paper: x·(W·exp(r)) = (x·W)·exp(r).
-        projection_BF = x_BD @ self.W_enc
+        projection_BF = self.centred(rows_BD) @ self.W_enc
         gate_BF = projection_BF + self.b_gate > 0
         magnitude_BF = projection_BF * self.r_mag.exp() + self.b_mag
         return SparseCode(gate_BF * torch.relu(magnitude_BF)), magnitude_BF

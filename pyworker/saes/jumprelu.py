@@ -70,10 +70,13 @@ class JumpReLUSAE(SAE):
     latent_offsets = ("b_enc", "threshold")
 
     @override
-    def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
         threshold_F = self.threshold
         return encode_select(
-            x_BD, self.W_enc, self.b_enc, lambda z_BF: torch.relu(z_BF) * (z_BF > threshold_F)
+            self.centred(rows_BD),
+            self.W_enc,
+            self.b_enc,
+            lambda z_BF: torch.relu(z_BF) * (z_BF > threshold_F),
         )
 
 
@@ -124,13 +127,13 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
         return {"l0": Coefficient(self.training_cfg.l0_coefficient, self.training_cfg.l0_warm_up_steps)}
 
     @override
-    def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
         cfg = self.training_cfg
 
         def select(z_BF: Tensor) -> Tensor:
             return JumpReLU.apply(z_BF, self.theta(z_BF), cfg.jumprelu_bandwidth, cfg.jumprelu_ste_to_input)  # type: ignore[return-value]
 
-        return encode_select(x_BD, self.W_enc, self.b_enc, select, add_noise=self.add_noise)
+        return encode_select(self.centred(rows_BD), self.W_enc, self.b_enc, select, add_noise=self.add_noise)
 
     @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:

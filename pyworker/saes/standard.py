@@ -33,8 +33,8 @@ class StandardSAE(SAE):
         )
 
     @override
-    def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
-        return encode_select(x_BD, self.W_enc, self.b_enc, self.activation)
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
+        return encode_select(self.centred(rows_BD), self.W_enc, self.b_enc, self.activation)
 
     @override
     def fold_W_dec_norm(self) -> None:
@@ -84,8 +84,10 @@ class StandardTrainingSAE(TrainingSAE, StandardSAE):
         return {"l1": Coefficient(self.training_cfg.l1_coefficient, self.training_cfg.l1_warm_up_steps)}
 
     @override
-    def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
-        return encode_select(x_BD, self.W_enc, self.b_enc, self.activation, add_noise=self.add_noise)
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
+        return encode_select(
+            self.centred(rows_BD), self.W_enc, self.b_enc, self.activation, add_noise=self.add_noise
+        )
 
     @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:

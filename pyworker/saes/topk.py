@@ -8,13 +8,20 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from typing_extensions import override
 
-from pyworker.kernels import SparseCode, decode, encode_select, top_k, top_k_indexed
+from pyworker.kernels import EncodeTopK, IndexedCode, SparseCode, decode, encode_select, top_k
 from pyworker.protocol.config import TopKTrainingSAEConfig
 from pyworker.saes.base import SAE
 from pyworker.saes.training import Forward, StepInput, TrainingSAE
+
+INDEXED_DTYPES = ("float32", "float64")
+"""What the sparse products of torch have on every CPU."""
+
+PAYS_FROM = 8
+"""From so many latents for each active one, work by index is faster on a CPU: measured 0.96 times dense at 4, 1.3 at 8,
+2.6 at 64, 3.8 at 164 (docs/benchmarks.md)."""
 
 
 class TopKSAE(SAE):
@@ -30,10 +37,15 @@ class TopKSAE(SAE):
         return self.cfg.options["rescale_acts_by_decoder_norm"]
 
     @override
-    def encode_rows(self, x_BD: Tensor) -> tuple[SparseCode, Tensor]:
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor | None]:
         scale_F = self.W_dec.norm(dim=1) if self.rescales else None
         return encode_select(
-            x_BD, self.W_enc, self.b_enc, self.selection(), latent_scale_F=scale_F, add_noise=self.add_noise
+            self.centred(rows_BD),
+            self.W_enc,
+            self.b_enc,
+            self.selection(),
+            latent_scale_F=scale_F,
+            add_noise=self.add_noise,
         )
 
     @override
@@ -68,11 +80,42 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
 
     training_cfg: TopKTrainingSAEConfig
 
+    def __init__(self, training_cfg: TopKTrainingSAEConfig, generator: Generator):
+        super().__init__(training_cfg, generator)
+        self.by_index = self.chooses_index()
+
+    def chooses_index(self) -> bool:
+        """Whether training uses the kernels that work by index."""
+        cfg = self.training_cfg
+        if cfg.kernels != "auto" or cfg.use_sparse_activations:
+            return cfg.kernels == "sparse" or cfg.use_sparse_activations
+        return (
+            cfg.noise_scale == 0
+            and cfg.dtype in INDEXED_DTYPES
+            and torch.device(cfg.device).type == "cpu"
+            and self.cfg.d_sae >= PAYS_FROM * cfg.k
+        )
+
     @override
-    def selection(self) -> Callable[[Tensor], Tensor | SparseCode]:
-        if self.training_cfg.use_sparse_activations:
-            return partial(top_k_indexed, k=self.training_cfg.k)
-        return super().selection()
+    def kernels(self) -> str:
+        return "sparse" if self.by_index else "dense"
+
+    @override
+    def prepare_to_compile(self) -> None:
+        self.by_index = False
+
+    @override
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor | None]:
+        if not (self.by_index and self.training):
+            return super().encode_rows(rows_BD)
+        b_dec_D = self.b_dec if self.cfg.apply_b_dec_to_input else None
+        scale_F = self.W_dec.norm(dim=1) if self.rescales else None
+        compared_F = None if scale_F is None else scale_F.detach()
+        z_BK, indices_BK = EncodeTopK.apply(  # type: ignore[misc]
+            rows_BD, b_dec_D, self.W_enc, self.b_enc, compared_F, self.training_cfg.k
+        )
+        values_BK = z_BK if scale_F is None else z_BK * scale_F[indices_BK]
+        return IndexedCode(indices_BK, torch.relu(values_BK), self.cfg.d_sae), None
 
     @override
     @staticmethod
@@ -109,7 +152,7 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
         if n_dead == 0:
             return forward.squared_error_BD.new_zeros(())
         wanted = self.cfg.d_in // 2
-        z_BN = forward.hidden_pre_BF[:, dead_N]
+        z_BN = self._pre_activations(forward, dead_N)
         values_BK, indices_BK = torch.topk(z_BN, min(wanted, n_dead), dim=-1, sorted=False)
         W_dec_ND = self.W_dec[dead_N]
         code = SparseCode(torch.zeros_like(z_BN).scatter(-1, indices_BK, values_BK))
@@ -127,3 +170,10 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
             residual_BD = (forward.x_BD - forward.reconstruction_BD).detach()
         error = (guess_BD - residual_BD).square().sum(dim=-1).mean()
         return self.training_cfg.aux_loss_coefficient * min(n_dead / wanted, 1.0) * error
+
+    def _pre_activations(self, forward: Forward, latents_N: Tensor) -> Tensor:
+        """Of some latents, compared as they are in selection: kept, or computed for these alone."""
+        if forward.hidden_pre_BF is not None:
+            return forward.hidden_pre_BF[:, latents_N]
+        z_BN = self.centred(forward.prepared_BD) @ self.W_enc[:, latents_N] + self.b_enc[latents_N]
+        return z_BN * self.W_dec[latents_N].norm(dim=1) if self.rescales else z_BN

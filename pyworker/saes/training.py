@@ -43,13 +43,15 @@ class StepInput:
 
 @dataclass
 class Forward:
-    """What the losses of an architecture are computed from."""
+    """What the losses of an architecture are computed from. ``prepared_BD`` are the normalised rows; the
+    pre-activations are there where the kernels kept them."""
 
     x_BD: Tensor
     reconstruction_BD: Tensor
     squared_error_BD: Tensor
     code: SparseCode
-    hidden_pre_BF: Tensor
+    hidden_pre_BF: Tensor | None
+    prepared_BD: Tensor
     rows: RowNormalization | None
 
 
@@ -60,7 +62,7 @@ class StepOutput:
 
     reconstruction_BD: Tensor
     code: SparseCode
-    hidden_pre_BF: Tensor
+    hidden_pre_BF: Tensor | None
     loss: Tensor
     losses: dict[str, Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
@@ -122,7 +124,7 @@ class TrainingSAE(SAE):
         if rows is not None:
             out_BD = rows.restore(out_BD)
         error_BD = squared_error(out_BD, x_BD, self.training_cfg.mse_loss_normalization)
-        forward = Forward(x_BD, out_BD, error_BD, code, hidden_pre_BF, rows)
+        forward = Forward(x_BD, out_BD, error_BD, code, hidden_pre_BF, prepared_BD, rows)
         losses = {"mse_loss": error_BD.sum(dim=-1).mean(), **self.sparsity_losses(step, forward)}
         loss = torch.stack(
             [part.to(torch.promote_types(part.dtype, torch.float32)) for part in losses.values()]
@@ -144,6 +146,13 @@ class TrainingSAE(SAE):
         """Standard normal, from this SAE's own generator."""
         generator = self.noise_generator
         return torch.randn(z_BF.shape, generator=generator, dtype=z_BF.dtype, device=z_BF.device)
+
+    def kernels(self) -> str:
+        """What a training step is made of, for the log."""
+        return "dense"
+
+    def prepare_to_compile(self) -> None:
+        """Leave aside what ``torch.compile`` cannot trace."""
 
     # -- what the loop does to the weights -------------------------------------------------------------------
 

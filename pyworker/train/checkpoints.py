@@ -10,6 +10,7 @@ import pyworker
 from pyworker.protocol.config import AnyTrainingSAEConfig, LanguageModelSAERunnerConfig
 
 NOT_DETAILS = {
+    "kernels",
     "vocabulary",
     "d_in",
     "d_sae",

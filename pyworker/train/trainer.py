@@ -251,6 +251,7 @@ class SAETrainer:
         if not self.config.compile_sae:
             return self.sae.training_forward
         mode = self.config.sae_compilation_mode
+        self.sae.prepare_to_compile()
         with named_compile_errors(mode):
             compiled = torch.compile(self.sae.training_forward, mode=mode)
 

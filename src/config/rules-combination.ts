@@ -1,4 +1,5 @@
 import { show } from './problem.ts';
+import type { ResolvedConfig } from './resolved.ts';
 import type { Rule } from './rule.ts';
 
 /** The layer a hook name speaks of, as SAELens reads it; null when it names none. */
@@ -18,8 +19,30 @@ const HALF_FLOAT = {
   hint: 'use float32, with autocast true for speed',
 };
 
+/** What the kernels that work by index do not have. */
+const NOT_BY_INDEX: readonly [wanted: string, isSo: (config: ResolvedConfig) => boolean][] = [
+  ['dtype float32 or float64', ({ sae }) => sae.dtype !== 'float32' && sae.dtype !== 'float64'],
+  ['noise_scale 0', ({ sae }) => sae.noise_scale > 0],
+  ['compile_sae false', ({ compile_sae }) => compile_sae],
+];
+
 /** Options that contradict each other, or ask for what there is not. */
 export const combinationRules: readonly Rule[] = [
+  {
+    keys: ['sae.kernels', 'sae.use_sparse_activations', 'sae.dtype', 'sae.noise_scale', 'compile_sae'],
+    check: ({ config }) => {
+      const { sae } = config;
+      if (!('kernels' in sae)) return undefined;
+      const value = sae.kernels;
+      if (value === 'dense' && sae.use_sparse_activations) {
+        return { value, message: '"dense" contradicts use_sparse_activations true', hint: 'leave one of the two out' };
+      }
+      if (value !== 'sparse' && !sae.use_sparse_activations) return undefined;
+      const wanted = NOT_BY_INDEX.filter(([, isSo]) => isSo(config)).map(([what]) => what);
+      if (wanted.length === 0) return undefined;
+      return { value: 'sparse', message: `"sparse" needs ${wanted.join(', ')}`, hint: 'or use kernels: auto' };
+    },
+  },
   {
     keys: ['dataset_path', 'use_cached_activations'],
     check: ({ config }) =>

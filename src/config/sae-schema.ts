@@ -148,7 +148,7 @@ const topkShape = {
   ...sharedSaeShape,
   k: option(positiveInt().default(100), { description: 'Latents kept active for each token.', unit: 'latents' }),
   use_sparse_activations: option(z.boolean().default(false), {
-    description: 'Decode from the k latents of each row by index, without a matrix of zeros: the same numbers, faster.',
+    description: "SAELens' name for kernels: sparse.",
   }),
   aux_loss_coefficient: option(nonNegative().default(1), {
     description: 'Weight of the loss that lets dead latents explain the error that is left over.',
@@ -156,6 +156,15 @@ const topkShape = {
   rescale_acts_by_decoder_norm: option(z.boolean().default(true), {
     description: 'Choose the top k by activation times decoder norm.',
     v5: false,
+  }),
+};
+
+const topkOnlyShape = {
+  ...topkShape,
+  kernels: option(z.enum(['auto', 'dense', 'sparse']).meta({ title: 'Kernels' }).default('auto'), {
+    description:
+      'How a training step works: sparse keeps only the k latents of each row, dense a matrix of all. The same sums in another ' +
+      'order. auto takes sparse on a CPU in float32 or float64 from 8 latents for each active one, without noise and compilation.',
   }),
 };
 
@@ -188,7 +197,7 @@ export const saeShapes = {
   standard: standardShape,
   gated: gatedShape,
   jumprelu: jumpreluShape,
-  topk: topkShape,
+  topk: topkOnlyShape,
   batchtopk: batchtopkShape,
   matryoshka_batchtopk: matryoshkaShape,
 } as const;
@@ -201,7 +210,7 @@ export const NOT_BUILT_YET = ['abstopk', 'transcoder', 'skip_transcoder'];
 export const standardSchema = z.strictObject({ architecture: z.literal('standard'), ...standardShape });
 export const gatedSchema = z.strictObject({ architecture: z.literal('gated'), ...gatedShape });
 export const jumpreluSchema = z.strictObject({ architecture: z.literal('jumprelu'), ...jumpreluShape });
-export const topkSchema = z.strictObject({ architecture: z.literal('topk'), ...topkShape });
+export const topkSchema = z.strictObject({ architecture: z.literal('topk'), ...topkOnlyShape });
 
 export const batchtopkSchema = z.strictObject({ architecture: z.literal('batchtopk'), ...batchtopkShape });
 export const matryoshkaSchema = z.strictObject({

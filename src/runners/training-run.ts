@@ -177,9 +177,19 @@ export class TrainingRun {
   }
 
   /** What decides the bits of a run, and only the worker knows (design §10). A run does not fail for want of it. */
-  async #record({ d_in, d_sae, total_steps, n_eval_prompts, device, torch, cpu, threads }: Started): Promise<void> {
+  async #record({
+    d_in,
+    d_sae,
+    total_steps,
+    n_eval_prompts,
+    device,
+    torch,
+    cpu,
+    threads,
+    kernels,
+  }: Started): Promise<void> {
     const versions = { python: this.#worker.python, torch };
-    const machine = { device, cpu_capability: cpu, threads };
+    const machine = { device, cpu_capability: cpu, threads, kernels };
     const sizes = { d_in, d_sae, total_steps, n_eval_prompts };
     await updateRunRecord(this.paths, { versions, machine, sizes }).catch((error: Error) =>
       this.#parts.log.warn(`${this.paths.run} lacks what the worker told: ${error.message}`),

@@ -20,6 +20,7 @@ const schemas = {
     torch: z.string(),
     cpu: z.string(),
     threads: count,
+    kernels: z.string(),
     n_eval_prompts: count,
   }),
   histogram: z.object({ step: count, name: z.string(), counts: z.array(z.number()), edges: z.array(z.number()) }),

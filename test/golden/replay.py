@@ -155,7 +155,7 @@ class Replay:
         seen = {
             "sae_out": output.reconstruction_BD,
             "feature_acts": output.code.dense(),
-            "hidden_pre": output.hidden_pre_BF,
+            "hidden_pre": self._hidden_pre(step, output),
             "dead_mask": step.dead_F,
             "batch_scaled": step.x_BD,
         }
@@ -165,6 +165,16 @@ class Replay:
                 # Ghosts read the pre-activations of dead latents, which differ as the weights may.
                 wide = 5 if self.ghost and name == "hidden_pre" else 1
                 c.tensors(f"{name}.{i}", tensor.detach(), theirs_i, wide * OUTPUT_ATOL)
+
+    def _hidden_pre(self, step: StepInput, output: StepOutput) -> Tensor:
+        """Kernels that work by index keep none: those of the dense ones then, with the same weights."""
+        if output.hidden_pre_BF is not None:
+            return output.hidden_pre_BF
+        sae: Any = self.trainer.sae
+        by_index, sae.by_index = sae.by_index, False
+        hidden_pre_BF = sae.encode_rows(sae.prepare(step.x_BD)[0])[1]
+        sae.by_index = by_index
+        return hidden_pre_BF
 
     def _compare_grad(self, name: str, parameter: Tensor) -> None:
         theirs = self.tensors.get(f"grad.{self.step}.{name}")

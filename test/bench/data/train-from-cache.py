@@ -71,7 +71,7 @@ def ours(asked: argparse.Namespace) -> dict[str, float]:
     """Ours, as the worker trains."""
     sys.path[:0] = [str(ROOT), str(ROOT / "test/python")]
     import torch
-    from conftest import config_for
+    from complete_config import config_for
 
     from pyworker.data import ActivationStream, CachedRows, CachedSequences
     from pyworker.data.activation_cache import ActivationCache

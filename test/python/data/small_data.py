@@ -83,7 +83,7 @@ def make_config(**changes) -> LanguageModelSAERunnerConfig:
             "decoder_heuristic_init_norm": 0.1, "decoder_orthogonal_init": False,
             "init_encoder_as_decoder_transpose": True, "normalize_sae_decoder": False,
             "mse_loss_normalization": None, "b_dec_init_method": "zeros", "noise_scale": 0.0, "k": 4,
-            "use_sparse_activations": False, "aux_loss_coefficient": 1.0,
+            "use_sparse_activations": False, "kernels": "auto", "aux_loss_coefficient": 1.0,
             "rescale_acts_by_decoder_norm": True,
         },
         "model_name": "small", "model_class_name": "AutoModelForCausalLM", "hook_name": "mix",

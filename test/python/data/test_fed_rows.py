@@ -36,9 +36,7 @@ def x_ND():
 
 
 def test_ragged_frames_become_batches_in_order(x_ND):
-    stream = ActivationStream(
-        make_config(activations_mixing_fraction=0), fed(frames_of(x_ND, 7, 50, 1), 6)
-    )
+    stream = ActivationStream(make_config(activations_mixing_fraction=0), fed(frames_of(x_ND, 7, 50, 1), 6))
     served = torch.cat(list(stream))
     assert len(served) == ROWS // 32 * 32
     assert np.array_equal(served.numpy(), x_ND[: len(served)])

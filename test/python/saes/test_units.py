@@ -90,7 +90,7 @@ def test_lp_norm_has_a_finite_gradient_at_zero(units, make_config, p):
     )
     a = units[f"lp_norm_{p}/a"].clone().requires_grad_()
     x = torch.zeros(a.shape[0], 8)
-    forward = Forward(x, x, x, SparseCode(a), a, None)
+    forward = Forward(x, x, x, SparseCode(a), a, x, None)
     step = StepInput(x, torch.zeros(10, dtype=torch.bool), {"l1": 1.0})
     loss = sae.sparsity_losses(step, forward)["l1_loss"]
     close(loss, units[f"lp_norm_{p}/norm"].mean())
@@ -107,7 +107,7 @@ def test_ghost_gradients(units, make_config, mode, dead):
     sae.load_state_dict({"W_dec": units[f"{name}/W_dec"]}, strict=False)
     x, out = units[f"{name}/x"], units[f"{name}/sae_out"]
     z = units[f"{name}/hidden_pre"].clone().requires_grad_()
-    forward = Forward(x, out, squared_error(out, x, mode), SparseCode(torch.relu(z)), z, None)
+    forward = Forward(x, out, squared_error(out, x, mode), SparseCode(torch.relu(z)), z, x, None)
     step = StepInput(x, units[f"{name}/dead_mask"].bool(), {"l1": 0.0})
     loss = sae._ghost_grad_loss(step, forward)
     close(loss, units[f"{name}/loss"][0])

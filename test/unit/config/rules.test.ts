@@ -45,6 +45,16 @@ test.each<[string, object, RegExp]>([
     run({}, { architecture: 'batchtopk', use_sparse_activations: true }),
     /use_sparse_activations \| .*no effect/,
   ],
+  [
+    'sparse kernels and noise',
+    run({ compile_sae: true }, { architecture: 'topk', kernels: 'sparse', noise_scale: 0.1 }),
+    /kernels \| "sparse" needs noise_scale 0, compile_sae false/,
+  ],
+  [
+    'kernels said twice',
+    run({}, { architecture: 'topk', kernels: 'dense', use_sparse_activations: true }),
+    /kernels \| "dense" contradicts/,
+  ],
   ['an architecture of later', run({}, { architecture: 'abstopk' }), /architecture abstopk is not built yet/],
   [
     'context above tokens',

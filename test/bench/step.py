@@ -1,0 +1,169 @@
+"""One training step, ours and SAELens 6.54.12's: same process, same torch, same threads, same rows, in turn.
+
+    PYTHON_WITH_SAELENS test/bench/step.py --architecture topk --d_in 1024 --d_sae 16384 --k 100 --batch 4096
+
+What is timed is all that a step is: forward, statistics, backward, clipping, Adam, schedules; by the clock and by
+seconds of CPU, which a busy machine disturbs less. ``peak`` is what a step holds beyond weights, gradients of the step
+before and moments of Adam. The JSON on stdout has every run, medians, ranges and SAELens' median over ours.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ["TQDM_DISABLE"] = "1"
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1] / "python")]
+warnings.filterwarnings("ignore")
+
+import psutil  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor  # noqa: E402
+
+WARM_UP = 2
+PROCESS = psutil.Process()
+
+
+class Silent:
+    """Callbacks of a trainer that nobody listens to."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
+
+
+def ours(asked: argparse.Namespace, options: dict[str, Any]) -> Callable[[Tensor], object]:
+    """A step of ours, as the worker takes it."""
+    from complete_config import config_for
+
+    from pyworker.saes import create_sae, seeded_generator
+    from pyworker.train import SAETrainer
+
+    run = {"train_batch_size_tokens": asked.batch, "training_tokens": 10**9, "autocast": asked.autocast}
+    config = config_for(asked.architecture, run, d_in=asked.d_in, d_sae=asked.d_sae, **options)
+    config.feature_sampling_window = config.dead_feature_window = 10**6
+    if asked.architecture == "topk":
+        config.sae.kernels = asked.kernels
+    trainer = SAETrainer(create_sae(config.sae, seeded_generator(0)), config, Silent(), Silent())
+
+    def step(x_BD: Tensor) -> None:
+        trainer.train_step(x_BD)
+        trainer.n_training_steps += 1
+
+    return step
+
+
+def saelens(asked: argparse.Namespace, options: dict[str, Any]) -> Callable[[Tensor], object]:
+    """A step of SAELens, as its trainer takes it."""
+    from sae_lens import LoggingConfig
+    from sae_lens.config import SAETrainerConfig
+    from sae_lens.registry import get_sae_training_class
+    from sae_lens.training.sae_trainer import SAETrainer
+
+    sae_class, config_class = get_sae_training_class(asked.architecture)
+    config = SAETrainerConfig(
+        total_training_samples=10**9,
+        train_batch_size_samples=asked.batch,
+        lr=1e-3,
+        lr_end=1e-4,
+        autocast=asked.autocast,
+        feature_sampling_window=10**6,
+        dead_feature_window=10**6,
+        logger=LoggingConfig(log_to_wandb=False),
+    )
+    sae = sae_class(config_class(d_in=asked.d_in, d_sae=asked.d_sae, **options))
+    trainer = SAETrainer(cfg=config, sae=sae, data_provider=iter(()))
+
+    def step(x_BD: Tensor) -> None:
+        trainer.step(x_BD)
+        trainer.n_training_steps += 1
+
+    return step
+
+
+def measured(work: Callable[[], object]) -> dict[str, float]:
+    """Seconds by the clock and of CPU, and the most bytes held meanwhile beyond those held before."""
+    before = peak = PROCESS.memory_info().rss
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.002):
+            peak = max(peak, PROCESS.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+    done.set()
+    watcher.join()
+    return {**seconds, "peak": peak - before}
+
+
+def options_of(asked: argparse.Namespace) -> dict[str, Any]:
+    """What both are told of the architecture; where density matters, it is set by the threshold."""
+    if asked.architecture in ("topk", "batchtopk"):
+        return {"k": asked.k}
+    if asked.architecture == "matryoshka_batchtopk":
+        return {"k": asked.k, "matryoshka_widths": [asked.d_sae // 8, asked.d_sae // 2]}
+    return {"l0_coefficient": 1.0} if asked.architecture == "jumprelu" else {"l1_coefficient": 1.0}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--architecture", default="topk")
+    for name, value in (
+        ("d_in", 1024),
+        ("d_sae", 16384),
+        ("k", 100),
+        ("batch", 4096),
+        ("runs", 5),
+        ("threads", 1),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--autocast", action="store_true")
+    parser.add_argument("--kernels", choices=["auto", "dense", "sparse"], default="auto")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    options, generator = options_of(asked), torch.Generator().manual_seed(0)
+    steps = {"ours": ours(asked, options), "saelens": saelens(asked, options)}
+    basis = torch.randn(4 * asked.d_in, asked.d_in, generator=generator) / asked.d_in**0.5
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in (*steps, "gemm")}
+    W_DF = torch.randn(asked.d_in, asked.d_sae, generator=generator)
+    load = [os.getloadavg()]
+    for number in range(WARM_UP + asked.runs):
+        codes = torch.relu(torch.randn(asked.batch, 4 * asked.d_in, generator=generator) - 2)
+        x_BD = codes @ basis
+        for name in list(steps) if number % 2 == 0 else list(steps)[::-1]:
+            seconds = measured(lambda name=name, x_BD=x_BD: steps[name](x_BD))
+            runs[name] += [seconds] if number >= WARM_UP else []
+        seconds = measured(lambda x_BD=x_BD: x_BD @ W_DF)
+        runs["gemm"] += [seconds] if number >= WARM_UP else []
+    load.append(os.getloadavg())
+    result: dict[str, Any] = {
+        **vars(asked),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "load": load,
+    }
+    for what in ("wall", "cpu", "peak"):
+        medians = {name: statistics.median(run[what] for run in made) for name, made in runs.items()}
+        ranges = {
+            name: [min(r[what] for r in made), max(r[what] for r in made)] for name, made in runs.items()
+        }
+        ratio = round(medians["saelens"] / medians["ours"], 2)
+        result[what] = {"median": medians, "range": ranges, "ratio": ratio}
+    result["over_gemm"] = round(result["cpu"]["median"]["ours"] / result["cpu"]["median"]["gemm"], 2)
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
