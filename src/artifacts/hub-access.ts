@@ -16,6 +16,8 @@ export interface HubOptions {
   hubUrl?: string | undefined;
   /** Where it says what it fetches or sends and why it waits; default: nowhere. */
   log?: Logger | undefined;
+  /** Ends it in order. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A repository at a revision, as one that may ask for it sees it. */
@@ -26,6 +28,7 @@ export interface HubRepo {
   readonly hubUrl: string;
   readonly token: { readonly value: string; readonly from: string } | null;
   readonly log: Logger | undefined;
+  readonly signal: AbortSignal | undefined;
   /** What is being done, for messages: `get an SAE from`. */
   readonly action: string;
 }
@@ -35,12 +38,12 @@ export async function openRepo(
   type: HubRepo['type'],
   name: string,
   action: string,
-  { revision = 'main', token, hubUrl, log }: HubOptions,
+  { revision = 'main', token, hubUrl, log, signal }: HubOptions,
 ): Promise<HubRepo> {
   checkName(name, action);
   checkPath(revision, 'revision');
   const url = (hubUrl ?? (process.env.HF_ENDPOINT || HUB_URL)).replace(/\/+$/, '');
-  return { type, name, revision, hubUrl: url, token: await findToken(token), log, action };
+  return { type, name, revision, hubUrl: url, token: await findToken(token), log, signal, action };
 }
 
 /** What every function of the hub's client takes. It does not know HF_ENDPOINT, so the address is always given. */

@@ -48,7 +48,6 @@ export interface PushOptions {
   /** Say what would be sent, and change nothing. */
   readonly dryRun?: boolean | undefined;
   readonly onProgress?: ((progress: UploadProgress) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** How far the sending is. */
@@ -114,7 +113,6 @@ export async function push(
     try {
       return { ...result, commit: await send(repo, parent, sent, deleted, options) };
     } catch (error) {
-      if (options.signal?.aborted) throw interrupted(repo, error);
       if (again || !(error instanceof SaeLensError) || error.code !== 'HUB_CONFLICT') throw error;
       repo.log?.warn(`${repo.name} was changed meanwhile; beginning from what is there now`);
     }
@@ -188,7 +186,7 @@ async function send(
   parent: Head,
   files: readonly OutgoingFile[],
   deleted: readonly string[],
-  { message, onProgress, signal }: PushOptions,
+  { message, onProgress }: PushOptions,
 ): Promise<string> {
   const operations: CommitOperation[] = [
     ...files.map(({ path, content }) => ({
@@ -219,7 +217,7 @@ async function send(
         operations,
         // Storage by plain HTTP: a file that has arrived is known by its sha256 and not sent again.
         useXet: false,
-        ...(signal === undefined ? {} : { abortSignal: signal }),
+        ...(repo.signal === undefined ? {} : { abortSignal: repo.signal }),
         ...access(repo),
         fetch,
       }),
@@ -239,11 +237,4 @@ async function isSame({ content, bytes }: OutgoingFile, there: PathInfo | undefi
   if (Buffer.isBuffer(content)) hash.update(content);
   else for await (const chunk of createReadStream(content.file, { highWaterMark: 1 << 20 })) hash.update(chunk);
   return hash.digest('hex') === (there.lfs?.oid ?? there.oid);
-}
-
-function interrupted(repo: HubRepo, cause: unknown): SaeLensError {
-  return new SaeLensError('INTERRUPTED', `The upload to "${repo.name}" was interrupted: nothing of it is to be seen`, {
-    cause,
-    hint: 'run the same command again: large files that have arrived are not sent again',
-  });
 }

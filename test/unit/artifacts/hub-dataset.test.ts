@@ -221,7 +221,7 @@ describe('a hub that refuses an upload', () => {
     const stop = new AbortController();
     hub.fault = first(9, /PUT/, () => stop.abort());
     const error = await failure('INTERRUPTED', { signal: stop.signal });
-    expect(error.message).toContain('nothing of it is to be seen');
+    expect(error.message).toContain('it was interrupted; nothing half is left');
     expect(names()).toEqual(['.gitattributes']);
   });
 });
