@@ -1,4 +1,4 @@
-"""A cache that SAELens wrote: we read its activations as they are, and train from it as from the model."""
+"""SAELens reads the caches we write, we read those it writes, and both hold the same numbers."""
 
 import json
 import os
@@ -9,70 +9,88 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from pyworker.data import CachedRows, CachedSequences
 from pyworker.data.activation_cache import ActivationCache
-from pyworker.runners.models import language_model
+from pyworker.runners.cache_activations import cache_activations
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "runners"))
-import test_training
-import test_training_rows
-from test_training_rows import CONTEXT, Session, run
+from small_caching import Session, column, options, tokens
+from tiny_models import save_tiny_model
 
 JUDGE = os.environ.get("SAE_LENS_TS_JUDGE_PYTHON")
 SCRIPT = Path(__file__).with_name("judge_cache.py")
 pytestmark = pytest.mark.skipif(
     not JUDGE, reason="SAE_LENS_TS_JUDGE_PYTHON names no Python with SAELens 6.54.12"
 )
-HOOK = "model.layers.1"
-N = 48
-place = test_training.place
-configure = test_training_rows.configure
+HOOKS = ["blocks.1.hook_resid_post", "blocks.0.hook_mlp_out"]
+N, CONTEXT, D_IN = 24, 8, 32
 
 
-def tokens() -> np.ndarray:
-    return np.random.default_rng(0).integers(3, 64, (N, CONTEXT))
-
-
-@pytest.fixture(scope="module", params=["float32", "float16"])
-def theirs(request, place, tmp_path_factory) -> tuple[Path, str]:
-    """The cache and its type; more than one shard."""
-    folder = tmp_path_factory.mktemp("theirs")
-    rows = folder / "rows.jsonl"
-    rows.write_text("\n".join(json.dumps({"tokens": row.tolist()}) for row in tokens()))
-    cache = folder / "cache"
-    command = [JUDGE, SCRIPT, place, rows, HOOK, str(CONTEXT), request.param, cache]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len(list(cache.glob("*.arrow"))) > 1
-    return cache, request.param
-
-
-def test_its_activations_and_tokens_are_those_of_the_model(theirs, configure):
-    path, dtype = theirs
-    config = configure(use_cached_activations=True, on_data_end="stop")
-    sequences = CachedSequences(ActivationCache.open(path), HOOK)
-    assert len(sequences) == N
-    lm = language_model(configure(), Session())
-    rows = torch.cat([chunk.x_ND for chunk in CachedRows(config, sequences, 0, list).chunks()])
-    ids = np.concatenate(
-        [chunk.token_id_N.numpy() for chunk in CachedRows(config, sequences, 0, list).chunks()]
-    )
-    assert np.array_equal(ids, tokens().flatten())
-    assert rows.dtype == getattr(torch, dtype)
-    expected = lm.activations(torch.from_numpy(tokens())).flatten(0, 1)
-    assert torch.allclose(rows.float(), expected, atol=2e-3 if dtype == "float16" else 1e-5)
-
-
-def test_training_goes_on_it(theirs, configure, tmp_path):
-    path, dtype = theirs
-    options = {
-        "use_cached_activations": True,
-        "cached_activations_path": str(path),
-        "dataset_path": "",
-        "dtype": dtype,
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("judge")
+    model = save_tiny_model(folder / "model")
+    (folder / "texts").mkdir()
+    texts = [" ".join(f"w{3 + (7 * i + j) % 61}" for j in range(40)) for i in range(30)]
+    (folder / "texts" / "train.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    for dtype in ("float32", "float16", "bfloat16"):
+        given = options(
+            folder,
+            folder / dtype,
+            model_name=str(model),
+            model_class_name="HookedTransformer",
+            hook_name=HOOKS,
+            dataset_path=str(folder / "texts"),
+            model_batch_size=2,
+            training_tokens=N * CONTEXT,
+            shuffle=False,
+            dtype=dtype,
+        )
+        cache_activations({"config": given, "recorded": given}, Session())
+    sizes = {"context": CONTEXT, "d_in": D_IN}
+    read = [
+        {"path": str(folder / dtype), "hook_name": hook, "dtype": "float32", **sizes}
+        for dtype in ("float32", "float16", "bfloat16")
+        for hook in HOOKS
+    ]
+    write = {
+        "path": str(folder / "theirs"),
+        "hook_name": HOOKS[0],
+        "dtype": "float32",
+        "n_sequences": N,
+        **sizes,
     }
-    session = run(configure(**options), tmp_path, Session())
-    assert session.result["n_training_steps"] == 10
-    assert session.last("reconstruction_quality/mse") > 0
+    request = {"model": str(model), "dataset": str(folder / "texts"), "read": read, "write": write}
+    (folder / "request.json").write_text(json.dumps(request))
+    subprocess.run(
+        [JUDGE, SCRIPT, folder / "request.json", folder / "results.safetensors"], check=True, timeout=240
+    )
+    return folder, read, load_file(folder / "results.safetensors")
+
+
+def test_saelens_reads_every_hook_of_our_caches_bit_for_bit(judged):
+    _, read, results = judged
+    for number, asked in enumerate(read):
+        ours = ActivationCache.open(asked["path"])
+        expected = torch.from_numpy(column(ours, asked["hook_name"]).astype(np.float32))
+        assert torch.equal(results[f"read.{number}"], expected.reshape(-1, D_IN)), asked
+        ids = torch.from_numpy(tokens(ours)).reshape(-1)
+        assert torch.equal(results[f"read.{number}.token_ids"].int(), ids)
+        assert len(ids) == N * CONTEXT
+
+
+def test_we_read_the_cache_that_saelens_writes_bit_for_bit(judged):
+    folder, _, results = judged
+    theirs = ActivationCache.open(folder / "theirs")
+    assert (theirs.manifest, theirs.hook_names, theirs.n_sequences) == (None, HOOKS[:1], N)
+    assert np.array_equal(column(theirs, HOOKS[0]), results["written"].numpy())
+    assert np.array_equal(tokens(theirs), results["written.token_ids"].numpy())
+
+
+def test_both_hold_the_same_tokens_and_activations(judged):
+    folder, _, _ = judged
+    ours, theirs = ActivationCache.open(folder / "float32"), ActivationCache.open(folder / "theirs")
+    assert np.array_equal(tokens(ours), tokens(theirs))
+    np.testing.assert_allclose(column(ours, HOOKS[0]), column(theirs, HOOKS[0]), rtol=1e-4, atol=1e-5)
