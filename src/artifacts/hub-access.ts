@@ -20,6 +20,9 @@ export interface HubOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** What is being done, as messages say it. */
+export type HubAction = 'get an SAE from' | 'list the SAEs of' | 'upload to';
+
 /** A repository at a revision, as one that may ask for it sees it. */
 export interface HubRepo {
   readonly type: 'model' | 'dataset';
@@ -29,15 +32,14 @@ export interface HubRepo {
   readonly token: { readonly value: string; readonly from: string } | null;
   readonly log: Logger | undefined;
   readonly signal: AbortSignal | undefined;
-  /** What is being done, for messages: `get an SAE from`. */
-  readonly action: string;
+  readonly action: HubAction;
 }
 
 /** @throws SaeLensError USAGE for a name or revision that is none, HUB_TOKEN for a token that is none. */
 export async function openRepo(
   type: HubRepo['type'],
   name: string,
-  action: string,
+  action: HubAction,
   { revision = 'main', token, hubUrl, log, signal }: HubOptions,
 ): Promise<HubRepo> {
   checkName(name, action);
@@ -72,9 +74,11 @@ export const isPathBelow = (path: string): boolean =>
   !/[\\\u0000-\u001f\u007f]|(^|\/)[A-Za-z]:/.test(path) &&
   path.split('/').every((part) => !['', '.', '..'].includes(part));
 
-function checkName(name: string, action: string): void {
+function checkName(name: string, action: HubAction): void {
   if (/^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/.test(name) && !name.includes('..')) return;
-  throw new SaeLensError('USAGE', `Cannot ${action} ${JSON.stringify(name)}: a repository is named "owner/name"`);
+  throw new SaeLensError('USAGE', `Cannot ${action} ${JSON.stringify(name)}: a repository is named "owner/name"`, {
+    hint: 'the SAEs of a release are listed by `sae-lens-ts pretrained NAME`',
+  });
 }
 
 /** The hub's client would not send what is no token of a hub. */

@@ -86,7 +86,7 @@ function refused(repo: HubRepo, { status, code, requestId, tries, said }: Refusa
     hubError(repo, error, reason, { hint, details: { status, request_id: requestId } });
   const id = requestId === null ? '' : `, request ${requestId}`;
   const words = said === null ? '' : `: ${said}`;
-  if (code === 'GatedRepo' || (status === 403 && !repo.action.startsWith('upload'))) {
+  if (code === 'GatedRepo' || (status === 403 && repo.action !== 'upload to')) {
     return because(
       'HUB_FORBIDDEN',
       `access is restricted (${status}, ${tried})`,

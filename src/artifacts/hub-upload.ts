@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { type CommitOperation, commit, createBranch, createRepo, downloadFile, type PathInfo } from '@huggingface/hub';
 import { SaeLensError } from '../errors.ts';
-import { access, type HubRepo, pageOf } from './hub-access.ts';
+import { access, type HubRepo, isOffline, pageOf } from './hub-access.ts';
 import { ask, hubError } from './hub-answer.ts';
 import { filesAt, type Head, readHead } from './hub-head.ts';
 import { sendCounted } from './hub-sending.ts';
@@ -84,6 +84,9 @@ export async function push(
   change: (before: Before) => Promise<Change>,
   options: PushOptions,
 ): Promise<PushResult> {
+  if (isOffline()) {
+    throw hubError(repo, 'HUB_OFFLINE', 'HF_HUB_OFFLINE is set', { hint: 'unset HF_HUB_OFFLINE' });
+  }
   if (repo.token === null && !options.dryRun) {
     throw hubError(repo, 'HUB_TOKEN', 'the hub takes files only with a token, and none was found', {
       hint: 'set HF_TOKEN, or run `hf auth login`, with a token that may write',
