@@ -1,6 +1,6 @@
 import type { RunnerOptions } from '../config/index.ts';
 import { ExitCode, SaeLensError } from '../errors.ts';
-import { createLogger } from '../log.ts';
+import { createLogger, redact } from '../log.ts';
 import { bytes, compact, duration, grouped } from '../sinks/format.ts';
 import { ProgressLine } from '../sinks/progress-line.ts';
 import { repairCache } from './cache.ts';
@@ -33,7 +33,8 @@ export async function cacheInTerminal(
   const log = createLogger({ level: quiet ? 'warn' : 'info', print: (text) => line.print(text) });
   const speed = new CacheSpeed();
   const emit = (event: string, fields: object): void => {
-    if (json) process.stdout.write(`${JSON.stringify({ event, ...fields })}\n`);
+    const line = { event, time: new Date().toISOString(), ...fields };
+    if (json) process.stdout.write(`${redact(JSON.stringify(line))}\n`);
   };
   const runner = new CacheActivationsRunner(config, {
     log,
@@ -50,7 +51,15 @@ export async function cacheInTerminal(
   try {
     const result = await runner.run();
     line.end();
-    emit('finished', result);
+    emit('finished', {
+      ended: result.ended,
+      path: result.path,
+      n_sequences: result.nSequences,
+      n_tokens: result.nTokens,
+      shards_done: result.shardsDone,
+      bytes: result.bytes,
+      pushed: result.pushed,
+    });
     if (result.ended === 'stopped') {
       process.exitCode = signals.exitCode;
       log.warn(`stopped after ${result.shardsDone} shards; run the same command again to go on`);
