@@ -2,9 +2,10 @@ import { createHash, randomInt } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeAll, expect, it } from 'vitest';
+import { beforeAll, expect, it, onTestFinished, vi } from 'vitest';
 import { CacheActivationsRunner } from '../../src/index.ts';
 import { commandLineForTests, events } from '../command-line.ts';
+import { MockHub } from '../fixtures/mock-hub.ts';
 import { orphans } from '../orphans.ts';
 import { tinyModel } from '../tiny-run.ts';
 
@@ -31,6 +32,8 @@ beforeAll(() => {
   };
 });
 
+const given = () => options as object as ConstructorParameters<typeof CacheActivationsRunner>[0];
+
 function words(path: string, more: Record<string, string | number | boolean> = {}): string[] {
   const all = { ...options, new_cached_activations_path: path, ...more };
   return ['cache-activations', ...Object.entries(all).flatMap(([name, value]) => [`--${name}`, `${value}`])];
@@ -50,7 +53,7 @@ it('says before what it takes on disk, and that is what it takes', async () => {
   expect(readdirSync(folder)).toEqual(['long.jsonl']);
   const made = await run([...words('whole'), '--json']);
   const said = events(made.stdout);
-  expect(said.at(-1)).toMatchObject({ event: 'finished', ended: 'done', nTokens: TOKENS, pushed: null });
+  expect(said.at(-1)).toMatchObject({ event: 'finished', ended: 'done', n_tokens: TOKENS, pushed: null });
   expect(said.find(({ event }) => event === 'started')).toMatchObject({
     total_bytes: plan.totalBytes,
     n_shards: plan.nFiles,
@@ -65,7 +68,7 @@ it('says before what it takes on disk, and that is what it takes', async () => {
 it('killed at any moment, then told to end, it goes on at the next shard and ends with the same bytes', async () => {
   const killed = start([...words('cut'), '--json']);
   await killed.saw('"event":"shard"');
-  await sleep(randomInt(300));
+  await sleep(randomInt(200));
   process.kill(killed.pid, 'SIGKILL');
   await killed.ended;
   await sleep(1_000);
@@ -125,16 +128,33 @@ it('info tells what a cache holds; where there is none, or no room, is said', as
   expect(large.stderr).toMatch(/The cache needs \d+\.\d\d GB at .*, where \d+\.\d\d GB are free/);
 });
 
+it('goes to the hub in one commit, with a card that says where the data is', async () => {
+  const hub = await MockHub.start();
+  onTestFinished(() => hub.close());
+  for (const name of ['HF_HUB_OFFLINE', 'HUGGING_FACE_HUB_TOKEN']) vi.stubEnv(name, '');
+  vi.stubEnv('HF_TOKEN', 'hf_planted0123456789abcdef');
+  vi.stubEnv('HF_ENDPOINT', hub.url);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const sent: string[] = [];
+  const place = { hf_repo_id: 'user/cache', hf_is_private_repo: true, hf_revision: 'layer-0' };
+  const options = { ...given(), new_cached_activations_path: join(folder, 'whole'), ...place };
+  const runner = new CacheActivationsRunner(options, { onUpload: ({ path }) => sent.push(path) });
+  const { pushed } = await runner.run();
+  const shards = readdirSync(join(folder, 'whole')).filter((name) => name.endsWith('.arrow'));
+  const files = hub.files('datasets/user/cache', 'layer-0');
+  expect(pushed?.url).toBe(`${hub.url}/datasets/user/cache`);
+  expect([...files.keys()]).toEqual(expect.arrayContaining([...shards, 'manifest.json', 'state.json', 'README.md']));
+  expect(files.get('README.md')?.toString()).toContain('path: data-*.arrow');
+  expect(files.get(shards[0] as string)?.equals(readFileSync(join(folder, 'whole', shards[0] as string)))).toBe(true);
+  expect(sent.length).toBeGreaterThan(0);
+});
+
 it('runs from a program too, with what it says as events', async () => {
   const kinds: string[] = [];
   const path = join(folder, 'program');
+  const hook_name = ['model.layers.0', 'model.layers.1'];
   const runner = new CacheActivationsRunner(
-    {
-      ...(options as object as ConstructorParameters<typeof CacheActivationsRunner>[0]),
-      new_cached_activations_path: path,
-      training_tokens: 4096,
-      hook_name: ['model.layers.0', 'model.layers.1'],
-    },
+    { ...given(), new_cached_activations_path: path, training_tokens: 4096, hook_name },
     { onEvent: ({ kind }) => kinds.push(kind) },
   );
   expect(await runner.progress()).toEqual({ state: 'new' });
