@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -193,6 +194,37 @@ def test_too_small_a_disk_is_told_before_the_first_shard(place, tmp_path, monkey
         write(place, tmp_path / "cache", session)
     assert refused.value.code == "STORAGE"
     assert "cache" not in {stage for stage, *_ in session.stages}
+
+
+def test_a_disk_that_fills_up_costs_one_shard_and_the_next_run_goes_on(place, tmp_path):
+    write(place, tmp_path / "whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Filling(Session):
+        def event(self, kind, /, **data):
+            super().event(kind, **data)
+            if kind == "shard":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, hard))
+
+    try:
+        with pytest.raises(WorkerError, match="cannot write") as full:
+            write(place, tmp_path / "cache", Filling())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert full.value.code == "STORAGE"
+    assert "continues" in full.value.hint
+    assert len(list(staging_folder(tmp_path / "cache").glob("*.arrow*"))) == 1
+    assert write(place, tmp_path / "cache")["ended"] == "done"
+    cache, whole = (read_manifest(tmp_path / name) for name in ("cache", "whole"))
+    assert cache.shards == whole.shards
+
+
+def test_half_precision_of_the_model_is_widened_not_lost(place, tmp_path):
+    write(place, tmp_path / "cache", autocast_lm=True, shuffle=False)
+    write(place, tmp_path / "full", shuffle=False)
+    half, full = (column(ActivationCache.open(tmp_path / name)) for name in ("cache", "full"))
+    assert not np.array_equal(half, full)
+    np.testing.assert_allclose(half, full, atol=0.05)
 
 
 def test_the_number_of_files_can_be_chosen(place, tmp_path):
