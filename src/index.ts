@@ -26,7 +26,7 @@ export {
   CacheActivationsRunner,
 } from './runners/cache-activations.ts';
 export type { CacheEvent } from './runners/cache-events.ts';
-export { type Changes, configFrom } from './runners/config-from.ts';
+export { type ConfigChanges, configFrom } from './runners/config-from.ts';
 export { type DatasetLook, type PeekOptions, peekDataset } from './runners/datasets.ts';
 export { type DownloadSaeOptions, downloadSaeFromHuggingface, publishedSaes } from './runners/download.ts';
 export { type PretokenizedDataset, pretokenizedDatasets } from './runners/prepared-datasets.ts';

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from pyworker.data.activation_cache_manifest import ShardRecord
 from pyworker.data.activation_cache_writer import (
-    BATCH_HEADER_BYTES,
     HEADER_BYTES,
     MOST_NUMBERS,
     STORED_DTYPE,
     ShardWriter,
+    batch_header_bytes,
     bytes_per_sequence,
     cache_schema,
 )
@@ -65,7 +65,7 @@ class CacheShape:
     def total_bytes(self) -> int:
         """What the whole cache takes on disk, to a thousandth; the files' own ends are not counted."""
         per_sequence = bytes_per_sequence(self.d_in, self.context, self.dtype)
-        return self.n_sequences * per_sequence + self.n_batches * BATCH_HEADER_BYTES
+        return self.n_sequences * per_sequence + self.n_batches * batch_header_bytes(len(self.d_in))
 
     def shards(self, buffer_size_gb: float, n_files: int | None) -> list[range]:
         """The batches of each shard: as equal as whole batches allow, none larger than ``buffer_size_gb``.
@@ -78,7 +78,9 @@ class CacheShape:
             WorkerError: ``CONFIG_INVALID`` when that cannot be.
         """
         batch_bytes = self.batch_size * bytes_per_sequence(self.d_in, self.context, self.dtype)
-        largest = int((buffer_size_gb * 1e9 - HEADER_BYTES) / (batch_bytes + BATCH_HEADER_BYTES))
+        largest = int(
+            (buffer_size_gb * 1e9 - HEADER_BYTES) / (batch_bytes + batch_header_bytes(len(self.d_in)))
+        )
         if largest < 1:
             raise WorkerError(
                 "CONFIG_INVALID",

@@ -28,12 +28,16 @@ MOST_NUMBERS = 2**31 - 1
 """Of one column of a record batch: Arrow's lists count in int32."""
 HEADER_BYTES = 4096
 """About what the schema and the end of a file take."""
-BATCH_HEADER_BYTES = 1024
 
 
 def shard_name(number: int, n_shards: int) -> str:
     """As ``save_to_disk`` names them."""
     return f"data-{number:05d}-of-{n_shards:05d}.arrow"
+
+
+def batch_header_bytes(n_hooks: int) -> int:
+    """About what Arrow says of one record batch before its numbers."""
+    return 256 + 160 * n_hooks
 
 
 def bytes_per_sequence(d_in: dict[str, int], context: int, dtype: str) -> int:

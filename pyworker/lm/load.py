@@ -13,6 +13,7 @@ from pyworker.lm.forward_arguments import check_model_kwargs
 from pyworker.lm.gguf import cut_as_the_file_says
 from pyworker.lm.model import LanguageModel
 from pyworker.lm.source import ModelSource, find_source
+from pyworker.lm.tokenizer import special_token_ids
 
 # TransformerLens' weight processing. SAELens loads without any; an explicit true in
 # model_from_pretrained_kwargs asks for it, an explicit false is what happens anyway.
@@ -90,6 +91,18 @@ def load_language_model(cfg: Any) -> LanguageModel:
     )
     check_model_kwargs(lm, backend.model.forward, cfg.model_kwargs)
     return lm
+
+
+def load_special_token_ids(cfg: Any) -> list[int] | None:
+    """What :meth:`LanguageModel.special_token_ids` says, of the tokenizer alone; None where only the model knows.
+
+    Raises:
+        WorkerError: MODEL_NOT_FOUND.
+    """
+    tokenizer = _tokenizer(
+        find_source(cfg.model_name, cfg.model_from_pretrained_kwargs), cfg.model_from_pretrained_kwargs
+    )
+    return None if tokenizer is None else special_token_ids(tokenizer)
 
 
 def _load(

@@ -20,13 +20,13 @@ from pyworker.errors import WorkerError
 from pyworker.lm.backends import Backend
 from pyworker.lm.names import nearest
 from pyworker.lm.points import Point
+from pyworker.lm.tokenizer import special_token_ids
 
 # Reads x_PCD; a tensor of the same shape replaces it for the rest of the forward pass, None leaves it.
 Edit = Callable[[Tensor], Tensor | None]
 
 # Prompts and context of the forward pass that lists hook points: unlike enough to tell tokens from heads.
 _PROBE = (2, 7)
-_SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id")
 
 
 class _Reached(Exception):
@@ -128,9 +128,7 @@ class LanguageModel:
 
         Chat tokens registered as additional special tokens are not among them, as in SAELens.
         """
-        source = self._tokenizer if self._tokenizer is not None else self._backend.config
-        ids = (getattr(source, name, None) for name in _SPECIAL_TOKENS)
-        return sorted({found for found in ids if isinstance(found, int)})
+        return special_token_ids(self._tokenizer if self._tokenizer is not None else self._backend.config)
 
     def _text_config(self) -> Any:
         config = self._backend.config

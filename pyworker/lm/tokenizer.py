@@ -10,6 +10,8 @@ from typing import Any
 from pyworker.errors import WorkerError
 from pyworker.lm.names import nearest
 
+SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id")
+
 
 def load_tokenizer(name: str) -> Any:
     """The Hugging Face tokenizer of a hub repository or a local folder; texts of any length are welcome to it.
@@ -35,6 +37,12 @@ def load_tokenizer(name: str) -> Any:
         raise _not_loaded(name, folder.is_dir(), cause) from cause
     tokenizer.model_max_length = sys.maxsize  # texts are cut into sequences afterwards
     return tokenizer
+
+
+def special_token_ids(source: Any) -> list[int]:
+    """Those that a tokenizer, or the configuration of a model, names."""
+    ids = (getattr(source, name, None) for name in SPECIAL_TOKENS)
+    return sorted({found for found in ids if isinstance(found, int)})
 
 
 def vocabulary_sha256(tokenizer: Any) -> str:

@@ -25,7 +25,7 @@ from pyworker.data.activation_cache import ActivationCache
 from pyworker.errors import WorkerError
 from pyworker.evals import evaluate_rows, run_evals
 from pyworker.evals.run import Scaler
-from pyworker.lm import LanguageModel, check_context_size, check_d_in
+from pyworker.lm import LanguageModel, check_context_size, check_d_in, load_special_token_ids
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.models import language_model
 from pyworker.saes import SAE
@@ -115,10 +115,14 @@ def _open_cache(config: LanguageModelSAERunnerConfig, recorded: dict[str, str], 
         check_d_in(lm, cache.d_in[asked.hook_name])
         return lm
 
+    def special_token_ids() -> list[int]:
+        found = load_special_token_ids(asked)
+        return model().special_token_ids() if found is None else found
+
     held_out = HeldOutSequences(config, sequences) if other_eval_dataset(config) is None else None
     n_reserved = 0 if held_out is None else held_out.n_sequences
-    source = CachedRows(config, sequences, n_reserved, lambda: model().special_token_ids())
-    evaluation = _of_cache(asked, held_out, sequences, model)
+    source = CachedRows(config, sequences, n_reserved, special_token_ids)
+    evaluation = _of_cache(asked, held_out, sequences, model, special_token_ids)
     made_of = cache.manifest.dataset_path if cache.manifest else ""
     return TrainingRows(source, cache.d_in[config.hook_name], evaluation, recorded["dataset_path"] or made_of)
 
@@ -128,6 +132,7 @@ def _of_cache(
     held_out: HeldOutSequences | None,
     sequences: CachedSequences,
     model: Callable[[], LanguageModel],
+    special_token_ids: Callable[[], list[int]],
 ) -> Evaluation:
     """In the model when a dataset is named, which asks for it; else on cached rows alone."""
     if held_out is None:
@@ -140,7 +145,7 @@ def _of_cache(
         return InModel(config, open_both, n_prompts)
     from_the_start = sequences.position_S.tolist() == list(range(len(sequences.position_S)))
     if config.dataset_path == "" or not (sequences.has_tokens and from_the_start):
-        return OnRows(config, held_out, lambda: model().special_token_ids())
+        return OnRows(config, held_out, special_token_ids)
 
     def open_model() -> tuple[LanguageModel, EvalTokens]:
         lm, tokens_ES = model(), held_out.tokens()

@@ -60,6 +60,7 @@ def load_sae(
         sae.fold_latent_factors(factor_F.to(sae.W_dec))
     _fold_scaling(sae, stored)
     sae.cfg.normalize_activations = _run_time_only(sae.cfg.normalize_activations)
+    stored.cfg["normalize_activations"] = sae.cfg.normalize_activations
     return sae.requires_grad_(False).eval(), stored.cfg, stored.log_sparsity_F
 
 
@@ -73,6 +74,11 @@ def _config(folder: Path, cfg: dict[str, Any], device: str, dtype: str | None) -
     options = {key: cfg[key] for key in OPTIONS.get(architecture, ()) if key in cfg}
     if architecture == "topk":
         options.setdefault("rescale_acts_by_decoder_norm", False)
+        k = options.get("k")
+        if not isinstance(k, int) or not 1 <= k <= cfg["d_sae"]:
+            raise WorkerError(
+                "SAE_INVALID", f"reading the configuration in {folder}: k is {k!r} of {cfg['d_sae']} latents"
+            )
     return SAEConfig(
         architecture=architecture,
         d_in=cfg["d_in"],

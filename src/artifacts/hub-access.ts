@@ -16,7 +16,12 @@ export interface HubOptions {
   hubUrl?: string | undefined;
   /** Where it says what it fetches or sends and why it waits; default: nowhere. */
   log?: Logger | undefined;
+  /** Ends it in order. */
+  signal?: AbortSignal | undefined;
 }
+
+/** What is being done, as messages say it. */
+export type HubAction = 'get an SAE from' | 'list the SAEs of' | 'upload to';
 
 /** A repository at a revision, as one that may ask for it sees it. */
 export interface HubRepo {
@@ -26,21 +31,21 @@ export interface HubRepo {
   readonly hubUrl: string;
   readonly token: { readonly value: string; readonly from: string } | null;
   readonly log: Logger | undefined;
-  /** What is being done, for messages: `get an SAE from`. */
-  readonly action: string;
+  readonly signal: AbortSignal | undefined;
+  readonly action: HubAction;
 }
 
 /** @throws SaeLensError USAGE for a name or revision that is none, HUB_TOKEN for a token that is none. */
 export async function openRepo(
   type: HubRepo['type'],
   name: string,
-  action: string,
-  { revision = 'main', token, hubUrl, log }: HubOptions,
+  action: HubAction,
+  { revision = 'main', token, hubUrl, log, signal }: HubOptions,
 ): Promise<HubRepo> {
   checkName(name, action);
   checkPath(revision, 'revision');
   const url = (hubUrl ?? (process.env.HF_ENDPOINT || HUB_URL)).replace(/\/+$/, '');
-  return { type, name, revision, hubUrl: url, token: await findToken(token), log, action };
+  return { type, name, revision, hubUrl: url, token: await findToken(token), log, signal, action };
 }
 
 /** What every function of the hub's client takes. It does not know HF_ENDPOINT, so the address is always given. */
@@ -69,9 +74,11 @@ export const isPathBelow = (path: string): boolean =>
   !/[\\\u0000-\u001f\u007f]|(^|\/)[A-Za-z]:/.test(path) &&
   path.split('/').every((part) => !['', '.', '..'].includes(part));
 
-function checkName(name: string, action: string): void {
+function checkName(name: string, action: HubAction): void {
   if (/^[A-Za-z0-9][\w.-]{0,95}\/[A-Za-z0-9][\w.-]{0,95}$/.test(name) && !name.includes('..')) return;
-  throw new SaeLensError('USAGE', `Cannot ${action} ${JSON.stringify(name)}: a repository is named "owner/name"`);
+  throw new SaeLensError('USAGE', `Cannot ${action} ${JSON.stringify(name)}: a repository is named "owner/name"`, {
+    hint: 'the SAEs of a release are listed by `sae-lens-ts pretrained NAME`',
+  });
 }
 
 /** The hub's client would not send what is no token of a hub. */

@@ -22,9 +22,11 @@ export async function ask<T>(
   question: (fetch: typeof globalThis.fetch) => Promise<T>,
   { send = sendWithDeadline, repeatCut = false, accept }: Asking = {},
 ): Promise<T> {
+  if (repo.signal?.aborted) throw interrupted(repo, repo.signal.reason);
   let refusal: Refusal | null = null;
   const patient = patientFetch(send, {
     repeatCut,
+    signal: repo.signal,
     onWait: (reason, ms) =>
       repo.log?.warn(
         `${repo.hubUrl} ${typeof reason === 'number' ? `answered ${reason}` : `was cut off (${reason})`}; waiting ${(ms / 1000).toFixed(1)} s`,
@@ -37,6 +39,7 @@ export async function ask<T>(
     return await question(patient);
   } catch (error) {
     if (error instanceof SaeLensError) throw error;
+    if (repo.signal?.aborted) throw interrupted(repo, error);
     if (refusal === null) throw unreachable(repo, error);
     const accepted = accept?.(refusal);
     if (accepted !== undefined) return accepted as T;
@@ -55,6 +58,13 @@ export function hubError(
   options: SaeLensErrorOptions = {},
 ): SaeLensError {
   return new SaeLensError(code, redact(`Cannot ${repo.action} "${repo.name}": ${reason}`), options);
+}
+
+function interrupted(repo: HubRepo, cause: unknown): SaeLensError {
+  return hubError(repo, 'INTERRUPTED', 'it was interrupted; nothing half is left', {
+    cause,
+    hint: 'run the same command again: large files that have arrived are not sent or fetched again',
+  });
 }
 
 function unreachable(repo: HubRepo, error: unknown): SaeLensError {
@@ -76,7 +86,7 @@ function refused(repo: HubRepo, { status, code, requestId, tries, said }: Refusa
     hubError(repo, error, reason, { hint, details: { status, request_id: requestId } });
   const id = requestId === null ? '' : `, request ${requestId}`;
   const words = said === null ? '' : `: ${said}`;
-  if (code === 'GatedRepo' || (status === 403 && !repo.action.startsWith('upload'))) {
+  if (code === 'GatedRepo' || (status === 403 && repo.action !== 'upload to')) {
     return because(
       'HUB_FORBIDDEN',
       `access is restricted (${status}, ${tried})`,

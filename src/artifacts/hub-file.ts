@@ -71,7 +71,8 @@ class Download {
         try {
           return await this.#read(fetch);
         } catch (error) {
-          if (error instanceof SaeLensError || this.#refused || resumes === RESUMES) throw error;
+          const isOver = this.#refused || this.#repo.signal?.aborted || resumes === RESUMES;
+          if (error instanceof SaeLensError || isOver) throw error;
           this.#repo.log?.warn(`"${path}" was cut after ${this.#done} of ${size} bytes; going on there`);
         }
       }
@@ -92,6 +93,8 @@ class Download {
     const { path, size } = this.#info;
     const stalled = new AbortController();
     const giveUp = () => stalled.abort(new Error(`no data for ${STALL_DEADLINE_MS / 1000} s`));
+    const stop = () => stalled.abort(this.#repo.signal?.reason);
+    this.#repo.signal?.addEventListener('abort', stop);
     let watch = setTimeout(giveUp, STALL_DEADLINE_MS);
     try {
       const blob = await downloadFile({
@@ -121,6 +124,7 @@ class Download {
       }
     } finally {
       clearTimeout(watch);
+      this.#repo.signal?.removeEventListener('abort', stop);
     }
   }
 }

@@ -3,8 +3,8 @@ import { createReadStream } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { type CommitOperation, commit, createBranch, createRepo, downloadFile, type PathInfo } from '@huggingface/hub';
 import { SaeLensError } from '../errors.ts';
-import { access, type HubRepo, pageOf } from './hub-access.ts';
-import { ask, hubError } from './hub-answer.ts';
+import { access, type HubRepo, isOffline, pageOf } from './hub-access.ts';
+import { type Asking, ask, hubError } from './hub-answer.ts';
 import { filesAt, type Head, readHead } from './hub-head.ts';
 import { sendCounted } from './hub-sending.ts';
 
@@ -30,7 +30,7 @@ export interface Change {
 
 /** The repository as an upload finds it. */
 export interface Before {
-  /** null: it is not there, and is made when something is sent. */
+  /** null in a dry run, when it is not there yet. */
   readonly head: Head | null;
   /** The files there of these paths. */
   filesAt(paths: readonly string[]): Promise<Map<string, PathInfo>>;
@@ -48,7 +48,6 @@ export interface PushOptions {
   /** Say what would be sent, and change nothing. */
   readonly dryRun?: boolean | undefined;
   readonly onProgress?: ((progress: UploadProgress) => void) | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** How far the sending is. */
@@ -85,6 +84,9 @@ export async function push(
   change: (before: Before) => Promise<Change>,
   options: PushOptions,
 ): Promise<PushResult> {
+  if (isOffline()) {
+    throw hubError(repo, 'HUB_OFFLINE', 'HF_HUB_OFFLINE is set', { hint: 'unset HF_HUB_OFFLINE' });
+  }
   if (repo.token === null && !options.dryRun) {
     throw hubError(repo, 'HUB_TOKEN', 'the hub takes files only with a token, and none was found', {
       hint: 'set HF_TOKEN, or run `hf auth login`, with a token that may write',
@@ -108,13 +110,11 @@ export async function push(
       unchanged: pathsOf(files.filter((file) => !sent.includes(file))),
       deleted,
     };
-    if (options.dryRun) return { ...result, commit: null };
-    const parent = head ?? (await makeRepo(repo, options));
-    if (sent.length === 0 && deleted.length === 0) return { ...result, commit: parent.commit };
+    if (options.dryRun || head === null) return { ...result, commit: null };
+    if (sent.length === 0 && deleted.length === 0) return { ...result, commit: head.commit };
     try {
-      return { ...result, commit: await send(repo, parent, sent, deleted, options) };
+      return { ...result, commit: await send(repo, head, sent, deleted, options) };
     } catch (error) {
-      if (options.signal?.aborted) throw interrupted(repo, error);
       if (again || !(error instanceof SaeLensError) || error.code !== 'HUB_CONFLICT') throw error;
       repo.log?.warn(`${repo.name} was changed meanwhile; beginning from what is there now`);
     }
@@ -137,49 +137,48 @@ const before = (repo: HubRepo, head: Head | null): Before => ({
   },
 });
 
-/** Where the branch is; null when it or the repository has to be made. */
-async function openHead(repo: HubRepo, { isPrivate }: PushOptions): Promise<Head | null> {
-  const head = await readHead(repo, ({ status, code }) => {
-    const isMissing = status === 404 || (status === 401 && code === 'RepoNotFound');
-    return isMissing && (code === 'RepoNotFound' || code === 'RevisionNotFound') ? 'missing' : undefined;
-  });
-  if (head === 'missing') return null;
-  if (isPrivate && !head.isPrivate) {
-    throw hubError(repo, 'HUB_CONFLICT', 'it is public and a private one was asked for', {
-      hint: `choose another name, or make it private at ${pageOf(repo)}/settings`,
-    });
+/** The commit to build on; what is missing is made. In a dry run nothing is: null stands for an empty repository. */
+async function openHead(repo: HubRepo, options: PushOptions): Promise<Head | null> {
+  const found = await readHead(repo, ({ status, code }) =>
+    [401, 404].includes(status) && (code === 'RepoNotFound' || code === 'RevisionNotFound') ? code : undefined,
+  );
+  if (typeof found !== 'string') return checked(repo, found, options);
+  const main: HubRepo = { ...repo, revision: 'main' };
+  if (found === 'RepoNotFound') {
+    if (options.dryRun) return null;
+    await makeRepo(repo, options);
   }
-  return head;
+  const start = checked(repo, await readHead(main), options);
+  if (repo.revision === 'main' || options.dryRun) return start;
+  const { type, name, revision: branch } = repo;
+  await ask<unknown>(
+    repo,
+    (fetch) => createBranch({ repo: { type, name }, branch, ...access(repo), fetch }),
+    acceptExisting,
+  );
+  return checked(repo, await readHead(repo), options);
 }
 
-/** Makes the repository, and the branch where it is not `main`; what somebody else made meanwhile is taken. */
-async function makeRepo(repo: HubRepo, { isPrivate = false }: PushOptions): Promise<Head> {
-  const { type, name, revision } = repo;
-  const exists = { accept: ({ status }: { status: number }) => (status === 409 ? 'exists' : undefined) };
+function checked(repo: HubRepo, head: Head, { isPrivate }: PushOptions): Head {
+  if (!isPrivate || head.isPrivate) return head;
+  throw hubError(repo, 'HUB_CONFLICT', 'it is public and a private one was asked for', {
+    hint: `choose another name, or make it private at ${pageOf(repo)}/settings`,
+  });
+}
+
+/** What somebody else made meanwhile is taken. */
+const acceptExisting: Asking = { accept: ({ status }) => (status === 409 ? 'exists' : undefined) };
+
+async function makeRepo(repo: HubRepo, { isPrivate = false }: PushOptions): Promise<void> {
+  const { type, name } = repo;
+  const visibility = isPrivate ? 'private' : 'public';
   const accessToken = repo.token?.value as string;
   const made = await ask<unknown>(
     repo,
-    (fetch) =>
-      createRepo({
-        repo: { type, name },
-        visibility: isPrivate ? 'private' : 'public',
-        ...access(repo),
-        accessToken,
-        fetch,
-      }),
-    exists,
+    (fetch) => createRepo({ repo: { type, name }, visibility, ...access(repo), accessToken, fetch }),
+    acceptExisting,
   );
-  if (made !== 'exists') repo.log?.info(`made the ${isPrivate ? 'private' : 'public'} repository ${pageOf(repo)}`);
-  if (revision !== 'main') {
-    await ask<unknown>(
-      repo,
-      (fetch) => createBranch({ repo: { type, name }, branch: revision, ...access(repo), fetch }),
-      exists,
-    );
-  }
-  const head = await openHead(repo, { message: '', isPrivate });
-  if (head === null) throw hubError(repo, 'HUB', `it was made, and has no revision "${revision}"`);
-  return head;
+  if (made !== 'exists') repo.log?.info(`made the ${visibility} repository ${pageOf(repo)}`);
 }
 
 /** Large files to the storage, then the commit. */
@@ -188,7 +187,7 @@ async function send(
   parent: Head,
   files: readonly OutgoingFile[],
   deleted: readonly string[],
-  { message, onProgress, signal }: PushOptions,
+  { message, onProgress }: PushOptions,
 ): Promise<string> {
   const operations: CommitOperation[] = [
     ...files.map(({ path, content }) => ({
@@ -207,6 +206,7 @@ async function send(
     }
   };
   const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  repo.log?.info(`${repo.name}: ${files.length} files to send, ${(totalBytes / 1e6).toFixed(1)} MB`);
   const { type, name, revision } = repo;
   const answer = await ask(
     repo,
@@ -219,7 +219,7 @@ async function send(
         operations,
         // Storage by plain HTTP: a file that has arrived is known by its sha256 and not sent again.
         useXet: false,
-        ...(signal === undefined ? {} : { abortSignal: signal }),
+        ...(repo.signal === undefined ? {} : { abortSignal: repo.signal }),
         ...access(repo),
         fetch,
       }),
@@ -239,11 +239,4 @@ async function isSame({ content, bytes }: OutgoingFile, there: PathInfo | undefi
   if (Buffer.isBuffer(content)) hash.update(content);
   else for await (const chunk of createReadStream(content.file, { highWaterMark: 1 << 20 })) hash.update(chunk);
   return hash.digest('hex') === (there.lfs?.oid ?? there.oid);
-}
-
-function interrupted(repo: HubRepo, cause: unknown): SaeLensError {
-  return new SaeLensError('INTERRUPTED', `The upload to "${repo.name}" was interrupted: nothing of it is to be seen`, {
-    cause,
-    hint: 'run the same command again: large files that have arrived are not sent again',
-  });
 }

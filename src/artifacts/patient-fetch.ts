@@ -1,3 +1,5 @@
+import { setTimeout } from 'node:timers/promises';
+
 /** Also the first try counts. */
 const TRIES = 5;
 const FIRST_WAIT_MS = 250;
@@ -22,6 +24,8 @@ export interface Refusal {
 export interface Patience {
   /** A connection that breaks is tried again too: only for what may be asked twice. */
   repeatCut: boolean;
+  /** Ends a wait. */
+  signal: AbortSignal | undefined;
   /** Before every wait: the status of the answer, or how the connection broke. */
   onWait: (reason: number | string, waitMs: number) => void;
   /** The answer that is handed on is a refusal. */
@@ -38,13 +42,13 @@ export function patientFetch(fetch: typeof globalThis.fetch, patience: Patience)
       const ownWaitMs = FIRST_WAIT_MS * 2 ** (tries - 1) * (0.5 + Math.random() / 2);
       const wait = async (reason: number | string, waitMs: number): Promise<void> => {
         patience.onWait(reason, waitMs);
-        await new Promise((resolve) => setTimeout(resolve, waitMs));
+        await setTimeout(waitMs, undefined, { signal: patience.signal });
       };
       let response: Response;
       try {
         response = await fetch(input, init);
       } catch (error) {
-        if (!patience.repeatCut || init?.signal?.aborted || tries === TRIES) throw error;
+        if (!patience.repeatCut || patience.signal?.aborted || tries === TRIES) throw error;
         const { message, cause } = error as Error;
         await wait(cause instanceof Error ? cause.message : message, ownWaitMs);
         continue;

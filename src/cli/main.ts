@@ -5,9 +5,12 @@ import { ExitCode } from '../errors.ts';
 import { addCache } from './commands/cache.ts';
 import { addCacheActivations } from './commands/cache-activations.ts';
 import { addConfig } from './commands/config.ts';
+import { addDatasets } from './commands/datasets.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDownload } from './commands/download.ts';
 import { addHooks } from './commands/hooks.ts';
+import { addPretokenize } from './commands/pretokenize.ts';
+import { addPretrained } from './commands/pretrained.ts';
 import { addSetup } from './commands/setup.ts';
 import { addTrain } from './commands/train.ts';
 import { addUpload } from './commands/upload.ts';
@@ -38,6 +41,9 @@ for (const add of [
   addHooks,
   addUpload,
   addDownload,
+  addPretrained,
+  addPretokenize,
+  addDatasets,
 ])
   add(program);
 forEachCommand(program, (command) => {

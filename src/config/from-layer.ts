@@ -42,7 +42,8 @@ export function takenSettings(settings: readonly Setting[], layer: Layer, notice
   const isUnknown = ({ path }: Setting): boolean =>
     path.join('.') !== 'sae.architecture' && schemaAt(path) === undefined;
   const isOfThatRun = ({ path, value }: Setting): boolean =>
-    (OF_THAT_RUN.has(path.join('.')) && value !== null) || (isOptions(value) && 'trust_remote_code' in value);
+    (OF_THAT_RUN.has(path.join('.')) && value !== null && value !== false) ||
+    (isOptions(value) && 'trust_remote_code' in value);
   tell(settings.filter(isUnknown), 'what is no option here');
   tell(
     settings.filter((one) => isOfThatRun(one) && one.path[0] !== 'logger'),

@@ -13,9 +13,9 @@ export interface CachePlan {
   readonly nFiles: number | null;
 }
 
-/** Of Arrow's header of a record batch, and of a file: the figures of pyworker/data/activation_cache_writer.py. */
-const BATCH_HEADER_BYTES = 1024;
+/** Of what Arrow says of a file, and of a record batch: the figures of pyworker/data/activation_cache_writer.py. */
 const HEADER_BYTES = 4096;
+const batchHeaderBytes = (nHooks: number): number => 256 + 160 * nHooks;
 
 /** Works out a cache. Pure; the worker computes the same sizes once it knows what is open here. */
 export function planCache(config: RunnerOptions['cache-activations']): CachePlan {
@@ -30,9 +30,10 @@ export function planCache(config: RunnerOptions['cache-activations']): CachePlan
   const width = dtype === 'float16' ? 2 : 4;
   const perSequence = hookNames.length * (context * (d_in * width + 4) + 4) + context * 4;
   const nBatches = Math.ceil(nSequences / model_batch_size);
-  const totalBytes = nSequences * perSequence + nBatches * BATCH_HEADER_BYTES;
+  const batchHeader = batchHeaderBytes(hookNames.length);
+  const totalBytes = nSequences * perSequence + nBatches * batchHeader;
   const batchesAFile = Math.floor(
-    (config.buffer_size_gb * 1e9 - HEADER_BYTES) / (model_batch_size * perSequence + BATCH_HEADER_BYTES),
+    (config.buffer_size_gb * 1e9 - HEADER_BYTES) / (model_batch_size * perSequence + batchHeader),
   );
   const nFiles = config.hf_num_shards ?? (batchesAFile < 1 ? null : Math.ceil(nBatches / batchesAFile));
   return { ...open, totalBytes, nFiles };

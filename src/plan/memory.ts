@@ -45,7 +45,7 @@ export function bufferRows(config: ResolvedConfig): number {
   return config.n_batches_in_buffer * config.store_batch_size_prompts * slicedContextSize(config);
 }
 
-/** Whether a language model is loaded: to read activations, or because evaluations name a dataset to read in it. */
+/** Whether a language model is asked for: to read activations, to evaluate in it, or for its special tokens. */
 export function loadsModel(config: ResolvedConfig): boolean {
   const { use_cached_activations, dataset_path, eval_dataset_path, exclude_special_tokens } = config;
   return (

@@ -1,16 +1,17 @@
 import type { RunnerOptions } from '../config/index.ts';
-import { ExitCode, SaeLensError } from '../errors.ts';
-import { createLogger } from '../log.ts';
+import { createLogger, redact } from '../log.ts';
 import { bytes, compact, duration, grouped } from '../sinks/format.ts';
-import { ProgressLine } from '../sinks/progress-line.ts';
+import { LiveLine } from '../sinks/live-line.ts';
 import { repairCache } from './cache.ts';
 import { CacheActivationsRunner } from './cache-activations.ts';
 import type { CacheEvent } from './cache-events.ts';
+import { StopOnSignal, type StopWords } from './stop-on-signal.ts';
 
-/** After SIGTERM a container has ten seconds; what is not finished then is computed again. */
-const TERMINATION_MS = 8_000;
-/** Who asks twice is gone within a second (faults L2). */
-const SECOND_SIGNAL_MS = 900;
+const STOP_WORDS: StopWords = {
+  what: 'Caching',
+  stopping: 'finishing the shard (Ctrl-C again to stop now: finished shards stay)',
+  hint: 'run the same command again: it goes on after the last finished shard',
+};
 
 /** How a command of caches was called. */
 export interface CacheTerminalOptions {
@@ -29,11 +30,12 @@ export async function cacheInTerminal(
   config: RunnerOptions['cache-activations'],
   { json, quiet }: CacheTerminalOptions,
 ): Promise<void> {
-  const line = new ProgressLine({ quiet });
-  const log = createLogger({ level: quiet ? 'warn' : 'info', print: (text) => line.print(text) });
+  const line = new LiveLine({ quiet });
+  const log = createLogger({ level: quiet ? 'warn' : 'info', print: (text) => line.warn(text) });
   const speed = new CacheSpeed();
   const emit = (event: string, fields: object): void => {
-    if (json) process.stdout.write(`${JSON.stringify({ event, ...fields })}\n`);
+    const line = { event, time: new Date().toISOString(), ...fields };
+    if (json) process.stdout.write(`${redact(JSON.stringify(line))}\n`);
   };
   const runner = new CacheActivationsRunner(config, {
     log,
@@ -41,16 +43,25 @@ export async function cacheInTerminal(
       const { kind, ...fields } = event;
       if (kind !== 'stage') emit(kind, fields);
       if (kind === 'started') log.info(startedText(event));
-      line.show(speed.text(event));
+      line.draw([speed.text(event)]);
     },
     onUpload: ({ path, sentBytes, totalBytes }) =>
-      line.show(`sending ${path}  ${bytes(sentBytes)} of ${bytes(totalBytes)}`),
+      line.draw([`sending ${path}  ${bytes(sentBytes)} of ${bytes(totalBytes)}`]),
   });
-  const signals = new CacheSignals(runner, (text) => log.warn(text));
+  const signals = new StopOnSignal(STOP_WORDS, (text) => log.warn(text));
+  signals.watch(runner);
   try {
     const result = await runner.run();
     line.end();
-    emit('finished', result);
+    emit('finished', {
+      ended: result.ended,
+      path: result.path,
+      n_sequences: result.nSequences,
+      n_tokens: result.nTokens,
+      shards_done: result.shardsDone,
+      bytes: result.bytes,
+      pushed: result.pushed,
+    });
     if (result.ended === 'stopped') {
       process.exitCode = signals.exitCode;
       log.warn(`stopped after ${result.shardsDone} shards; run the same command again to go on`);
@@ -69,10 +80,10 @@ export async function cacheInTerminal(
 
 /** Repairs with a line that says how far it is. */
 export async function repairInTerminal(path: string): Promise<string[]> {
-  const line = new ProgressLine();
+  const line = new LiveLine();
   const speed = new CacheSpeed();
   try {
-    return await repairCache(path, (event) => line.show(speed.text(event)));
+    return await repairCache(path, (event) => line.draw([speed.text(event)]));
   } finally {
     line.end();
   }
@@ -109,51 +120,4 @@ export class CacheSpeed {
     const size = `${bytes((done / total) * this.#totalBytes)} of ${bytes(this.#totalBytes)}`;
     return [message, `${share} tokens`, pace, left, size].filter((part) => part !== '').join('  ');
   }
-}
-
-/** The first signal finishes the shard; the second, or a deadline, ends everything at once. */
-class CacheSignals {
-  readonly #signals: NodeJS.Signals[];
-  readonly #runner: CacheActivationsRunner;
-  readonly #say: (text: string) => void;
-  #first: NodeJS.Signals | null = null;
-
-  constructor(runner: CacheActivationsRunner, say: (text: string) => void) {
-    this.#runner = runner;
-    this.#say = say;
-    // Under nohup SIGHUP must stay ignored (faults L4).
-    this.#signals = process.stderr.isTTY ? ['SIGINT', 'SIGTERM', 'SIGHUP'] : ['SIGINT', 'SIGTERM'];
-    for (const signal of this.#signals) process.on(signal, this.#onSignal);
-  }
-
-  get exitCode(): number {
-    return this.#first === 'SIGINT' ? ExitCode.interrupted : ExitCode.terminated;
-  }
-
-  close(): void {
-    for (const signal of this.#signals) process.off(signal, this.#onSignal);
-  }
-
-  /** Work that we ended did not fail. */
-  explain(error: unknown): unknown {
-    if (this.#first === null || !(error instanceof SaeLensError) || error.code !== 'INTERRUPTED') return error;
-    const code = this.#first === 'SIGINT' ? 'INTERRUPTED' : 'TERMINATED';
-    return new SaeLensError(code, `Caching was ended by ${this.#first}`, {
-      hint: 'run the same command again: it goes on after the last finished shard',
-      cause: error,
-    });
-  }
-
-  readonly #onSignal = (signal: NodeJS.Signals): void => {
-    const again = this.#first !== null;
-    this.#first ??= signal;
-    if (again) {
-      setTimeout(() => process.exit(this.exitCode), SECOND_SIGNAL_MS).unref();
-      void this.#runner.kill();
-      return;
-    }
-    this.#say('finishing the shard (Ctrl-C again to stop now: finished shards stay)');
-    void this.#runner.stop().catch(() => {});
-    if (signal !== 'SIGINT') setTimeout(() => void this.#runner.kill(), TERMINATION_MS).unref();
-  };
 }

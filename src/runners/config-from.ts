@@ -15,7 +15,7 @@ import { SaeLensError } from '../errors.ts';
 const CONFIGS = ['runner_cfg.json', 'config.yaml', 'cfg.json'];
 
 /** Options of a run, those of its SAE too, all optional. */
-export type Changes = Partial<Omit<LanguageModelSAERunnerOptions, 'sae'>> & {
+export type ConfigChanges = Partial<Omit<LanguageModelSAERunnerOptions, 'sae'>> & {
   sae?: { [Key in string]?: unknown };
 };
 
@@ -28,7 +28,8 @@ export type Changes = Partial<Omit<LanguageModelSAERunnerOptions, 'sae'>> & {
  */
 export async function readFromLayer(reference: string, options: LocateOptions = {}): Promise<Layer> {
   const { path } = await locateSae(reference, { ...options, describedOnly: true });
-  const candidates = statSync(path).isDirectory() ? CONFIGS.map((name) => join(path, name)) : [path];
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  const candidates = isFile ? [path] : CONFIGS.map((name) => join(path, name));
   const file = candidates.find((one) => existsSync(one));
   if (file === undefined) {
     throw new SaeLensError('USAGE', `Cannot start from "${reference}": nothing there tells how it was trained`, {
@@ -50,7 +51,7 @@ export async function readFromLayer(reference: string, options: LocateOptions = 
  */
 export async function configFrom(
   reference: string,
-  changes: Changes = {},
+  changes: ConfigChanges = {},
   {
     notice = (line: string) => process.emitWarning(line),
     ...options

@@ -22,6 +22,8 @@ export interface DownloadSaeOptions {
   token?: string | undefined;
   /** Where it says what it fetches and why it waits; default: nowhere. */
   log?: Logger | undefined;
+  /** Ends it in order. */
+  signal?: AbortSignal | undefined;
 }
 
 const Options = z.strictObject({
@@ -30,6 +32,7 @@ const Options = z.strictObject({
   registry: z.string().min(1).optional(),
   token: z.string().optional(),
   log: someLogger.optional(),
+  signal: z.instanceof(AbortSignal).optional(),
 });
 
 /**

@@ -1,17 +1,20 @@
 import type { RunnerOptions } from '../config/index.ts';
-import { ExitCode, SaeLensError } from '../errors.ts';
 import { createLogger } from '../log.ts';
 import { bytes, compact, duration, grouped } from '../sinks/format.ts';
 import { JsonSink } from '../sinks/json.ts';
 import { LiveLine } from '../sinks/live-line.ts';
 import { PretokenizeProgress } from '../sinks/pretokenize-progress.ts';
-import { type PretokenizeResult, type PretokenizeRun, startPretokenizing } from './pretokenize.ts';
+import { type PretokenizeResult, startPretokenizing } from './pretokenize.ts';
 import type { PretokenizeEvent } from './pretokenize-events.ts';
 import { shellWord } from './shell-word.ts';
+import { StopOnSignal, type StopWords } from './stop-on-signal.ts';
 
-/** After SIGTERM a container has ten seconds. */
-const TERMINATION_MS = 8_000;
 const JSON_CLOSE_MS = 5_000;
+const STOP_WORDS: StopWords = {
+  what: 'Pretokenizing',
+  stopping: 'putting down what is done (Ctrl-C again to stop now)',
+  hint: 'run the same command again: it goes on from what was put down',
+};
 
 /** How `pretokenize` was called. */
 export interface PretokenizeTerminalOptions {
@@ -34,8 +37,8 @@ export async function pretokenizeInTerminal(
   const log = createLogger({ level: quiet ? 'warn' : 'info', print: (text) => line.warn(text) });
   const sink = json ? new JsonSink() : null;
   const show = shower(line);
-  const signals = new StopOnSignal((text) => log.warn(text));
-  for (const [name, value] of headerOf(config)) line.field(name, value);
+  const signals = new StopOnSignal(STOP_WORDS, (text) => log.warn(text));
+  for (const [name, value] of headerOf(config)) line.print(line.field(name, value));
   try {
     const run = await startPretokenizing(config, {
       log,
@@ -150,54 +153,4 @@ function summary(config: RunnerOptions['pretokenize'], made: PretokenizeResult):
     );
   }
   return lines;
-}
-
-/** Signals of a terminal: once to put down what is done, twice to end at once. */
-class StopOnSignal {
-  readonly #say: (line: string) => void;
-  readonly #signals: readonly NodeJS.Signals[];
-  #run: PretokenizeRun | null = null;
-  #first: NodeJS.Signals | null = null;
-
-  constructor(say: (line: string) => void) {
-    this.#say = say;
-    // Under nohup there is no terminal to lose, and SIGHUP must stay ignored (faults L4).
-    this.#signals = process.stderr.isTTY ? ['SIGINT', 'SIGTERM', 'SIGHUP'] : ['SIGINT', 'SIGTERM'];
-    for (const signal of this.#signals) process.on(signal, this.#onSignal);
-  }
-
-  get exitCode(): number {
-    return this.#first === 'SIGINT' || this.#first === null ? ExitCode.interrupted : ExitCode.terminated;
-  }
-
-  watch(run: PretokenizeRun): void {
-    this.#run = run;
-    if (this.#first !== null) void run.kill();
-  }
-
-  close(): void {
-    for (const signal of this.#signals) process.off(signal, this.#onSignal);
-  }
-
-  /** Work that we killed did not fail: it was stopped. */
-  explain(error: unknown): unknown {
-    if (this.#first === null || !(error instanceof SaeLensError) || error.code !== 'INTERRUPTED') return error;
-    const code = this.#first === 'SIGINT' ? 'INTERRUPTED' : 'TERMINATED';
-    const hint = error.hint ?? 'run the same command again: it goes on from what was put down';
-    return new SaeLensError(code, `Pretokenizing was ended by ${this.#first}`, { hint, details: error.details });
-  }
-
-  readonly #onSignal = (signal: NodeJS.Signals): void => {
-    const run = this.#run;
-    const again = this.#first !== null;
-    this.#first ??= signal;
-    if (run === null || again) {
-      if (run !== null) void run.kill();
-      if (again) process.exit(this.exitCode);
-    } else {
-      this.#say('putting down what is done (Ctrl-C again to stop now)');
-      void run.stop().catch(() => {});
-      if (signal !== 'SIGINT') setTimeout(() => void run.kill(), TERMINATION_MS).unref();
-    }
-  };
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { toJson } from '../artifacts/atomic.ts';
 import { datasetCard } from '../artifacts/dataset-card.ts';
 import { pushDataset } from '../artifacts/hub-dataset.ts';
 import type { RunnerOptions } from '../config/index.ts';
@@ -39,11 +40,10 @@ export async function pushPretokenized({ config, made, worker, log, signal, tell
     const params = { path: made.path, folder, split, num_shards: hf_num_shards };
     await worker.request('pretokenize_parquet', params, { signal, onEvent: (raw) => tell(pretokenizeEvent(raw)) })
       .result;
-    const metadata = join(made.path, METADATA_NAME);
-    await copyFile(metadata, join(folder, METADATA_NAME));
+    const metadata = published(JSON.parse(await readFile(join(made.path, METADATA_NAME), 'utf8')));
+    await writeFile(join(folder, METADATA_NAME), toJson(metadata));
     const facts = { repo, split, nSequences: made.n_sequences, nDocuments: made.n_documents };
-    const card = datasetCard({ ...facts, made: JSON.parse(await readFile(metadata, 'utf8')) });
-    await writeFile(join(folder, 'README.md'), card);
+    await writeFile(join(folder, 'README.md'), datasetCard({ ...facts, made: metadata }));
     const { url } = await pushDataset(folder, {
       repo,
       revision,
@@ -60,4 +60,13 @@ export async function pushPretokenized({ config, made, worker, log, signal, tell
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Where files lie on this machine is nobody's business: of a local path the last name is told. */
+function published(metadata: Record<string, unknown>): Record<string, unknown> {
+  const tell = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(tell);
+    return typeof value === 'string' && /^[./~]|\/.*\//.test(value) ? basename(value) : value;
+  };
+  return Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, tell(value)]));
 }

@@ -112,8 +112,8 @@ export async function uploadSaesToHuggingface(
 ): Promise<UploadResult> {
   const given = callOptions('upload SAEs', Given, { saes, options }).options;
   const log = given.show_progress === false ? given.log : (given.log ?? createLogger());
-  const { hf_repo_id, hf_revision: revision, token } = given;
-  const repo = await openRepo('model', hf_repo_id, 'upload to', { revision, token, log });
+  const { hf_repo_id, hf_revision: revision, token, signal } = given;
+  const repo = await openRepo('model', hf_repo_id, 'upload to', { revision, token, log, signal });
   const say = progressLines(log);
   const scratch = await mkdtemp(join(tmpdir(), 'sae-lens-ts-upload-'));
   try {
@@ -133,7 +133,6 @@ export async function uploadSaesToHuggingface(
       isPrivate: given.hf_is_private_repo,
       dryRun: given.dry_run,
       force: given.force,
-      signal: given.signal,
       onProgress: (progress) => {
         given.onProgress?.(progress);
         say(progress);

@@ -1,12 +1,12 @@
 import { styleText } from 'node:util';
 import { createLogUpdate } from 'log-update';
 import { plainText, redact } from '../log.ts';
-import { fitLine } from './terminal.ts';
 
 /** Redrawing more often only flickers and costs a slow connection its bandwidth. */
 const REDRAW_MS = 100;
 /** Without a terminal, one plain line as often as this. */
 const PLAIN_LINE_MS = 10_000;
+/** A terminal that tells no width, or none that can be true. */
 const USUAL_COLUMNS = 80;
 
 /** Where a line is drawn. */
@@ -44,6 +44,7 @@ export class LiveLine {
     this.#quiet = quiet;
     this.#now = now;
     const dumb = env.TERM === 'dumb' || Boolean(env.CI);
+    // A terminal without a size (a container's, before it is told) would show nothing of a line drawn in place.
     this.#live = out.isTTY && out.columns > 0 && !dumb && !quiet ? createLogUpdate(out, { showCursor: true }) : null;
     this.#colour = this.#live !== null && !env.NO_COLOR;
     out.on('error', () => {
@@ -64,23 +65,31 @@ export class LiveLine {
     if (this.#line !== '') this.#live?.(this.#line);
   }
 
+  /** Whether there is a line drawn in place, or only a log. */
+  get isLive(): boolean {
+    return this.#live !== null;
+  }
+
+  get columns(): number {
+    return this.#out.columns > 0 ? this.#out.columns : USUAL_COLUMNS;
+  }
+
   /** `name  value`, the name in bold where there are colours. */
-  field(name: string, value: string): void {
-    this.print(`${this.bold(name.padEnd(10))} ${plainText(value)}`);
+  field(name: string, value: string): string {
+    return `${this.bold(name.padEnd(10))} ${plainText(value)}`;
   }
 
   bold(text: string): string {
     return this.#colour ? styleText('bold', text, { validateStream: false }) : text;
   }
 
-  /** Draws these parts, the most important first: as many as fit. */
-  draw(parts: readonly string[]): void {
+  /** Draws these parts, the most important first: as many as fit. Too soon after the last, only what is `fresh`. */
+  draw(parts: readonly string[], fresh = false): void {
     if (!this.#open || this.#quiet) return;
     const now = this.#now();
-    if (now - this.#drawnAt < (this.#live === null ? PLAIN_LINE_MS : REDRAW_MS)) return;
+    if (!fresh && now - this.#drawnAt < (this.#live === null ? PLAIN_LINE_MS : REDRAW_MS)) return;
     this.#drawnAt = now;
-    const columns = this.#out.columns > 0 ? this.#out.columns : USUAL_COLUMNS;
-    this.#line = fitLine(parts.map(plainText), this.#live === null ? Number.POSITIVE_INFINITY : columns - 1);
+    this.#line = fitLine(parts.map(plainText), this.#out.isTTY ? this.columns - 1 : Number.POSITIVE_INFINITY);
     if (this.#live === null) this.#out.write(`${this.#line}\n`);
     else this.#live(this.#line);
   }
@@ -90,4 +99,16 @@ export class LiveLine {
     if (this.#live !== null && this.#line !== '') this.#live.done();
     this.#line = '';
   }
+}
+
+/** As many parts as the width allows; what is cut is the least important, at the end. */
+function fitLine(parts: readonly string[], width: number): string {
+  let line = parts[0] ?? '';
+  if (line.length > width) line = `${line.slice(0, Math.max(0, width - 1))}…`;
+  for (const part of parts.slice(1)) {
+    const longer = `${line} · ${part}`;
+    if (longer.length > width) break;
+    line = longer;
+  }
+  return line;
 }

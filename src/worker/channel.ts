@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Context, capability, curveKeyPair, Pull, Push, Router, type Socket } from 'zeromq';
 import { SaeLensError } from '../errors.ts';
 import { MAX_MESSAGE_BYTES } from '../protocol/frames.ts';
@@ -14,6 +15,9 @@ const BULK_HIGH_WATER_MARK = 4;
 const LINGER_MS = 0;
 const ZAP_ENDPOINT = 'inproc://zeromq.zap.01';
 const WORKER_IDENTITY = 'worker';
+const IN_DENO = 'Deno' in globalThis;
+/** How often a socket is asked there whether it is ready. */
+const DENO_LOOKS_MS = 2;
 
 export interface ChannelOptions {
   /** `ipc` in a private folder, or `tcp` on 127.0.0.1. */
@@ -156,7 +160,7 @@ export class Channel {
 
   /** Sends a data message; resolves when the socket has taken it, which is where back-pressure is felt. */
   sendDown(frame: (seq: number) => Buffer[]): Promise<void> {
-    return this.#toDown.send((seq) => this.#sockets.down.send(frame(seq)));
+    return this.#toDown.send((seq) => sendTo(this.#sockets.down, frame(seq)));
   }
 
   /** Closes the sockets and removes the folder. Messages not yet taken are lost: the worker acknowledges before. */
@@ -233,10 +237,28 @@ class SendQueue {
 async function* messages(socket: Router | Pull): AsyncGenerator<Buffer[]> {
   while (!socket.closed) {
     try {
+      if (IN_DENO) await readyInDeno(() => socket.readable, Infinity);
       yield await socket.receive();
     } catch (error) {
       if (socket.closed) return;
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
     }
+  }
+}
+
+async function sendTo(socket: Push, frame: Buffer[]): Promise<void> {
+  if (IN_DENO) await readyInDeno(() => socket.writable, socket.sendTimeout);
+  await socket.send(frame);
+}
+
+/**
+ * Deno's stand-in for libuv loses wake-ups (2.9.8: most CURVE handshakes never end) and crashes where zeromq.js waits
+ * with a timeout. A socket that says it is ready is used at once, and neither happens.
+ *
+ * @throws Error when it is not ready within the deadline, or closed
+ */
+async function readyInDeno(isReady: () => boolean, deadlineMs: number): Promise<void> {
+  for (const end = performance.now() + deadlineMs; !isReady(); await sleep(DENO_LOOKS_MS)) {
+    if (performance.now() > end) throw new Error(`nothing was taken for ${deadlineMs} ms`);
   }
 }

@@ -82,6 +82,29 @@ describe('huggingface_hub in Python', () => {
   }, 120_000);
 });
 
+describe('an SAE held here', () => {
+  it('is saved and shared as it is held: folded, in its number type; a folder of something else is left alone', async () => {
+    const made = join(folder, 'unfolded');
+    writeSaeFolder(made, { metadata: { sae_lens_version: '6.54.12', hook_name: 'h' } });
+    writeFileSync(join(made, 'activation_scaler.json'), '{"scaling_factor": 0.5}');
+    const sae = await SAE.loadFromDisk(made, { dtype: 'bfloat16' });
+    await expect(sae.saveInferenceModel(made)).rejects.toMatchObject({ code: 'STORAGE' });
+    await sae.saveInferenceModel(join(folder, 'folded'));
+    expect(readdirSync(join(folder, 'folded')).sort()).toEqual([
+      'cfg.json',
+      'sae_weights.safetensors',
+      'sparsity.safetensors',
+    ]);
+    await uploadSaesToHuggingface({ h: sae }, { hf_repo_id: 'user/held', show_progress: false });
+    await sae.close();
+    const again = { hf_repo_id: 'user/held', show_progress: false };
+    await expect(uploadSaesToHuggingface({ h: sae }, again)).rejects.toMatchObject({ code: 'USAGE' });
+    const cfg = JSON.parse(String(hub.files('user/held').get('h/cfg.json')));
+    expect(cfg).toMatchObject({ dtype: 'bfloat16', normalize_activations: 'none', metadata: { hook_name: 'h' } });
+    expect(await uploadSaesToHuggingface({ h: join(folder, 'folded') }, again)).toMatchObject({ sent: [] });
+  }, 120_000);
+});
+
 describe.skipIf(JUDGE === undefined)('SAELens', () => {
   it('loads by name what we shared: an SAE held here, and its own training formats, which it could not load', async () => {
     const made = join(folder, 'saelens');

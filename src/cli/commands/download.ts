@@ -24,10 +24,13 @@ export function addDownload(program: Command): void {
       const { json, to, registry, ...flags } = command.opts<DownloadFlags>();
       const { createLogger } = await import('../../log.ts');
       const { downloadSaeFromHuggingface, publishedSaes } = await import('../../runners/download.ts');
+      const { stoppable } = await import('../../runners/stoppable.ts');
       const options = { ...flags, log: createLogger() };
       if (folder !== undefined) {
         const id = folder === '.' ? '' : folder;
-        const path = await downloadSaeFromHuggingface(repo, id, { ...options, to, registry });
+        const path = await stoppable((signal) =>
+          downloadSaeFromHuggingface(repo, id, { ...options, to, registry, signal }),
+        );
         return json ? printJson({ repo, folder: id, path }) : void process.stdout.write(`${path}\n`);
       }
       if (to !== undefined) {
@@ -35,7 +38,7 @@ export function addDownload(program: Command): void {
           hint: `list its SAEs with \`sae-lens-ts download ${repo}\``,
         });
       }
-      const saes = await publishedSaes(repo, options);
+      const saes = await stoppable((signal) => publishedSaes(repo, { ...options, signal }));
       if (json) return printJson({ repo, saes });
       const width = Math.max(0, ...saes.map((sae) => sae.folder.length));
       for (const sae of saes) {

@@ -28,15 +28,19 @@ export function addUpload(program: Command): void {
     .option('--json', 'one JSON document on stdout')
     .action(async (folders: string[]) => {
       const flags = command.opts<UploadFlags>();
-      const { uploadInTerminal } = await import('../../runners/upload-in-terminal.ts');
-      const result = await uploadInTerminal(folders, {
+      const { stoppable } = await import('../../runners/stoppable.ts');
+      const { namedSaes, uploadSaesToHuggingface } = await import('../../runners/upload.ts');
+      const options = {
         hf_repo_id: flags.repo,
         hf_revision: flags.revision,
         hf_is_private_repo: flags.private,
         add_default_readme: flags.card,
         dry_run: flags.dryRun,
         force: flags.force,
-      });
+      };
+      const result = await stoppable(async (signal) =>
+        uploadSaesToHuggingface(await namedSaes(folders), { ...options, signal }),
+      );
       if (flags.json) return printJson(result);
       const { url, sent, deleted } = result;
       const width = Math.max(0, ...sent.map(({ path }) => path.length));

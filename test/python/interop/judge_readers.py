@@ -2,8 +2,8 @@
 
 ``judge_readers.py FOLDERS LIBRARIES`` writes random weights in the layouts of Gemma Scope, Gemma Scope 2 and Llama
 Scope, and training checkpoints of the architectures that are used as JumpReLU, into FOLDERS. It loads them, and the
-folders of LIBRARIES, with SAELens and writes latents and reconstruction of the same rows to FOLDERS/vectors. The loaders
-ask the hub for files; here they get them from the folders.
+folders of LIBRARIES, with SAELens and writes latents and reconstruction of the same rows to FOLDERS/vectors. Its
+loaders ask the hub for files; here they get them from the folders.
 """
 
 import json

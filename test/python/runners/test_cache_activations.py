@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -19,33 +20,13 @@ from pyworker.protocol.cache_activations_config import CacheActivationsRunnerCon
 from pyworker.runners.cache_activations import cache_activations, staging_folder
 from pyworker.runners.repair_activation_cache import repair_activation_cache
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))
+from small_caching import HOOK, Session, column, options, tokens
 from tiny_models import save_tiny_model
 
-HOOK, OTHER_HOOK = "model.layers.1", "model.layers.0.mlp"
+OTHER_HOOK = "model.layers.0.mlp"
 N_TEXTS, WORDS = 60, 40
-
-
-class Session:
-    """Keeps what a run says; asks for a stop once ``stop_after`` shards are done."""
-
-    def __init__(self, stop_after: int | None = None):
-        self.events: list[tuple[str, dict]] = []
-        self.stages: list[tuple] = []
-        self.lines: list[str] = []
-        self.stop_after = stop_after
-
-    def stage(self, stage, message="", done=None, total=None):
-        self.stages.append((stage, done, total))
-
-    def event(self, kind, /, **data):
-        self.events.append((kind, data))
-
-    def log(self, level, message):
-        self.lines.append(message)
-
-    def stop_requested(self):
-        return self.stop_after == sum(1 for kind, _ in self.events if kind == "shard")
 
 
 @pytest.fixture(scope="module")
@@ -58,48 +39,6 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def options(place: Path, cache: Path, **changes) -> dict:
-    """Ten batches of four sequences of eight tokens in five files, unless ``changes`` say otherwise."""
-    return {
-        "model_name": str(place),
-        "model_class_name": "AutoModelForCausalLM",
-        "hook_name": HOOK,
-        "d_in": 32,
-        "model_kwargs": {},
-        "model_from_pretrained_kwargs": {},
-        "dataset_path": str(place / "texts.jsonl"),
-        "dataset_name": None,
-        "dataset_split": "train",
-        "dataset_column": None,
-        "dataset_trust_remote_code": False,
-        "streaming": False,
-        "is_dataset_tokenized": None,
-        "use_chat_formatting": False,
-        "context_size": 8,
-        "prepend_bos": True,
-        "disable_concat_sequences": False,
-        "sequence_separator_token": "bos",
-        "seqpos_slice": [None],
-        "training_tokens": 38 * 8,
-        "shuffle": True,
-        "seed": 42,
-        "model_batch_size": 4,
-        "device": "cpu",
-        "dtype": "float32",
-        "autocast_lm": False,
-        "compile_llm": False,
-        "llm_compilation_mode": None,
-        "n_threads": 1,
-        "new_cached_activations_path": str(cache),
-        "buffer_size_gb": 0.00002,
-        "hf_repo_id": None,
-        "hf_num_shards": None,
-        "hf_revision": "main",
-        "hf_is_private_repo": False,
-        **changes,
-    }
-
-
 def write(place: Path, cache: Path, session: Session | None = None, **changes) -> dict:
     given = options(place, cache, **changes)
     recorded = {**given, "model_name": "tiny", "dataset_path": "texts"}
@@ -108,14 +47,6 @@ def write(place: Path, cache: Path, session: Session | None = None, **changes) -
 
 def contents(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
-
-
-def column(cache: ActivationCache, hook: str = HOOK) -> np.ndarray:
-    return np.concatenate([b.activations[hook] for shard in cache.shards for b in shard.batches])
-
-
-def tokens(cache: ActivationCache) -> np.ndarray:
-    return np.concatenate([b.token_ids_NS for shard in cache.shards for b in shard.batches])
 
 
 def model(place: Path):
@@ -141,7 +72,7 @@ def test_each_token_has_the_activation_the_model_gives_it_and_no_more_are_kept_t
     assert session.stages[-1] == ("cache", 304, 304)
     [started] = [data for kind, data in session.events if kind == "started"]
     assert result["bytes"] < started["total_bytes"] + 4096 * 5
-    assert all(shard.path.stat().st_size <= 20_000 for shard in cache.shards)
+    assert all(shard.path.stat().st_size <= 15_000 for shard in cache.shards)
 
 
 def test_what_lies_on_disk_is_shuffled_by_the_seed(place, tmp_path):
@@ -263,6 +194,37 @@ def test_too_small_a_disk_is_told_before_the_first_shard(place, tmp_path, monkey
         write(place, tmp_path / "cache", session)
     assert refused.value.code == "STORAGE"
     assert "cache" not in {stage for stage, *_ in session.stages}
+
+
+def test_a_disk_that_fills_up_costs_one_shard_and_the_next_run_goes_on(place, tmp_path):
+    write(place, tmp_path / "whole")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Filling(Session):
+        def event(self, kind, /, **data):
+            super().event(kind, **data)
+            if kind == "shard":
+                resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, hard))
+
+    try:
+        with pytest.raises(WorkerError, match="cannot write") as full:
+            write(place, tmp_path / "cache", Filling())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert full.value.code == "STORAGE"
+    assert "continues" in full.value.hint
+    assert len(list(staging_folder(tmp_path / "cache").glob("*.arrow*"))) == 1
+    assert write(place, tmp_path / "cache")["ended"] == "done"
+    cache, whole = (read_manifest(tmp_path / name) for name in ("cache", "whole"))
+    assert cache.shards == whole.shards
+
+
+def test_half_precision_of_the_model_is_widened_not_lost(place, tmp_path):
+    write(place, tmp_path / "cache", autocast_lm=True, shuffle=False)
+    write(place, tmp_path / "full", shuffle=False)
+    half, full = (column(ActivationCache.open(tmp_path / name)) for name in ("cache", "full"))
+    assert not np.array_equal(half, full)
+    np.testing.assert_allclose(half, full, atol=0.05)
 
 
 def test_the_number_of_files_can_be_chosen(place, tmp_path):

@@ -153,6 +153,11 @@ def test_no_model_is_loaded_where_no_dataset_asks_for_it(configure, cache, tmp_p
     monkeypatch.setattr("pyworker.runners.training_rows.language_model", never)
     session = run(configure(**cached(cache), dataset_path=""), tmp_path, Session())
     assert session.result["n_training_steps"] == 10
+    alike = run(
+        configure(**cached(cache), dataset_path="", exclude_special_tokens=True), tmp_path / "b", Session()
+    )
+    assert 1 not in np.concatenate([tapped[0] for tapped in alike.tapped])
+    assert 1 in np.concatenate([tapped[0] for tapped in session.tapped])
     assert session.last(ROW_METRIC) == pytest.approx(in_model.last(ROW_METRIC), abs=1e-6)
     assert session.last(MODEL_METRIC) is None
     assert '"dataset_path": "the dataset of the cache"' in (tmp_path / "out.t" / "cfg.json").read_text()

@@ -88,7 +88,7 @@ def test_a_pickle_with_code_is_refused_and_nothing_of_it_runs(tmp_path):
     shutil.copy(LIBRARIES / "AutoEncoder" / "config.json", tmp_path)
     torch.save({"encoder.weight": Harm()}, tmp_path / "ae.pt")
     refused(tmp_path, "not a file of tensors alone", "PICKLE_REFUSED")
-    (tmp_path / "ae.pt").write_bytes(pickle.dumps(Harm()))
+    (tmp_path / "ae.pt").write_bytes(pickle.dumps(Harm(), protocol=2))
     refused(tmp_path, "not a file of tensors alone", "PICKLE_REFUSED")
     torch.save([torch.zeros(2)], tmp_path / "ae.pt")
     refused(tmp_path, "expected tensors by name", "PICKLE_REFUSED")
@@ -116,6 +116,8 @@ def test_a_sparse_coder_that_is_no_sae_is_refused(tmp_path, option):
     refused(tmp_path, "which this version cannot load")
     (tmp_path / "cfg.json").write_text(json.dumps({**cfg, "activation": "groupmax"}))
     refused(tmp_path, "groupmax")
+    (tmp_path / "cfg.json").write_text(json.dumps({**cfg, "k": 13}))
+    refused(tmp_path, "k is 13 of 12 latents")
 
 
 def test_gemma_scope_compares_pre_activations_of_the_raw_input(tmp_path):
@@ -165,3 +167,25 @@ def test_a_config_of_another_library_has_a_limit(tmp_path):
     shutil.copy(LIBRARIES / "AutoEncoder" / "ae.pt", tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"trainer": "x" * (1 << 20)}))
     refused(tmp_path, "at most 1048576 are read")
+
+
+@pytest.mark.parametrize("name", ["params.npz", "ae.pt", "sae.safetensors", "cfg.json"])
+def test_one_changed_byte_is_read_or_refused_and_nothing_else(tmp_path, name):
+    source = {"params.npz": tmp_path / "scope", "ae.pt": LIBRARIES / "AutoEncoder"}
+    if name == "params.npz":
+        gemma_scope(tmp_path / "scope")
+    whole = source.get(name, LIBRARIES / "sparsify" / "layers.2")
+    folder = shutil.copytree(whole, tmp_path / "copy")
+    generator = np.random.default_rng(7)
+    original = (folder / name).read_bytes()
+    outcomes = set()
+    for _ in range(150):
+        changed = bytearray(original)
+        changed[generator.integers(len(changed))] ^= 1 << generator.integers(8)
+        (folder / name).write_bytes(changed)
+        try:
+            load_sae(folder)
+            outcomes.add("read")
+        except WorkerError as error:
+            outcomes.add(error.code)
+    assert "read" in outcomes and outcomes & {"SAE_INVALID", "PICKLE_REFUSED"}

@@ -23,7 +23,7 @@ beforeEach(async () => {
   for (const [i, shard] of SHARDS.entries()) writeFileSync(join(folder, shard), Buffer.alloc(300_000, i + 1));
   writeFileSync(join(folder, 'sae_lens.json'), '{"context_size": 8}');
   writeFileSync(join(folder, '.hidden'), 'mine');
-  for (const name of ['HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HF_ENDPOINT']) vi.stubEnv(name, '');
+  for (const name of ['HF_HUB_OFFLINE', 'HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HF_ENDPOINT']) vi.stubEnv(name, '');
   vi.stubEnv('HF_TOKEN_PATH', join(folder, 'no-token'));
 });
 afterEach(async () => {
@@ -205,6 +205,26 @@ describe('a hub that refuses an upload', () => {
     expect(names()).toEqual(EVERYTHING);
   }, 30_000);
 
+  it('that has a part of the files is sent the rest', async () => {
+    let puts = 0;
+    hub.fault = (request, response) => {
+      if (request.method !== 'PUT' || puts++ === 0) return false;
+      const whenOneIsThere = setInterval(() => {
+        if (hub.objects.size === 0) return;
+        clearInterval(whenOneIsThere);
+        refuse(response, 403, null, 'The link has expired.');
+      }, 5);
+      return true;
+    };
+    expect((await failure('HUB_FORBIDDEN')).message).toContain('The link has expired');
+    expect([hub.objects.size, names()]).toEqual([1, ['.gitattributes']]);
+    hub.fault = () => false;
+    const asked = hub.asked(/^PUT/).length;
+    await send();
+    expect(hub.asked(/^PUT/).length - asked).toBe(1);
+    expect(names()).toEqual(EVERYTHING);
+  });
+
   it('whose answer to the commit is lost has the commit once', async () => {
     let commits = 0;
     hub.fault = (request, response) => {
@@ -221,7 +241,7 @@ describe('a hub that refuses an upload', () => {
     const stop = new AbortController();
     hub.fault = first(9, /PUT/, () => stop.abort());
     const error = await failure('INTERRUPTED', { signal: stop.signal });
-    expect(error.message).toContain('nothing of it is to be seen');
+    expect(error.message).toContain('it was interrupted; nothing half is left');
     expect(names()).toEqual(['.gitattributes']);
   });
 });

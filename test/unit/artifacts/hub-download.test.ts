@@ -1,4 +1,5 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -237,6 +238,24 @@ describe('a hub in trouble', () => {
     hub.commit(REPO, files);
     expect((await failure('HUB_DAMAGED')).message).toContain(message);
     expect(readdirSync(join(cacheDir, 'models--user--repo', 'blobs'))).toHaveLength(1);
+  });
+
+  it.each([
+    ['a file that comes', /weights/, (response: ServerResponse) => response.writeHead(200).write('x')],
+    ['a wait', /revision/, (response: ServerResponse) => response.writeHead(429, { 'Retry-After': '50' }).end()],
+  ])('is left in order in the middle of %s: no half file', async (__, which, fault) => {
+    const stop = new AbortController();
+    hub.fault = (request, response) => {
+      if (!which.test(request.url ?? '') || !isContent(request.headers.range)) return false;
+      fault(response);
+      setTimeout(() => stop.abort(), 50);
+      return true;
+    };
+    const error = await failure('INTERRUPTED', { signal: stop.signal });
+    expect(error.hint).toContain('run the same command again');
+    expect(readdirSync(cacheDir, { recursive: true }).filter((name) => String(name).includes('incomplete'))).toEqual(
+      [],
+    );
   });
 
   it('that names other files than were asked for is not believed', async () => {

@@ -81,3 +81,13 @@ test('the same configuration on the same day has the same name, another has anot
     /^[A-Za-z0-9._-]{1,128}$/,
   );
 });
+
+test('a run from a cache has no language model in its memory, unless evaluations are in one', () => {
+  const cached = { use_cached_activations: true, cached_activations_path: 'cache' };
+  const sae = { architecture: 'standard', d_in: 8, d_sae: 16 };
+  const modelBytes = 1_000;
+  const memory = (more: object) => planTraining(parseConfigObject({ sae, ...more }), { modelBytes }).memory;
+  expect(memory(cached)?.modelBytes).toBe(0);
+  expect(memory({ ...cached, dataset_path: 'x' })?.modelBytes).toBe(modelBytes);
+  expect(memory({ dataset_path: 'x' })?.modelBytes).toBe(modelBytes);
+});

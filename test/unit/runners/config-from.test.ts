@@ -74,6 +74,12 @@ test.each([
   await expect(configFrom(path, {}, quiet)).rejects.toMatchObject({ code, message: expect.stringContaining(words) });
 });
 
+test('an SAE of a library that tells of no training is refused, and its weights are not fetched', async () => {
+  hub.commit('user/scope', { 'layer_0/params.npz': Buffer.alloc(5000) });
+  await expect(configFrom('hub:user/scope/layer_0', {}, quiet)).rejects.toMatchObject({ code: 'USAGE' });
+  expect(hub.requests.filter(({ line }) => line.includes('/resolve/') && line.startsWith('GET'))).toEqual([]);
+});
+
 test('what was left out is told', async () => {
   publish({ ...RUN, device: 'cuda:1' });
   const notices: string[] = [];

@@ -120,6 +120,18 @@ describe('runs and SAE folders that are shared', () => {
     );
   });
 
+  it('on a new branch extend the card of main too, and do not ask to make what is there', async () => {
+    hub.commit(REPO, { 'README.md': Buffer.from('# Ours\n') });
+    const { sent } = await send({ [ID]: join(folder, 'run') }, { hf_revision: 'v2', dry_run: true });
+    expect([sent.length, hub.repos.get(REPO)?.refs.has('v2')]).toEqual([5, false]);
+    await send({ [ID]: join(folder, 'run') }, { hf_revision: 'v2' });
+    const card = String(hub.files(REPO, 'v2').get('README.md'));
+    expect(card).toContain('# Ours\n');
+    expect(card).toContain("{ revision: 'v2' }");
+    expect(text('README.md')).toBe('# Ours\n');
+    expect(hub.asked(/repos\/create/)).toEqual([]);
+  });
+
   it('are listed with their sizes by a dry run, which changes nothing', async () => {
     const { sent, commit } = await send({ [ID]: join(folder, 'run') }, { dry_run: true, hf_is_private_repo: true });
     expect(commit).toBeNull();

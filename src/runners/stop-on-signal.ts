@@ -1,0 +1,83 @@
+import { ExitCode, SaeLensError } from '../errors.ts';
+
+/** After SIGTERM a container has ten seconds; what is not put down then is done again. */
+const TERMINATION_MS = 8_000;
+/** Who asks twice is gone within a second (faults L2). */
+const SECOND_SIGNAL_MS = 900;
+
+/** Work that can be told to end. */
+interface Stoppable {
+  /** In order: what is done is kept. */
+  stop(): Promise<unknown>;
+  /** At once. */
+  kill(): Promise<unknown>;
+}
+
+/** What is said of the work. */
+export interface StopWords {
+  /** As in "Caching was ended by SIGTERM". */
+  readonly what: string;
+  /** After the first signal. */
+  readonly stopping: string;
+  /** How to go on later. */
+  readonly hint: string;
+}
+
+/** Signals of a terminal: the first one ends the work in order, the second or a deadline at once (faults L1 to L4). */
+export class StopOnSignal {
+  readonly #words: StopWords;
+  readonly #say: (line: string) => void;
+  readonly #signals: readonly NodeJS.Signals[];
+  #work: Stoppable | null = null;
+  #first: NodeJS.Signals | null = null;
+
+  constructor(words: StopWords, say: (line: string) => void) {
+    this.#words = words;
+    this.#say = say;
+    // Under nohup there is no terminal to lose, and SIGHUP must stay ignored (faults L4).
+    this.#signals = process.stderr.isTTY ? ['SIGINT', 'SIGTERM', 'SIGHUP'] : ['SIGINT', 'SIGTERM'];
+    for (const signal of this.#signals) process.on(signal, this.#onSignal);
+  }
+
+  /** Of work that was stopped. */
+  get exitCode(): number {
+    return this.#first === 'SIGINT' || this.#first === null ? ExitCode.interrupted : ExitCode.terminated;
+  }
+
+  /** From now on this is what a signal ends; one that came before ends it at once. */
+  watch(work: Stoppable): void {
+    this.#work = work;
+    if (this.#first !== null) void work.kill();
+  }
+
+  close(): void {
+    for (const signal of this.#signals) process.off(signal, this.#onSignal);
+  }
+
+  /** Work that we ended did not fail. */
+  explain(error: unknown): unknown {
+    if (this.#first === null || !(error instanceof SaeLensError) || error.code !== 'INTERRUPTED') return error;
+    const code = this.#first === 'SIGINT' ? 'INTERRUPTED' : 'TERMINATED';
+    const { what, hint } = this.#words;
+    return new SaeLensError(code, `${what} was ended by ${this.#first}`, {
+      hint,
+      details: error.details,
+      cause: error,
+    });
+  }
+
+  readonly #onSignal = (signal: NodeJS.Signals): void => {
+    const again = this.#first !== null;
+    this.#first ??= signal;
+    const work = this.#work;
+    if (again) {
+      setTimeout(() => process.exit(this.exitCode), work === null ? 0 : SECOND_SIGNAL_MS).unref();
+      void work?.kill();
+      return;
+    }
+    this.#say(this.#words.stopping);
+    if (work === null) return;
+    void work.stop().catch(() => {});
+    if (signal !== 'SIGINT') setTimeout(() => void work.kill(), TERMINATION_MS).unref();
+  };
+}
