@@ -36,7 +36,10 @@ export function pythonTwin(): string {
   const architectures = (Object.keys(saeShapes) as Architecture[]).map((architecture) => {
     const own = Object.entries(saeShapes[architecture]).filter(([key]) => !(key in sharedSaeShape));
     const name = CLASS_NAMES[architecture];
-    const head = `class ${name}(TrainingSAEConfig, tag="${architecture}", forbid_unknown_fields=True, kw_only=True):`;
+    const bases = `TrainingSAEConfig, tag="${architecture}", forbid_unknown_fields=True, kw_only=True`;
+    const line = `class ${name}(${bases}):`;
+    // As ruff breaks it: both check the file.
+    const head = line.length <= WIDTH ? line : `class ${name}(\n    ${bases}\n):`;
     return `${head}\n    """Fields of the ${architecture} architecture."""\n\n${fields(Object.fromEntries(own), aliases)}`;
   });
   const shared = [

@@ -35,7 +35,7 @@ test('--help lists the commands, train --help every option by group with default
   expect(stdout).toMatch(
     /--train_batch_size_tokens <integer> +Activations in one training step. \[tokens; default: 4096\]/,
   );
-  expect(stdout).toMatch(/--k <integer> .*\(topk\) \[latents; default: 100\]/);
+  expect(stdout).toMatch(/--k <number> .*\(topk, batchtopk, matryoshka_batchtopk\) \[latents; default: 100\]/);
 });
 
 test.each<[string[], string]>([
