@@ -20,12 +20,14 @@ export {
 export { ERROR_CODES, type ErrorCode, ExitCode, SaeLensError, type SaeLensErrorOptions } from './errors.ts';
 export { createLogger, type Logger, type LogLevel } from './log.ts';
 export type { TrainPlan } from './plan/plan.ts';
+export { repairCache, verifyCache } from './runners/cache.ts';
 export {
   type CacheActivationsOptions,
   type CacheActivationsResult,
   CacheActivationsRunner,
 } from './runners/cache-activations.ts';
 export type { CacheEvent } from './runners/cache-events.ts';
+export { type CacheInfo, cacheInfo } from './runners/cache-info.ts';
 export { type ConfigChanges, configFrom } from './runners/config-from.ts';
 export { type DatasetLook, type PeekOptions, peekDataset } from './runners/datasets.ts';
 export { type DownloadSaeOptions, downloadSaeFromHuggingface, publishedSaes } from './runners/download.ts';

@@ -5,20 +5,22 @@ const file = (name: string): string => fileURLToPath(new URL(name, import.meta.u
 const progress = (message: string): void => void process.stderr.write(`${message}\n`);
 
 /**
- * The interpreters the tests run with: the worker's with pytest on top, and the judge's, SAELens itself. Made when
- * they are not there yet; an interpreter named by the variable is taken as it is.
+ * The interpreters the tests run with: the worker's with pytest on top, the judge's, SAELens itself, and Jupyter's. Made
+ * when they are not there yet; an interpreter named by the variable is taken as it is.
  */
-export async function testEnvironments(): Promise<{ SAE_LENS_TS_PYTHON: string; SAE_LENS_TS_JUDGE_PYTHON: string }> {
-  const { SAE_LENS_TS_PYTHON, SAE_LENS_TS_JUDGE_PYTHON } = process.env;
+export async function testEnvironments() {
+  const { SAE_LENS_TS_PYTHON, SAE_LENS_TS_JUDGE_PYTHON, SAE_LENS_TS_JUPYTER_PYTHON } = process.env;
   return {
-    SAE_LENS_TS_PYTHON: SAE_LENS_TS_PYTHON ?? (await tester()),
+    SAE_LENS_TS_PYTHON: SAE_LENS_TS_PYTHON ?? (await layer('requirements.txt')),
     SAE_LENS_TS_JUDGE_PYTHON: SAE_LENS_TS_JUDGE_PYTHON ?? (await judge()),
+    SAE_LENS_TS_JUPYTER_PYTHON: SAE_LENS_TS_JUPYTER_PYTHON ?? (await layer('requirements-notebook.txt')),
   };
 }
 
-async function tester(): Promise<string> {
+/** Packages on top of the worker's. */
+async function layer(requirements: string): Promise<string> {
   const over = await ensureEnvironment({ progress });
-  return (await ensureEnvironment({ over, requirements: [file('requirements.txt')], progress })).python;
+  return (await ensureEnvironment({ over, requirements: [file(requirements)], progress })).python;
 }
 
 async function judge(): Promise<string> {

@@ -15,9 +15,12 @@ export function sendCounted(onSent: OnSent): typeof globalThis.fetch {
     const path = (init as { progressHint?: { path?: string } } | undefined)?.progressHint?.path;
     const watch = new Watch(signal ?? undefined);
     let sent = 0;
+    let isOver = false;
     const counted =
       path !== undefined && body instanceof Blob
         ? countedBlob(body, (bytes) => {
+            // A file goes on being read for a moment when its request is over.
+            if (isOver) return;
             watch.expect(STALL_DEADLINE_MS);
             sent += bytes;
             sentBytes += bytes;
@@ -34,6 +37,7 @@ export function sendCounted(onSent: OnSent): typeof globalThis.fetch {
       sentBytes -= sent;
       throw error;
     } finally {
+      isOver = true;
       watch.end();
     }
   };

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -230,6 +230,8 @@ describe('a producer that fails', () => {
     }
     const run = await start(activations(), { training_tokens: 1e9 });
     await expect(run.done).rejects.toBe(failure);
+    const [checkpoint = ''] = readdirSync(run.paths.checkpoints);
+    expect(readdirSync(join(run.paths.checkpoints, checkpoint))).toContain('manifest.json');
     expect(worker.state).toBe('ready');
   });
 
