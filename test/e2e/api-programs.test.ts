@@ -89,6 +89,7 @@ describe('programs of a user who installed the package', { timeout: LONG_MS }, (
   it('run the page of the TypeScript API, and end by themselves', async () => {
     const { stdout } = await run('typescript-api');
     expect(stdout).toMatch(/^done .*output$/m);
+    expect(stdout).toContain("done 2048 { 'blocks.0.hook_resid_post': 32, 'blocks.0.hook_mlp_out': 32 }");
     expect(stdout).toContain('SAE_INVALID an SAE folder holds cfg.json');
   });
 
