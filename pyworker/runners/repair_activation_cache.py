@@ -1,6 +1,5 @@
 """Operation ``repair_activation_cache``: a damaged shard computed again, alone, to the same bytes."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ from pyworker.data.activation_cache_manifest import read_manifest
 from pyworker.errors import WorkerError
 from pyworker.protocol.cache_activations_config import CacheActivationsRunnerConfig
 from pyworker.runners.cache_activations import (
+    TOKENS_NAME,
     CacheRun,
     load_model,
     prepared,
-    staging_folder,
     tokenize,
     write_hf_files,
 )
@@ -35,7 +34,7 @@ def repair_activation_cache(params: dict[str, Any], session: Any) -> dict[str, A
     """
     cfg = msgspec.convert(params["config"], CacheActivationsRunnerConfig)
     folder = Path(cfg.new_cached_activations_path)
-    staging = staging_folder(folder)
+    staging = folder.with_name(f"{folder.name}.repair")
     with prepared(cfg, session, folder):
         manifest = read_manifest(folder)
         if manifest is None:
@@ -45,7 +44,7 @@ def repair_activation_cache(params: dict[str, Any], session: Any) -> dict[str, A
                 hint="make it anew with `sae-lens-ts cache-activations`",
             )
         write_hf_files(folder, manifest)
-        staging.mkdir()
+        staging.mkdir(exist_ok=True)  # of a repair that was killed
         try:
             lm = load_model(cfg, session)
             cfg.context_size = manifest.context_size
@@ -63,5 +62,6 @@ def repair_activation_cache(params: dict[str, Any], session: Any) -> dict[str, A
                     run.compute(number, folder, record.sha256)
                     session.event("shard", number=number, **msgspec.to_builtins(record))
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            (staging / TOKENS_NAME).unlink(missing_ok=True)
+            staging.rmdir()
     return {"repaired": params["files"]}
