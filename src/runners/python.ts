@@ -8,7 +8,7 @@ import { PythonSession } from '../worker/pythonia.ts';
  * @example
  * const py = await python();
  * const tokenizers = await py.import('tokenizers');
- * @throws SaeLensError ENVIRONMENT_MISSING, ENVIRONMENT_BROKEN
+ * @throws SaeLensError ENVIRONMENT_MISSING, ENVIRONMENT_BROKEN, USAGE under Deno
  */
 export async function python(): Promise<PythonSession> {
   return PythonSession.start({ python: (await requireEnvironment()).python });

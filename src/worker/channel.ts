@@ -237,7 +237,7 @@ class SendQueue {
 async function* messages(socket: Router | Pull): AsyncGenerator<Buffer[]> {
   while (!socket.closed) {
     try {
-      if (IN_DENO) await readyInDeno(() => socket.readable, Infinity);
+      if (IN_DENO) await readyInDeno(() => socket.closed || socket.readable, Infinity);
       yield await socket.receive();
     } catch (error) {
       if (socket.closed) return;
@@ -247,7 +247,7 @@ async function* messages(socket: Router | Pull): AsyncGenerator<Buffer[]> {
 }
 
 async function sendTo(socket: Push, frame: Buffer[]): Promise<void> {
-  if (IN_DENO) await readyInDeno(() => socket.writable, socket.sendTimeout);
+  if (IN_DENO) await readyInDeno(() => socket.closed || socket.writable, socket.sendTimeout);
   await socket.send(frame);
 }
 
@@ -255,7 +255,7 @@ async function sendTo(socket: Push, frame: Buffer[]): Promise<void> {
  * Deno's stand-in for libuv loses wake-ups (2.9.8: most CURVE handshakes never end) and crashes where zeromq.js waits
  * with a timeout. A socket that says it is ready is used at once, and neither happens.
  *
- * @throws Error when it is not ready within the deadline, or closed
+ * @throws Error when it is not ready within the deadline
  */
 async function readyInDeno(isReady: () => boolean, deadlineMs: number): Promise<void> {
   for (const end = performance.now() + deadlineMs; !isReady(); await sleep(DENO_LOOKS_MS)) {

@@ -70,8 +70,17 @@ export class PythonSession {
   #dead: SaeLensError | null = null;
   #closing = false;
 
-  /** Starts the interpreter. Throws PYTHON_NOT_FOUND or ENVIRONMENT_BROKEN. */
+  /** Starts the interpreter. Throws PYTHON_NOT_FOUND, ENVIRONMENT_BROKEN, or USAGE outside Node. */
   static async start(options: PythonSessionOptions): Promise<PythonSession> {
+    if ('Deno' in globalThis) {
+      throw new SaeLensError(
+        'USAGE',
+        'Deno cannot call Python objects: pythonia talks over a channel that only Node has',
+        {
+          hint: 'use the tslab kernel, or Node; training and SAEs need no Python objects',
+        },
+      );
+    }
     const session = new PythonSession(options);
     try {
       const root = packageRoot();
