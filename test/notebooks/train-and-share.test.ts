@@ -41,8 +41,8 @@ const parameters = (repo: string, sae: object): string => `
   const repo = '${repo}';`;
 
 const TOPK = { architecture: 'topk', d_in: 64, d_sae: 256, k: 8 };
-const execute = (kernel: Kernel, source: string) =>
-  executeNotebook(NOTEBOOK, {
+const execute = (kernel: Kernel, source: string, notebook = NOTEBOOK) =>
+  executeNotebook(notebook, {
     folder,
     kernel,
     parameters: source,
@@ -115,6 +115,22 @@ describe.skipIf(!hasFixtures || !JUPYTER)('the notebook of the documentation', (
     expect(explained).toHaveLength(2);
     expect(explained[0]).toBe(explained[1]);
   });
+
+  it(
+    'refuses Python objects under Deno, which has no channel for them',
+    async () => {
+      const cells = NOTEBOOK.cells.filter(({ id }) => id === 'parameters');
+      const { code, stderr, text } = await execute(
+        'deno',
+        `const { python } = await import('sae-lens-ts');
+         await python().catch((error) => console.log(error.code, error.hint));`,
+        { ...NOTEBOOK, cells },
+      );
+      expect(code, stderr).toBe(0);
+      expect(text('injected-parameters')).toContain('USAGE use the tslab kernel');
+    },
+    NOTEBOOK_MS,
+  );
 
   it(
     'shows a wrong option as a type error in the cell under tslab, and so fails',
