@@ -39,7 +39,7 @@ class Silent:
         return lambda *args, **kwargs: None
 
 
-def ours(asked: argparse.Namespace, options: dict[str, Any]) -> Callable[[Tensor], object]:
+def ours(asked: argparse.Namespace, options: dict[str, Any]) -> Any:
     """A step of ours, as the worker takes it."""
     from complete_config import config_for
 
@@ -57,6 +57,7 @@ def ours(asked: argparse.Namespace, options: dict[str, Any]) -> Callable[[Tensor
         trainer.train_step(x_BD)
         trainer.n_training_steps += 1
 
+    step.kernels = trainer.sae.kernels()  # type: ignore[attr-defined]
     return step
 
 
@@ -108,6 +109,16 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
     return {**seconds, "peak": peak - before}
 
 
+def summary(values: list[float]) -> dict[str, Any]:
+    """Median, range and every run."""
+    rounded = [round(value, 2) for value in values]
+    return {
+        "median": round(statistics.median(values), 2),
+        "range": [min(rounded), max(rounded)],
+        "runs": rounded,
+    }
+
+
 def options_of(asked: argparse.Namespace) -> dict[str, Any]:
     """What both are told of the architecture; where density matters, it is set by the threshold."""
     if asked.architecture in ("topk", "batchtopk"):
@@ -134,7 +145,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     options, generator = options_of(asked), torch.Generator().manual_seed(0)
-    steps = {"ours": ours(asked, options), "saelens": saelens(asked, options)}
+    steps: dict[str, Any] = {"ours": ours(asked, options), "saelens": saelens(asked, options)}
     basis = torch.randn(4 * asked.d_in, asked.d_in, generator=generator) / asked.d_in**0.5
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in (*steps, "gemm")}
     W_DF = torch.randn(asked.d_in, asked.d_sae, generator=generator)
@@ -154,14 +165,17 @@ def main() -> None:
         "machine": platform.machine(),
         "load": load,
     }
-    for what in ("wall", "cpu", "peak"):
-        medians = {name: statistics.median(run[what] for run in made) for name, made in runs.items()}
-        ranges = {
-            name: [min(r[what] for r in made), max(r[what] for r in made)] for name, made in runs.items()
-        }
-        ratio = round(medians["saelens"] / medians["ours"], 2)
-        result[what] = {"median": medians, "range": ranges, "ratio": ratio}
-    result["over_gemm"] = round(result["cpu"]["median"]["ours"] / result["cpu"]["median"]["gemm"], 2)
+    shape = f"{asked.architecture} {asked.d_in} -> {asked.d_sae}, batch {asked.batch}"
+    result["shape"] = f"{shape}, k {asked.k}" if "k" in options else shape
+    result["kernels"] = steps["ours"].kernels
+    measures: dict[str, Any] = {}
+    for what, unit, scale in (("wall", "ms", 1e3), ("cpu", "ms of CPU", 1e3), ("peak", "MB", 1e-6)):
+        of_all = {name: summary([run[what] * scale for run in made]) for name, made in runs.items()}
+        ratio = round(of_all["saelens"]["median"] / of_all["ours"]["median"], 2)
+        measures[f"step, {what}"] = {"unit": unit, **of_all, "ratio": ratio}
+    result["measures"] = measures
+    cpu = measures["step, cpu"]
+    result["over_gemm"] = round(cpu["ours"]["median"] / cpu["gemm"]["median"], 2)
     print(json.dumps(result, indent=2))
 
 

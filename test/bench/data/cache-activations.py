@@ -167,13 +167,16 @@ def main() -> None:
         "machine": platform.machine(),
         "load": load,
     }
+    measures: dict[str, object] = {}
     for what in ("whole", "writing"):
         for clock in ("wall", "cpu"):
             speeds = {
                 role: summary([run[what][clock] for run in runs], n_tokens) for role, runs in times.items()
             }
             ratio = speeds["ours"]["median"] / speeds["saelens"]["median"]
-            result[f"{what}_{clock}"] = {"tokens_per_second": speeds, "ratio": round(ratio, 2)}
+            unit = "tokens / s" if clock == "wall" else "tokens / s of CPU"
+            measures[f"cache, {what}, {clock}"] = {"unit": unit, **speeds, "ratio": round(ratio, 2)}
+    result["measures"] = measures
     print(json.dumps(result, indent=2))
 
 

@@ -131,17 +131,24 @@ def main() -> None:
                 runs[role].append(child(sys.executable if role == "ours" else asked.judge, role, asked))
     load.append(os.getloadavg())
     result: dict[str, Any] = {
-        "what": f"{Path(asked.text).name} x {asked.copies}, {Path(asked.tokenizer).name}, context {CONTEXT}",
+        "shape": f"{Path(asked.text).name} x {asked.copies}, {Path(asked.tokenizer).name}, context {CONTEXT}",
         "num_proc": asked.num_proc,
         "cpus": os.cpu_count(),
         "machine": platform.machine(),
         "load": load,
         "tokens": {role: runs[role][0]["n_tokens"] for role in runs},
     }
+    measures: dict[str, Any] = {}
     for seconds in ("seconds", "cpu_seconds"):
         speeds = {role: summary(of_role, seconds) for role, of_role in runs.items()}
         ratio = round(speeds["ours"]["median"] / speeds["saelens"]["median"], 2)
-        result[f"tokens_per_{seconds.removesuffix('s')}"] = {**speeds, "ratio": ratio}
+        unit = "tokens / s" if seconds == "seconds" else "tokens / s of CPU"
+        measures[f"pretokenize, {'wall' if seconds == 'seconds' else 'cpu'}"] = {
+            "unit": unit,
+            **speeds,
+            "ratio": ratio,
+        }
+    result["measures"] = measures
     print(json.dumps(result, indent=2))
 
 

@@ -218,10 +218,14 @@ def main() -> None:
     shape = f"{asked.architecture} {asked.d_in} -> {asked.d_sae}, batch {BATCH}, {asked.steps} steps"
     result: dict[str, object] = {"shape": shape, "threads": 1, "cpus": os.cpu_count(), "load": load}
     result["machine"] = platform.machine()
+    measures: dict[str, object] = {}
     for what in ("training", "training_cpu", "reading", "reading_cpu"):
         speeds = {role: summary([run[what] for run in runs], n_rows) for role, runs in times.items()}
         ratio = speeds["ours"]["median"] / speeds["saelens"]["median"]
-        result[what] = {"rows_per_second": speeds, "ratio": round(ratio, 2)}
+        unit = "rows / s of CPU" if what.endswith("cpu") else "rows / s"
+        name = f"from cache, {what.removesuffix('_cpu')}, {'cpu' if what.endswith('cpu') else 'wall'}"
+        measures[name] = {"unit": unit, **speeds, "ratio": round(ratio, 2)}
+    result["measures"] = measures
     print(json.dumps(result, indent=2))
 
 
