@@ -1,22 +1,19 @@
 import { z } from 'zod';
-import { SaeLensError } from '../errors.ts';
 import type { JobEvent } from '../worker/job.ts';
+import { ANY_REQUEST, checkedEvent, count, type EventOf } from './worker-event.ts';
 
-const count = z.int().nonnegative();
 const counts = z.object({ documents: count, total: count.nullable(), tokens: count, sequences: count });
 
 /** What the worker says while it pretokenizes (pyworker/runners/pretokenize.py), by the kind of the event. */
 const schemas = {
-  stage: z.object({ stage: z.string(), message: z.string(), done: count.nullable(), total: count.nullable() }),
+  ...ANY_REQUEST,
   continued: counts,
   progress: counts,
-  log: z.object({ level: z.string(), message: z.string() }),
 };
-type Schemas = typeof schemas;
 
 /** Something that happened while a dataset is pretokenized. */
 export type PretokenizeEvent =
-  | { [K in keyof Schemas]: { kind: K } & z.output<Schemas[K]> }[keyof Schemas]
+  | EventOf<typeof schemas>
   /** Files go to the hub. */
   | { kind: 'upload'; path: string; sent_bytes: number; total_bytes: number };
 
@@ -37,10 +34,4 @@ export const Pretokenized = z.object({
 export type Pretokenized = z.output<typeof Pretokenized>;
 
 /** @throws SaeLensError PROTOCOL for what no worker says while it pretokenizes */
-export function pretokenizeEvent({ kind, data }: JobEvent): PretokenizeEvent {
-  const parsed = schemas[kind as keyof Schemas]?.safeParse(data);
-  if (!parsed?.success) {
-    throw new SaeLensError('PROTOCOL', `The worker sent a malformed "${kind}" event`, { cause: parsed?.error });
-  }
-  return { kind, ...parsed.data } as PretokenizeEvent;
-}
+export const pretokenizeEvent = (event: JobEvent): PretokenizeEvent => checkedEvent(schemas, event);

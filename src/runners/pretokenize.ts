@@ -217,10 +217,7 @@ export class PretokenizeRun {
   }
 
   #tell(event: PretokenizeEvent): void {
-    if (event.kind === 'log') {
-      const level = event.level === 'warning' ? 'warn' : event.level === 'error' ? 'error' : 'info';
-      this.#options.log[level](event.message);
-    }
+    if (event.kind === 'log') this.#options.log[event.level](event.message);
     this.#options.onEvent?.(event);
   }
 }

@@ -7,7 +7,7 @@ import { type RunPaths, updateRunRecord } from '../artifacts/run-folder.ts';
 import { ACTIVATIONS_NAME, OPTIMIZER_NAME } from '../artifacts/sae-folder.ts';
 import type { ResolvedConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
-import type { Logger, LogLevel } from '../log.ts';
+import type { Logger } from '../log.ts';
 import type { RunEvent, Sink } from '../sinks/sink.ts';
 import type { ActivationFeed } from '../stream/activation-feed.ts';
 import { type ActivationBatch, ActivationTap } from '../stream/activation-tap.ts';
@@ -15,7 +15,7 @@ import { MetricsLog, rowsOf } from '../stream/metrics-log.ts';
 import type { Job, JobEvent, JobResult } from '../worker/job.ts';
 import type { Worker } from '../worker/worker.ts';
 import { rememberSpeed } from './measured-speed.ts';
-import { type StagedFolder, type Started, TrainResult, trainingEvent } from './worker-events.ts';
+import { type StagedFolder, type Started, TrainResult, trainingEvent } from './training-events.ts';
 
 /** W&B may have an artifact to upload; the terminal and the files need milliseconds. */
 const SINKS_CLOSE_MS = 60_000;
@@ -155,9 +155,8 @@ export class TrainingRun {
     } else if (event.kind === 'checkpoint') {
       this.#write(() => this.#commit(event));
     } else if (event.kind === 'log') {
-      const level = logLevel(event.level);
-      this.#parts.log[level](event.message);
-      this.emit({ kind: 'log', level, message: event.message });
+      this.#parts.log[event.level](event.message);
+      this.emit(event);
     } else {
       if (event.kind === 'started') this.#write(() => this.#record(event));
       if (event.kind === 'stage') this.#logStage(event.message);
@@ -308,13 +307,6 @@ export class TrainingRun {
 }
 
 const existing = (path: string): string | null => (existsSync(path) ? path : null);
-
-/** Python's names of levels are not ours. */
-function logLevel(level: string): LogLevel {
-  if (level === 'warning') return 'warn';
-  if (level === 'critical') return 'error';
-  return level === 'debug' || level === 'error' || level === 'warn' ? level : 'info';
-}
 
 function nextSteps({ output, checkpoint }: TrainingResult): { command: string; purpose: string }[] {
   const folder = output ?? checkpoint;

@@ -1,17 +1,10 @@
 import { z } from 'zod';
-import { SaeLensError } from '../errors.ts';
 import type { JobEvent } from '../worker/job.ts';
-
-const count = z.int().nonnegative();
+import { ANY_REQUEST, checkedEvent, count, type EventOf } from './worker-event.ts';
 
 /** What a training worker says, by the kind of the event (pyworker/runners/training.py). */
 const schemas = {
-  stage: z.object({
-    stage: z.string(),
-    message: z.string(),
-    done: count.nullable(),
-    total: count.nullable(),
-  }),
+  ...ANY_REQUEST,
   started: z.object({
     d_in: count,
     d_sae: count,
@@ -30,13 +23,12 @@ const schemas = {
     final: z.string(),
     n_training_samples: count,
   }),
-  log: z.object({ level: z.string(), message: z.string() }),
   credit: z.object({ count }),
 };
 type Schemas = typeof schemas;
 
 /** An event of a training worker, checked. */
-export type TrainingEvent = { [K in keyof Schemas]: { kind: K } & z.output<Schemas[K]> }[keyof Schemas];
+export type TrainingEvent = EventOf<Schemas>;
 /** The files of an SAE lie in a staging folder and wait to become a checkpoint or the output. */
 export type StagedFolder = z.output<Schemas['checkpoint']>;
 /** The model is loaded and every size is known. */
@@ -52,11 +44,4 @@ export const TrainResult = z.object({
 export type TrainResult = z.output<typeof TrainResult>;
 
 /** @throws SaeLensError PROTOCOL for what no training worker says */
-export function trainingEvent({ kind, data }: JobEvent): TrainingEvent {
-  const schema = schemas[kind as keyof Schemas];
-  const parsed = schema?.safeParse(data);
-  if (!parsed?.success) {
-    throw new SaeLensError('PROTOCOL', `The worker sent a malformed "${kind}" event`, { cause: parsed?.error });
-  }
-  return { kind, ...parsed.data } as TrainingEvent;
-}
+export const trainingEvent = (event: JobEvent): TrainingEvent => checkedEvent(schemas, event);
