@@ -18,6 +18,8 @@ import { printError, toBug, toSaeLensError } from './output.ts';
 import { spellFlags } from './spelling.ts';
 
 const words = process.argv.slice(2);
+/** A command that has ended is gone so much later, whatever library still holds the process. */
+const LEAVE_MS = 1_000;
 // A reader that goes away (`| head`, a closed terminal) is no failure of ours (faults L9).
 for (const out of [process.stdout, process.stderr]) out.on('error', () => {});
 
@@ -63,6 +65,9 @@ try {
   await program.parseAsync(spellFlags(words), { from: 'user' });
 } catch (error) {
   finish(error);
+} finally {
+  // Once, on a busy machine, a thread of ZeroMQ kept a process whose sockets were all closed. Nothing is left to wait for.
+  setTimeout(() => process.exit(), LEAVE_MS).unref();
 }
 
 function finish(error: unknown): void {

@@ -21,6 +21,6 @@ export { fromLayer } from './from-layer.ts';
 export type { Layer, Provenance } from './layer.ts';
 export { PRESETS, presetLayer } from './presets/index.ts';
 export { parseConfigObject, type Resolution, resolveConfig } from './resolve.ts';
-export { type OptionsResolution, type RunnerKind, type RunnerOptions, resolveOptions } from './resolve-options.ts';
+export { type RunnerOptions, resolveOptions } from './resolve-options.ts';
 export type { ResolvedConfig } from './resolved.ts';
 export { scheduledSteps, slicedContextSize } from './rules-quantity.ts';

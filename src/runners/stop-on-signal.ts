@@ -4,8 +4,6 @@ import { ExitCode, SaeLensError } from '../errors.ts';
 const TERMINATION_MS = 8_000;
 /** Who asks twice is gone within a second (faults L2). */
 const SECOND_SIGNAL_MS = 900;
-/** Who was told to end leaves when the work has ended, whatever library still holds the process. */
-const LEAVE_MS = 1_000;
 
 /** Work that can be told to end. */
 interface Stoppable {
@@ -54,7 +52,6 @@ export class StopOnSignal {
 
   close(): void {
     for (const signal of this.#signals) process.off(signal, this.#onSignal);
-    if (this.#first !== null) setTimeout(() => process.exit(), LEAVE_MS).unref();
   }
 
   /** Work that we ended did not fail. */

@@ -11,8 +11,6 @@ import type { TrainingRun } from './training-run.ts';
 const TERMINATION_MS = 8_000;
 /** A run that is still starting has nothing to save: it may let go of what it holds, and no disk may make it wait. */
 const START_STOP_MS = 3_000;
-/** Then the process leaves, whatever still hangs. */
-const LEAVE_MS = 200;
 /** Who asks twice is gone within a second, whatever a disk or a library is doing (faults L2). */
 const SECOND_SIGNAL_MS = 900;
 
@@ -106,7 +104,6 @@ class StopOnSignal implements Sink {
   #leave(): void {
     if (this.#run !== null) return;
     this.#giveUp(new SaeLensError('INTERRUPTED', 'The run was ended before it began'));
-    setTimeout(() => process.exit(), LEAVE_MS).unref();
   }
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {

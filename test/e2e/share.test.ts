@@ -122,7 +122,10 @@ describe('sae-lens-ts upload and download', () => {
     process.kill(command.pid, 'SIGINT');
     const { code, stderr, seconds } = await command.ended;
     hub.fault = () => false;
-    expect([code, stderr]).toEqual([130, expect.stringContaining('large files that have arrived are not sent or fetched again')]);
+    expect([code, stderr]).toEqual([
+      130,
+      expect.stringContaining('large files that have arrived are not sent or fetched again'),
+    ]);
     expect(seconds).toBeLessThan(30);
     expect((await upload('large=blocks.3')).code).toBe(0);
     expect([...hub.files('user/saes').keys()]).toContain('blocks.3/sae_weights.safetensors');
