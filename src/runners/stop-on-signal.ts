@@ -68,6 +68,8 @@ export class StopOnSignal {
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const again = this.#first !== null;
+    // A terminal that goes may say so twice: to its foreground group, and again when its session ends.
+    if (again && signal === 'SIGHUP') return;
     this.#first ??= signal;
     const work = this.#work;
     if (again) {

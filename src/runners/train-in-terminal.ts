@@ -108,6 +108,8 @@ class StopOnSignal implements Sink {
 
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     const again = this.#first !== null;
+    // A terminal that goes may say so twice: to its foreground group, and again when its session ends.
+    if (again && signal === 'SIGHUP') return;
     this.#first ??= signal;
     if (again) setTimeout(() => process.exit(this.exitCode), SECOND_SIGNAL_MS).unref();
     // Not started yet: nothing to save, and `watch` or the end of the process takes care of the worker.
