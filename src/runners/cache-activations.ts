@@ -1,6 +1,5 @@
 import { dirname, resolve } from 'node:path';
-import type { CacheManifest } from '../artifacts/activation-cache.ts';
-import { readCacheManifest } from '../artifacts/activation-cache.ts';
+import { type CacheManifest, readCacheManifest } from '../artifacts/activation-cache.ts';
 import { writeCacheCard } from '../artifacts/activation-cache-card.ts';
 import { type CacheProgress, cacheProgress, stagingFolder } from '../artifacts/activation-cache-folder.ts';
 import { toJson } from '../artifacts/atomic.ts';
@@ -128,7 +127,7 @@ export class CacheActivationsRunner {
       this.#job = worker.request('cache_activations', params, {
         onEvent: (event: JobEvent) => {
           const said = cacheEvent(event);
-          if (said.kind === 'log') log?.[said.level === 'warning' ? 'warn' : said.level](said.message);
+          if (said.kind === 'log') log?.[said.level](said.message);
           else onEvent?.(said);
         },
       });

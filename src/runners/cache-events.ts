@@ -1,12 +1,10 @@
 import { z } from 'zod';
-import { SaeLensError } from '../errors.ts';
 import type { JobEvent } from '../worker/job.ts';
-
-const count = z.int().nonnegative();
+import { ANY_REQUEST, checkedEvent, count, type EventOf } from './worker-event.ts';
 
 /** What a caching worker says, by the kind of the event (pyworker/runners/cache_activations.py). */
 const schemas = {
-  stage: z.object({ stage: z.string(), message: z.string(), done: count.nullable(), total: count.nullable() }),
+  ...ANY_REQUEST,
   started: z.object({
     d_in: z.record(z.string(), count),
     context: count,
@@ -17,12 +15,10 @@ const schemas = {
     total_bytes: count,
   }),
   shard: z.object({ number: count, file: z.string(), rows: count, bytes: count, sha256: z.string() }),
-  log: z.object({ level: z.enum(['debug', 'info', 'warning', 'error']), message: z.string() }),
 };
-type Schemas = typeof schemas;
 
 /** An event of a caching worker, checked. */
-export type CacheEvent = { [K in keyof Schemas]: { kind: K } & z.output<Schemas[K]> }[keyof Schemas];
+export type CacheEvent = EventOf<typeof schemas>;
 
 /** How a caching request ended. */
 export const CacheEnd = z.object({
@@ -34,10 +30,4 @@ export const CacheEnd = z.object({
 });
 
 /** @throws SaeLensError PROTOCOL for what no caching worker says */
-export function cacheEvent({ kind, data }: JobEvent): CacheEvent {
-  const parsed = schemas[kind as keyof Schemas]?.safeParse(data);
-  if (!parsed?.success) {
-    throw new SaeLensError('PROTOCOL', `The worker sent a malformed "${kind}" event`, { cause: parsed?.error });
-  }
-  return { kind, ...parsed.data } as CacheEvent;
-}
+export const cacheEvent = (event: JobEvent): CacheEvent => checkedEvent(schemas, event);

@@ -1,12 +1,14 @@
 import type { RunnerOptions } from '../config/index.ts';
-import { createLogger, redact } from '../log.ts';
+import { createLogger } from '../log.ts';
 import { bytes, compact, duration, grouped } from '../sinks/format.ts';
+import { JsonSink } from '../sinks/json.ts';
 import { LiveLine } from '../sinks/live-line.ts';
 import { repairCache } from './cache.ts';
 import { CacheActivationsRunner } from './cache-activations.ts';
 import type { CacheEvent } from './cache-events.ts';
 import { StopOnSignal, type StopWords } from './stop-on-signal.ts';
 
+const JSON_CLOSE_MS = 5_000;
 const STOP_WORDS: StopWords = {
   what: 'Caching',
   stopping: 'finishing the shard (Ctrl-C again to stop now: finished shards stay)',
@@ -33,16 +35,12 @@ export async function cacheInTerminal(
   const line = new LiveLine({ quiet });
   const log = createLogger({ level: quiet ? 'warn' : 'info', print: (text) => line.warn(text) });
   const speed = new CacheSpeed();
-  const emit = (event: string, fields: object): void => {
-    const line = { event, time: new Date().toISOString(), ...fields };
-    if (json) process.stdout.write(`${redact(JSON.stringify(line))}\n`);
-  };
+  const sink = json ? new JsonSink() : null;
   const runner = new CacheActivationsRunner(config, {
     log,
     onEvent: (event) => {
-      const { kind, ...fields } = event;
-      if (kind !== 'stage') emit(kind, fields);
-      if (kind === 'started') log.info(startedText(event));
+      if (event.kind !== 'stage') sink?.consume(event);
+      if (event.kind === 'started') log.info(startedText(event));
       line.draw([speed.text(event)]);
     },
     onUpload: ({ path, sentBytes, totalBytes }) =>
@@ -53,7 +51,8 @@ export async function cacheInTerminal(
   try {
     const result = await runner.run();
     line.end();
-    emit('finished', {
+    sink?.consume({
+      kind: 'finished',
       ended: result.ended,
       path: result.path,
       n_sequences: result.nSequences,
@@ -75,6 +74,7 @@ export async function cacheInTerminal(
     throw signals.explain(error);
   } finally {
     signals.close();
+    await sink?.close(JSON_CLOSE_MS);
   }
 }
 

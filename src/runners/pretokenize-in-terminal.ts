@@ -40,13 +40,14 @@ export async function pretokenizeInTerminal(
   const signals = new StopOnSignal(STOP_WORDS, (text) => log.warn(text));
   for (const [name, value] of headerOf(config)) line.print(line.field(name, value));
   try {
-    const run = await startPretokenizing(config, {
+    const starting = startPretokenizing(config, {
       log,
       onEvent: (event) => {
         sink?.consume(event);
         show(event);
       },
     });
+    const run = await Promise.race([starting, signals.beforeStart]);
     signals.watch(run);
     const result = await run.done;
     line.end();

@@ -1,8 +1,10 @@
 import { ExitCode, SaeLensError } from '../errors.ts';
 
-/** After SIGTERM a container has ten seconds; what is not put down then is done again. */
+/** After SIGTERM a container has ten seconds; putting down what is done gets most of them (faults L3). */
 const TERMINATION_MS = 8_000;
-/** Who asks twice is gone within a second (faults L2). */
+/** Work that is still starting has nothing to save: it may let go of what it holds, and no disk may make it wait. */
+const START_STOP_MS = 3_000;
+/** Who asks twice is gone within a second, whatever a disk or a library is doing (faults L2). */
 const SECOND_SIGNAL_MS = 900;
 
 /** Work that can be told to end. */
@@ -19,8 +21,8 @@ export interface StopWords {
   readonly what: string;
   /** After the first signal. */
   readonly stopping: string;
-  /** How to go on later. */
-  readonly hint: string;
+  /** How to go on later; without it, what the work itself says. */
+  readonly hint?: string;
 }
 
 /** Signals of a terminal: the first one ends the work in order, the second or a deadline at once (faults L1 to L4). */
@@ -29,7 +31,13 @@ export class StopOnSignal {
   readonly #say: (line: string) => void;
   readonly #signals: readonly NodeJS.Signals[];
   #work: Stoppable | null = null;
+  #hasResults: () => boolean = () => true;
   #first: NodeJS.Signals | null = null;
+  #giveUp: (error: SaeLensError) => void = () => {};
+  /** Rejects when work that was told to stop does not come out of its start. */
+  readonly beforeStart = new Promise<never>((_, fail) => {
+    this.#giveUp = fail;
+  });
 
   constructor(words: StopWords, say: (line: string) => void) {
     this.#words = words;
@@ -44,9 +52,10 @@ export class StopOnSignal {
     return this.#first === 'SIGINT' || this.#first === null ? ExitCode.interrupted : ExitCode.terminated;
   }
 
-  /** From now on this is what a signal ends; one that came before ends it at once. */
-  watch(work: Stoppable): void {
+  /** From now on this is what a signal ends; one that came before, or while there are no results, ends it at once. */
+  watch(work: Stoppable, hasResults: () => boolean = () => true): void {
     this.#work = work;
+    this.#hasResults = hasResults;
     if (this.#first !== null) void work.kill();
   }
 
@@ -60,7 +69,7 @@ export class StopOnSignal {
     const code = this.#first === 'SIGINT' ? 'INTERRUPTED' : 'TERMINATED';
     const { what, hint } = this.#words;
     return new SaeLensError(code, `${what} was ended by ${this.#first}`, {
-      hint,
+      hint: hint ?? error.hint,
       details: error.details,
       cause: error,
     });
@@ -75,11 +84,17 @@ export class StopOnSignal {
     if (again) {
       setTimeout(() => process.exit(this.exitCode), work === null ? 0 : SECOND_SIGNAL_MS).unref();
       void work?.kill();
-      return;
+    } else if (work === null) {
+      // `watch` or the end of the process takes care of what is starting.
+      this.#say('stopping (Ctrl-C again to stop now)');
+      const early = new SaeLensError('INTERRUPTED', `${this.#words.what} was ended before it began`);
+      setTimeout(() => this.#work === null && this.#giveUp(early), START_STOP_MS).unref();
+    } else if (!this.#hasResults()) {
+      void work.kill();
+    } else {
+      this.#say(this.#words.stopping);
+      void work.stop().catch(() => {});
+      if (signal !== 'SIGINT') setTimeout(() => void work.kill(), TERMINATION_MS).unref();
     }
-    this.#say(this.#words.stopping);
-    if (work === null) return;
-    void work.stop().catch(() => {});
-    if (signal !== 'SIGINT') setTimeout(() => void work.kill(), TERMINATION_MS).unref();
   };
 }
