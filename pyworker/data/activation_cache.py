@@ -8,6 +8,7 @@ Shapes: N sequences, S positions kept of each, D d_in of the hook.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -150,33 +151,52 @@ class ActivationCache:
             model_name: the name the model is recorded by, when ``cfg`` has its place on this machine.
 
         Raises:
-            WorkerError: ``HOOK_NOT_FOUND``, ``D_IN_MISMATCH`` or ``CONFIG_INVALID``, before anything is read.
+            WorkerError: ``HOOK_NOT_FOUND``, ``D_IN_MISMATCH`` or ``CONFIG_INVALID``, before anything is read; all
+                that does not fit is named at once, by the code of the first.
         """
-        if cfg.hook_name not in self.d_in:
+        problems = list(self._problems(cfg, model_name))
+        if len(problems) == 1:
+            raise problems[0]
+        if problems:
+            first = problems[0]
+            details = {key: value for problem in reversed(problems) for key, value in problem.details.items()}
             raise WorkerError(
+                first.code,
+                "; ".join(problem.message for problem in problems),
+                hint="; ".join(dict.fromkeys(problem.hint for problem in problems if problem.hint)),
+                details={**details, "options": [problem.details["option"] for problem in problems]},
+            )
+
+    def _problems(self, cfg: Any, model_name: str | None) -> Iterator[WorkerError]:
+        if cfg.hook_name not in self.d_in:
+            yield WorkerError(
                 "HOOK_NOT_FOUND",
                 f"the cache {str(self.path)!r} holds {', '.join(self.hook_names)}, not {cfg.hook_name}",
                 hint="set hook_name to one of them, or cache that hook",
-                details={"hook_name": cfg.hook_name, "cached": self.hook_names},
+                details={"option": "hook_name", "value": cfg.hook_name, "cached": self.hook_names},
             )
         if cfg.hook_head_index is not None:
-            raise WorkerError(
+            yield WorkerError(
                 "CONFIG_INVALID",
                 f"hook_head_index is {cfg.hook_head_index}, but a cache holds all heads, flattened",
                 hint="leave hook_head_index out",
+                details={"option": "hook_head_index", "value": cfg.hook_head_index, "cached": None},
             )
-        seen = self.d_in[cfg.hook_name]
-        if cfg.sae.d_in not in (None, seen):
-            raise WorkerError(
+        seen = self.d_in.get(cfg.hook_name)
+        if seen is not None and cfg.sae.d_in not in (None, seen):
+            yield WorkerError(
                 "D_IN_MISMATCH",
                 f"sae.d_in is {cfg.sae.d_in}, but the cache {str(self.path)!r} has {seen} at {cfg.hook_name}",
                 hint=f"set d_in to {seen}, or leave it out",
+                details={"option": "d_in", "value": cfg.sae.d_in, "cached": seen},
             )
         for name, wanted, cached in self._differences(cfg, model_name):
-            raise WorkerError(
+            # training computes in float32 what is stored in half of it
+            with_sae = ' and sae.dtype to "float32"' if (name, cached) == ("dtype", "float16") else ""
+            yield WorkerError(
                 "CONFIG_INVALID",
                 f"{name} is {wanted!r}, but the cache {str(self.path)!r} was made with {cached!r}",
-                hint=f"set {name} to {json.dumps(cached)}, or make another cache",
+                hint=f"set {name} to {json.dumps(cached)}{with_sae}, or make another cache",
                 details={"option": name, "value": wanted, "cached": cached},
             )
 

@@ -40,7 +40,7 @@ class ActivationStream:
         on_fill: called with (rows held, rows wanted) after each chunk that was waited for.
         rows: the last batch with the origin of each of its rows; None before the first one.
         n_batches: batches served since the start of the stream.
-        n_not_finite: rows dropped since then because the model gave NaN or infinity.
+        n_not_finite: rows dropped since then because they had NaN or infinity.
     """
 
     def __init__(self, cfg: LanguageModelSAERunnerConfig, source: RowSource):
@@ -159,17 +159,17 @@ class ActivationStream:
 
     def _report_not_finite(self, n_not_finite: int, n_seen: int, first: bool) -> None:
         self.n_not_finite = n_not_finite
+        giver, remedy = self._source.giver
         if first:
             log.warning(
-                "the language model gave NaN or infinity in %d activation row(s); they are dropped",
-                n_not_finite,
+                "%s gave NaN or infinity in %d activation row(s); they are dropped", giver, n_not_finite
             )
         if n_not_finite > NOT_FINITE_LIMIT * max(n_seen, NOT_FINITE_GRACE_ROWS):
             raise WorkerError(
                 "NOT_FINITE",
-                f"{n_not_finite} of {n_seen} activation rows of the language model are NaN or infinite; "
+                f"{n_not_finite} of {n_seen} activation rows of {giver} are NaN or infinite; "
                 f"the limit is {NOT_FINITE_LIMIT:.1%}",
-                hint="float16 overflows in some models: load the model in bfloat16 or float32",
+                hint=remedy,
                 details={"rows": n_seen, "not_finite": n_not_finite},
             )
 

@@ -99,6 +99,10 @@ class CachedRows:
         special_token_ids: Callable[[], list[int]],
     ):
         self.name = sequences.name
+        self.giver = (
+            self.name,
+            "the cache was made so: look at it with `sae-lens-ts cache info`, make it anew",
+        )
         self.special_token_ids = special_token_ids
         self._sequences = sequences
         self._n_prompts, self._seed = cfg.store_batch_size_prompts, cfg.seed

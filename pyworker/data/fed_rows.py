@@ -34,6 +34,7 @@ class FedRows:
 
     restarts = False
     name = "the activations fed"
+    giver = (name, "look at what produces them; dtype must be wide enough for them")
 
     def __init__(self, first: Frame | None, frames: Iterator[Frame], d_in: int | None):
         if first is None:

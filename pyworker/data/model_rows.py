@@ -48,6 +48,7 @@ class LanguageModelRows:
     """
 
     restarts = True
+    giver = ("the language model", "float16 overflows in some models: load the model in bfloat16 or float32")
 
     def __init__(self, cfg: LanguageModelSAERunnerConfig, lm: ActivationModel, sequences: TokenSequences):
         excluded = cfg.exclude_special_tokens

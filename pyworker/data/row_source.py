@@ -16,11 +16,13 @@ class RowSource(Protocol):
 
     Attributes:
         name: what it reads, for messages.
+        giver: whose NaN or infinity it is when a row has it, and what is to be done.
         restarts: whether :meth:`chunks` may be called again. What cannot be read twice, cannot be estimated on
             beyond what the mixing buffer holds.
     """
 
     name: str
+    giver: tuple[str, str]
     restarts: bool
 
     def chunks(self, start: int = 0) -> Iterator[Rows]:

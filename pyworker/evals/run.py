@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyworker.evals.metrics import LatentDensity, ModelMetrics, ReconstructionMetrics
 from pyworker.evals.weights import weight_statistics
-from pyworker.lm import LanguageModel
+from pyworker.lm.model import LanguageModel
 
 
 class EvaluatedSAE(Protocol):

@@ -1,15 +1,17 @@
 """Operation ``cache_activations``: activations computed once, kept on disk.
 
 While it is made, a cache lies beside its place, in ``<place>.partial``: the sequences as one file, the finished
-shards, a manifest that grows with them. Whatever ends the work, the next one goes on after the last shard that
-the manifest knows. The folder gets its name when everything is in it. Whether a folder may be written or gone
-on with is decided before, under a lock, by src/artifacts/activation-cache-folder.ts.
+shards, a manifest that grows with them. Whatever ends the work, the next one compares what the manifest knows
+with what is there, computes the damaged shards again, and goes on after the last one. The folder gets its name
+when everything is in it. Whether a folder may be written or gone on with is decided before, under a lock, by
+src/artifacts/activation-cache-folder.ts.
 """
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import torch
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
+from pyworker.data.activation_cache_checksums import damaged_shards
 from pyworker.data.activation_cache_manifest import (
     CacheManifest,
     ShardRecord,
@@ -25,21 +28,24 @@ from pyworker.data.activation_cache_manifest import (
     write_json,
     write_manifest,
 )
-from pyworker.data.activation_cache_work import CacheShape, CacheWork, open_sequences, write_sequences
+from pyworker.data.activation_cache_work import CacheShape, CacheWork, open_sequences
 from pyworker.data.activation_cache_writer import shard_name, write_dataset_files
 from pyworker.data.datasets import open_source
-from pyworker.data.held_out import open_reader
 from pyworker.data.storage import storage_failures_named, sync_folder
 from pyworker.errors import WorkerError
-from pyworker.lm import LanguageModel, LanguageModelConfig, check_context_size
+from pyworker.lm.checks import check_context_size
+from pyworker.lm.load import LanguageModelConfig
+from pyworker.lm.model import LanguageModel
 from pyworker.lm.tokenizer import vocabulary_sha256
 from pyworker.protocol.cache_activations_config import CacheActivationsRunnerConfig
+from pyworker.runners.cache_sequences import TOKENS_NAME, keep_sequences, tokenize
+from pyworker.runners.comparing import comparing
 from pyworker.runners.device import check_device
+from pyworker.runners.forwarded_logs import forwarded_logs
 from pyworker.runners.models import language_model
-from pyworker.runners.training import THREADS_AT_START, best_device, forwarded_logs
+from pyworker.runners.training import THREADS_AT_START, best_device
 
 CONFIG_NAME = "cache_activations_runner_cfg.json"
-TOKENS_NAME = "tokens.bin"
 HUB_TIMEOUT_S = 10
 
 
@@ -64,18 +70,23 @@ def cache_activations(params: dict[str, Any], session: Any) -> dict[str, Any]:
     with prepared(cfg, session, staging):
         staging.mkdir(parents=True, exist_ok=True)
         manifest = read_manifest(staging)
-        if manifest is None or not manifest.complete:
+        damaged = [] if manifest is None else _damaged(manifest, staging, session)
+        if damaged is None:
+            return _result("stopped", manifest)
+        if manifest is None or damaged or not manifest.complete:
             lm = load_model(cfg, session)
-            manifest = manifest or _begin(cfg, params["recorded"], lm, staging, session)
-            run = CacheRun(cfg, manifest, lm, staging, session)
-            run.require_space()
-            while not manifest.complete:
+            if manifest is None:
+                manifest = _begin(cfg, params["recorded"], lm, staging, session)
+            else:
+                keep_sequences(cfg, manifest, lm, staging, session)
+            run = CacheRun(cfg, manifest, lm, staging, session, len(manifest.shards) - len(damaged))
+            run.require_space(damaged)
+            for number in chain(damaged, range(len(manifest.shards), len(run.shards))):
                 if session.stop_requested():
                     return _result("stopped", manifest)
-                number = len(manifest.shards)
-                manifest.shards.append(run.compute(number, staging))
+                manifest.shards[number : number + 1] = [run.compute(number, staging)]
                 write_manifest(staging, manifest)
-                session.event("shard", number=number, **msgspec.to_builtins(manifest.shards[-1]))
+                session.event("shard", number=number, **msgspec.to_builtins(manifest.shards[number]))
         write_hf_files(staging, manifest)
         (staging / TOKENS_NAME).unlink(missing_ok=True)
         staging.replace(final)
@@ -104,6 +115,7 @@ class CacheRun:
         lm: the language model.
         staging: the folder of the sequences.
         session: the request.
+        n_whole: shards that are there and need not be computed.
     """
 
     def __init__(
@@ -113,6 +125,7 @@ class CacheRun:
         lm: LanguageModel,
         staging: Path,
         session: Any,
+        n_whole: int,
     ):
         self.manifest, self.staging, self.session = manifest, staging, session
         self.shape = _shape(cfg, manifest.d_in, manifest.context_size, manifest.n_sequences)
@@ -130,7 +143,7 @@ class CacheRun:
             n_sequences=manifest.n_sequences,
             n_tokens=manifest.n_tokens,
             n_shards=len(self.shards),
-            shards_done=len(manifest.shards),
+            shards_done=n_whole,
             total_bytes=self.shape.total_bytes,
         )
 
@@ -146,13 +159,15 @@ class CacheRun:
         path = folder / shard_name(number, n_shards)
         return self.work.write(self.shards[number], path, on_progress, expected_sha256)
 
-    def require_space(self) -> None:
-        """There must be room for what is still to be written.
+    def require_space(self, damaged: Sequence[int]) -> None:
+        """There must be room for what is still to be written; one damaged shard goes when the new one is there.
 
         Raises:
             WorkerError: ``STORAGE``.
         """
-        needed = self.shape.total_bytes - sum(shard.bytes for shard in self.manifest.shards)
+        done = self.manifest.shards
+        largest = max((done[number].bytes for number in damaged), default=0)
+        needed = self.shape.total_bytes - sum(shard.bytes for shard in done) + largest
         free = shutil.disk_usage(self.staging).free
         if needed > free:
             raise WorkerError(
@@ -221,31 +236,14 @@ def _begin(
     return manifest
 
 
-def tokenize(
-    cfg: CacheActivationsRunnerConfig, lm: LanguageModel, n_wanted: int, staging: Path, session: Any
-) -> tuple[int, str]:
-    """Write the first ``n_wanted`` sequences of the dataset to the staging folder.
-
-    Returns:
-        how many there are, and their sha256.
-
-    Raises:
-        WorkerError: DATASET_EXHAUSTED, and what reading a dataset fails with.
-    """
-    session.stage("open_dataset", f"opening {cfg.dataset_path}")
-    reader = open_reader(cfg, lm, cfg.dataset_path, cfg.dataset_split)
-
-    def on_progress(n: int) -> None:
-        session.stage("tokenize", "making sequences", n, n_wanted)
-
-    n_sequences, sha256 = write_sequences(reader, n_wanted, staging / TOKENS_NAME, on_progress)
-    if n_sequences == 0:
-        raise WorkerError(
-            "DATASET_EXHAUSTED",
-            f"dataset {cfg.dataset_path!r} gives no whole sequence of {cfg.context_size} tokens",
-            hint="use more text or a smaller context_size, or leave disable_concat_sequences out",
-        )
-    return n_sequences, sha256
+def _damaged(manifest: CacheManifest, staging: Path, session: Any) -> list[int] | None:
+    """The numbers of finished shards that are not what was written; None when the run was asked to stop."""
+    found = damaged_shards(staging, manifest.shards, comparing(session))
+    if found is None:
+        return None
+    for file, reason in found.items():
+        session.log("warning", f"shard {file} in {str(staging)!r}: {reason}; it is computed again")
+    return [number for number, shard in enumerate(manifest.shards) if shard.file in found]
 
 
 def _shape(

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import torch
 
-from pyworker.lm import LanguageModel, LanguageModelConfig, load_language_model
+from pyworker.lm.load import LanguageModelConfig, load_language_model
+from pyworker.lm.model import LanguageModel
 
 _held: tuple[dict[str, Any], LanguageModel] | None = None
 

@@ -32,7 +32,7 @@ from pyworker.data.tokenization import special_token_id
 from pyworker.errors import WorkerError
 from pyworker.lm.tokenizer import load_tokenizer, vocabulary_sha256
 from pyworker.protocol.pretokenize_config import PretokenizeRunnerConfig
-from pyworker.runners.training import forwarded_logs
+from pyworker.runners.forwarded_logs import forwarded_logs
 from pyworker.text_encoding import encode_batches, encoder_for
 
 PIECE_TOKENS = 8_000_000

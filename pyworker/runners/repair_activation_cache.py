@@ -9,20 +9,20 @@ from pyworker.data.activation_cache_manifest import read_manifest
 from pyworker.errors import WorkerError
 from pyworker.protocol.cache_activations_config import CacheActivationsRunnerConfig
 from pyworker.runners.cache_activations import (
-    TOKENS_NAME,
     CacheRun,
     load_model,
     prepared,
-    tokenize,
     write_hf_files,
 )
+from pyworker.runners.cache_sequences import TOKENS_NAME, keep_sequences
 
 
 def repair_activation_cache(params: dict[str, Any], session: Any) -> dict[str, Any]:
     """Compute some shards of a finished cache again; each is put in its place only if it is what it was.
 
     Args:
-        params: ``config``, that of the cache, with its present place; ``files``, the shards.
+        params: ``config``, that of the cache, with its present place; ``files``, the shards and those that make the
+            folder a dataset, which are written anew.
         session: the request.
 
     Returns:
@@ -44,23 +44,18 @@ def repair_activation_cache(params: dict[str, Any], session: Any) -> dict[str, A
                 hint="make it anew with `sae-lens-ts cache-activations`",
             )
         write_hf_files(folder, manifest)
+        damaged = [number for number, shard in enumerate(manifest.shards) if shard.file in params["files"]]
+        if not damaged:
+            return {"repaired": params["files"]}
         staging.mkdir(exist_ok=True)  # of a repair that was killed
         try:
             lm = load_model(cfg, session)
-            cfg.context_size = manifest.context_size
-            found = tokenize(cfg, lm, manifest.n_sequences, staging, session)
-            if found != (manifest.n_sequences, manifest.tokens_sha256):
-                raise WorkerError(
-                    "DATASET_INVALID",
-                    f"dataset {manifest.dataset_path!r} does not give the sequences the cache was made of",
-                    hint="bring the dataset and the tokenizer back to what they were, or make the cache anew",
-                    details={"n_sequences": found[0], "expected": manifest.n_sequences},
-                )
-            run = CacheRun(cfg, manifest, lm, staging, session)
-            for number, record in enumerate(manifest.shards):
-                if record.file in params["files"]:
-                    run.compute(number, folder, record.sha256)
-                    session.event("shard", number=number, **msgspec.to_builtins(record))
+            keep_sequences(cfg, manifest, lm, staging, session)
+            run = CacheRun(cfg, manifest, lm, staging, session, len(manifest.shards) - len(damaged))
+            for number in damaged:
+                record = manifest.shards[number]
+                run.compute(number, folder, record.sha256)
+                session.event("shard", number=number, **msgspec.to_builtins(record))
         finally:
             (staging / TOKENS_NAME).unlink(missing_ok=True)
             staging.rmdir()

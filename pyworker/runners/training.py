@@ -3,10 +3,8 @@
 Legend: B batch, D d_in, F d_sae (latents).
 """
 
-import logging
 import shutil
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pyworker.data import ActivationStream
+from pyworker.data.activation_stream import ActivationStream
 from pyworker.errors import WorkerError
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.device import check_device
+from pyworker.runners.forwarded_logs import forwarded_logs
 from pyworker.runners.training_rows import Evaluation, open_rows
 from pyworker.saes import create_sae, load_sae, seeded_generator
 from pyworker.train import CheckpointKind, SAETrainer, TrainResult
@@ -308,20 +307,3 @@ def check_devices(config: LanguageModelSAERunnerConfig) -> None:
     devices = {name: getattr(config, name) for name in ("device", "llm_device", "act_store_device")}
     for name, device in {**devices, "sae.device": config.sae.device}.items():
         check_device(name, device)
-
-
-@contextmanager
-def forwarded_logs(session: Any) -> Iterator[None]:
-    """While training, what this package logs becomes lines of the run's log."""
-
-    class Forward(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            session.log(record.levelname.lower(), record.getMessage())
-
-    handler = Forward(logging.INFO)
-    logger = logging.getLogger("pyworker")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)

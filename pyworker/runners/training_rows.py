@@ -8,25 +8,22 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pyworker.data import (
-    CachedRows,
-    CachedSequences,
-    EvalTokens,
-    FedRows,
-    HeldOutSequences,
-    LanguageModelRows,
-    Rows,
-    RowSource,
-    open_eval_tokens,
-    open_token_data,
-    other_eval_dataset,
-)
 from pyworker.data.activation_cache import ActivationCache
+from pyworker.data.activation_cache_checksums import verify_cache
+from pyworker.data.cached_rows import CachedRows, CachedSequences, HeldOutSequences
+from pyworker.data.fed_rows import FedRows
+from pyworker.data.held_out import EvalTokens, open_eval_tokens, open_token_data, other_eval_dataset
+from pyworker.data.model_rows import LanguageModelRows
+from pyworker.data.row_source import RowSource
+from pyworker.data.rows import Rows
 from pyworker.errors import WorkerError
 from pyworker.evals import evaluate_rows, run_evals
 from pyworker.evals.run import Scaler
-from pyworker.lm import LanguageModel, check_context_size, check_d_in, load_special_token_ids
+from pyworker.lm.checks import check_context_size, check_d_in
+from pyworker.lm.load import load_special_token_ids
+from pyworker.lm.model import LanguageModel
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
+from pyworker.runners.comparing import comparing
 from pyworker.runners.models import language_model
 from pyworker.saes import SAE
 
@@ -61,7 +58,9 @@ class TrainingRows:
     dataset_path: str
 
 
-def open_rows(config: LanguageModelSAERunnerConfig, params: dict[str, Any], session: Any) -> TrainingRows:
+def open_rows(
+    config: LanguageModelSAERunnerConfig, params: dict[str, Any], session: Any
+) -> TrainingRows | None:
     """Open what ``config`` trains on. Where it is a cache or a feed, no language model is loaded here.
 
     Args:
@@ -70,7 +69,7 @@ def open_rows(config: LanguageModelSAERunnerConfig, params: dict[str, Any], sess
         session: its request.
 
     Returns:
-        None when the run was asked to stop while it waited for the first row.
+        None when the run was asked to stop while it waited for the first row or compared a cache with its checksums.
 
     Raises:
         WorkerError: whatever loading and reading can fail with.
@@ -101,10 +100,14 @@ def open_rows(config: LanguageModelSAERunnerConfig, params: dict[str, Any], sess
     return TrainingRows(source, d_in, evaluation, recorded["dataset_path"])
 
 
-def _open_cache(config: LanguageModelSAERunnerConfig, recorded: dict[str, str], session: Any) -> TrainingRows:
+def _open_cache(
+    config: LanguageModelSAERunnerConfig, recorded: dict[str, str], session: Any
+) -> TrainingRows | None:
     assert config.cached_activations_path is not None
     cache = ActivationCache.open(config.cached_activations_path)
     cache.check_against(config, recorded["model_name"])
+    if not verify_cache(cache, comparing(session)):
+        return None
     sequences = CachedSequences(cache, config.hook_name)
     asked = copy.copy(config)  # the run goes on to write down names in place of paths
 

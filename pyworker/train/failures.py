@@ -39,7 +39,7 @@ def check_finite(
         hint=f"{'Set dtype to float32, l' if narrow else 'L'}ower lr, lengthen lr_warm_up_steps, or set "
         "normalize_activations to expected_average_only_in."
         if torch.isfinite(x_BD).all()
-        else "The activations themselves are not finite: check the model's dtype and autocast_lm.",
+        else "The activations are not finite in sae.dtype: set it to float32, or normalize_activations to none.",
         details={
             "step": step,
             "terms": {name: str(value) for name, value in terms.items()},

@@ -16,7 +16,7 @@ const NOT_AVAILABLE = { message: 'is not available in this version', hint: 'remo
 const HALF_FLOAT = {
   value: 'float16',
   message: "float16 is too narrow to train in: Adam's epsilon and the squares of small gradients are 0 in it",
-  hint: 'use float32, with autocast true for speed',
+  hint: 'set sae.dtype to float32; autocast true gives speed (dtype may stay: it is that of the activations kept)',
 };
 
 /** What the kernels that work by index do not have. */

@@ -32,7 +32,7 @@ describe('inputs that are not there or do not fit end with exit code 4 and what 
     const [, command = ''] = /List them with `sae-lens-ts ([^`]+)`/.exec(stderr) ?? [];
     const { code, stdout } = await run(command.split(' '));
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^model\.layers\.0 +\[2, 7, 32\]$/m);
+    expect(stdout).toMatch(/^model\.layers\.\{0…1\} +\[batch, pos, 32\] +32$/m);
     expect(command).toContain(tinyModel());
   });
 });

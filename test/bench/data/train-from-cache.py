@@ -73,8 +73,9 @@ def ours(asked: argparse.Namespace) -> dict[str, float]:
     import torch
     from complete_config import config_for
 
-    from pyworker.data import ActivationStream, CachedRows, CachedSequences
     from pyworker.data.activation_cache import ActivationCache
+    from pyworker.data.activation_stream import ActivationStream
+    from pyworker.data.cached_rows import CachedRows, CachedSequences
     from pyworker.saes import create_sae, seeded_generator
     from pyworker.train import SAETrainer
 

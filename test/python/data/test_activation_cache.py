@@ -98,6 +98,18 @@ def test_a_run_that_does_not_fit_the_cache_is_refused_and_the_option_named(tmp_p
     assert refused.value.code == code
 
 
+def test_all_that_does_not_fit_is_named_at_once(tmp_path):
+    write_small_cache(tmp_path / "cache", d_in={HOOK: 10}, dtype="float16")
+    wrong = make_config(hook_name=HOOK, model_name="other", context_size=16)
+    with pytest.raises(WorkerError) as refused:
+        ActivationCache.open(tmp_path / "cache").check_against(wrong)
+    assert refused.value.code == "D_IN_MISMATCH"
+    assert refused.value.details["options"] == ["d_in", "dtype", "context_size", "model_name"]
+    for part in ("d_in is 6", "dtype is 'float32'", "context_size is 16", "model_name is 'other'"):
+        assert part in refused.value.message
+    assert 'set dtype to "float16" and sae.dtype to "float32"' in refused.value.hint
+
+
 def test_a_wrong_width_is_refused_with_the_right_one(tmp_path):
     write_small_cache(tmp_path / "cache", d_in={HOOK: 10})
     with pytest.raises(WorkerError, match="10") as refused:

@@ -6,7 +6,9 @@ import pytest
 import torch
 from small_data import SmallModel, make_config, word_tokenizer
 
-from pyworker.data import ActivationStream, LanguageModelRows, open_token_data
+from pyworker.data.activation_stream import ActivationStream
+from pyworker.data.held_out import open_token_data
+from pyworker.data.model_rows import LanguageModelRows
 from pyworker.data.prefetch import Prefetch
 from pyworker.errors import WorkerError
 

@@ -6,8 +6,9 @@ import torch
 from small_cache import HOOK, write_small_cache
 from small_data import make_config
 
-from pyworker.data import ActivationStream, CachedRows, CachedSequences, HeldOutSequences
 from pyworker.data.activation_cache import ActivationCache
+from pyworker.data.activation_stream import ActivationStream
+from pyworker.data.cached_rows import CachedRows, CachedSequences, HeldOutSequences
 from pyworker.errors import WorkerError
 
 N = 14
@@ -134,3 +135,26 @@ def test_a_cache_that_evaluation_takes_whole_cannot_be_trained_on(path):
     with pytest.raises(WorkerError, match="no sequence to train on") as caught:
         open_rows(path, n_reserved=1)
     assert caught.value.code == "DATASET_EXHAUSTED"
+
+
+def test_rows_that_are_not_finite_are_the_caches_and_no_model_is_blamed(path, caplog):
+    held = write_small_cache(path, shards=((4,),))
+    shard = path / "data-00000-of-00001.arrow"
+    data = bytearray(shard.read_bytes())
+    nan = np.array([np.nan], np.float32).tobytes()
+    for row in range(4):
+        for x_D in held[HOOK][row]:
+            at = data.index(x_D.tobytes())
+            data[at : at + 4] = nan
+    shard.write_bytes(data)
+    stream = ActivationStream(configure(), open_rows(path))
+    monkey_limit = pytest.MonkeyPatch()
+    monkey_limit.setattr("pyworker.data.activation_stream.NOT_FINITE_GRACE_ROWS", 1)
+    try:
+        with caplog.at_level("WARNING"), pytest.raises(WorkerError, match="of cache '") as found:
+            next(stream)
+    finally:
+        stream.close()
+        monkey_limit.undo()
+    assert found.value.code == "NOT_FINITE"
+    assert "model" not in found.value.message + found.value.hint + caplog.text.replace(str(path), "")

@@ -8,7 +8,8 @@ import pytest
 import torch
 from small_data import make_config
 
-from pyworker.data import ActivationStream, FedRows
+from pyworker.data.activation_stream import ActivationStream
+from pyworker.data.fed_rows import FedRows
 from pyworker.errors import WorkerError
 from pyworker.feed import Feed
 

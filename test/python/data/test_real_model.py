@@ -4,8 +4,10 @@ import pytest
 import torch
 from small_data import make_config
 
-from pyworker.data import ActivationStream, LanguageModelRows, open_token_data
-from pyworker.lm import load_language_model
+from pyworker.data.activation_stream import ActivationStream
+from pyworker.data.held_out import open_token_data
+from pyworker.data.model_rows import LanguageModelRows
+from pyworker.lm.load import load_language_model
 
 HOOK = "blocks.2.hook_resid_post"
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyworker.data import CachedRows, CachedSequences
 from pyworker.data.activation_cache import ActivationCache
+from pyworker.data.cached_rows import CachedRows, CachedSequences
 from pyworker.runners.models import language_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pyworker.evals import run_evals
-from pyworker.lm import LanguageModelConfig, load_language_model
+from pyworker.lm.load import LanguageModelConfig, load_language_model
 from pyworker.saes import load_sae
 
 JUDGE = os.environ.get("SAE_LENS_TS_JUDGE_PYTHON")

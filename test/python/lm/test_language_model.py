@@ -5,13 +5,9 @@ import torch
 from tiny_models import CONFIGS, save_tiny_model
 
 from pyworker.errors import WorkerError
-from pyworker.lm import (
-    LanguageModelConfig,
-    check_context_size,
-    check_d_in,
-    load_language_model,
-)
 from pyworker.lm.backends import DECODER_LAYERS
+from pyworker.lm.checks import check_context_size, check_d_in
+from pyworker.lm.load import LanguageModelConfig, load_language_model
 
 TOKENS = torch.randint(3, 64, (3, 10), generator=torch.Generator().manual_seed(0))
 

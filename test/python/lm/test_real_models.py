@@ -11,7 +11,8 @@ import torch
 from conftest import SHARED
 from transformers import AutoTokenizer
 
-from pyworker.lm import LanguageModel, LanguageModelConfig, load_language_model
+from pyworker.lm.load import LanguageModelConfig, load_language_model
+from pyworker.lm.model import LanguageModel
 
 
 def load(model_name: str, **fields) -> LanguageModel:

@@ -15,7 +15,7 @@ import torch
 from pyworker.data.activation_cache import ActivationCache
 from pyworker.data.activation_cache_manifest import read_manifest
 from pyworker.errors import WorkerError
-from pyworker.lm import LanguageModelConfig, load_language_model
+from pyworker.lm.load import LanguageModelConfig, load_language_model
 from pyworker.protocol.cache_activations_config import CacheActivationsRunnerConfig
 from pyworker.runners.cache_activations import cache_activations, staging_folder
 from pyworker.runners.repair_activation_cache import repair_activation_cache
@@ -152,6 +152,39 @@ def test_a_stopped_cache_goes_on_at_the_next_shard_to_the_same_bytes(place, tmp_
     )  # names its place
     assert whole == cut
     assert not staging_folder(tmp_path / "cut").exists()
+
+
+@pytest.mark.parametrize("stop_after", [3, 4])
+def test_shards_counted_as_done_that_are_gone_cut_or_changed_are_computed_again(place, tmp_path, stop_after):
+    write(place, tmp_path / "whole")
+    write(place, tmp_path / "cut", Session(stop_after=stop_after))
+    staging = staging_folder(tmp_path / "cut")
+    gone, cut, changed = sorted(staging.glob("*.arrow"))[:3]
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-8])
+    data = bytearray(changed.read_bytes())
+    data[len(data) // 2] ^= 1
+    changed.write_bytes(data)
+    if stop_after == 4:
+        (staging / "tokens.bin").write_bytes(b"0")
+    rest = Session()
+    assert write(place, tmp_path / "cut", rest)["ended"] == "done"
+    numbers = [data["number"] for kind, data in rest.events if kind == "shard"]
+    assert numbers == [0, 1, 2, *range(stop_after, 5)]
+    assert "verify" in {stage for stage, *_ in rest.stages}
+    assert sum("computed again" in line for line in rest.lines) == 3
+    whole, mended = (read_manifest(tmp_path / name) for name in ("whole", "cut"))
+    assert whole.shards == mended.shards
+    assert np.array_equal(*(column(ActivationCache.open(tmp_path / name)) for name in ("whole", "cut")))
+
+
+def test_a_cache_that_was_complete_but_for_its_name_is_compared_too(place, tmp_path):
+    write(place, tmp_path / "cache")
+    (tmp_path / "cache").rename(staging_folder(tmp_path / "cache"))
+    before = contents(staging_folder(tmp_path / "cache"))
+    next(staging_folder(tmp_path / "cache").glob("*-00003-*.arrow")).unlink()
+    write(place, tmp_path / "cache")
+    assert contents(tmp_path / "cache") == before
 
 
 def test_a_dataset_that_ends_early_is_cached_once_and_said_so(place, tmp_path):

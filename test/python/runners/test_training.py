@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from pyworker.errors import WorkerError
-from pyworker.lm import LanguageModelConfig
+from pyworker.lm.load import LanguageModelConfig
 from pyworker.runners import models
 from pyworker.runners.training import check_devices, train
 

@@ -1,5 +1,6 @@
 """One run, three sources of rows: the language model, a cache on disk, and rows fed from outside."""
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from pyworker.data import open_token_data
 from pyworker.data.activation_cache_manifest import CacheManifest, ShardRecord, write_manifest
+from pyworker.data.held_out import open_token_data
 from pyworker.errors import WorkerError
 from pyworker.runners import models
 from pyworker.runners.models import language_model
@@ -102,7 +103,7 @@ def cache(configure, place, tmp_path) -> Path:
     columns = {hook: x_NCD.numpy(), "token_ids": tokens_NC.astype(np.int32)}
     datasets.Dataset.from_dict(columns, features=features).save_to_disk(path, num_shards=2)
     shards = [
-        ShardRecord(file=file.name, rows=48, bytes=file.stat().st_size, sha256="0" * 64)
+        ShardRecord(file.name, 48, file.stat().st_size, hashlib.sha256(file.read_bytes()).hexdigest())
         for file in sorted(path.glob("*.arrow"))
     ]
     manifest = CacheManifest(
@@ -218,6 +219,18 @@ def test_a_config_that_the_cache_was_not_made_for_is_refused_before_the_first_st
     with pytest.raises(WorkerError) as caught:
         run(configure(**cached(cache), **changes), tmp_path, session)
     assert all(word in caught.value.message for word in words), caught.value.message
+    assert "train" not in {stage for stage, *_ in session.stages}
+
+
+def test_a_damaged_shard_is_named_before_the_first_step(configure, cache, tmp_path):
+    shard = sorted(cache.glob("*.arrow"))[1]
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    session = Session()
+    with pytest.raises(WorkerError, match=shard.name) as caught:
+        run(configure(**cached(cache)), tmp_path, session)
+    assert caught.value.code == "STORAGE"
     assert "train" not in {stage for stage, *_ in session.stages}
 
 

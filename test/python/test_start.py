@@ -1,0 +1,23 @@
+"""What a worker imports before it does anything: reading texts must not wait for torch."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+import pyworker.runners.datasets
+import pyworker.runners.pretokenize
+from pyworker.data.peek import peek
+assert peek(sys.argv[1], None, "train", None, 1, None)["n_rows"] == 1
+print("torch" in sys.modules)
+"""
+
+
+def test_pretokenize_and_datasets_start_without_torch(tmp_path):
+    # A tokenizer of transformers imports torch by itself; what reads and packs does not.
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"text": "one"}\n')
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(texts)], check=True, capture_output=True, text=True
+    )
+    assert ended.stdout == "False\n"
