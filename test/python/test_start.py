@@ -7,14 +7,14 @@ PROGRAM = """
 import sys
 import pyworker.runners.datasets
 import pyworker.runners.pretokenize
-from pyworker.data.peek import peek
-assert peek(sys.argv[1], None, "train", None, 1, None)["n_rows"] == 1
+from pyworker.data.datasets import open_source
+assert list(open_source(sys.argv[1]).batches()) == [["one"]]
 print("torch" in sys.modules)
 """
 
 
 def test_pretokenize_and_datasets_start_without_torch(tmp_path):
-    # A tokenizer of transformers imports torch by itself; what reads and packs does not.
+    # A tokenizer of transformers 5, and a stream of datasets, import torch by themselves.
     texts = tmp_path / "texts.jsonl"
     texts.write_text('{"text": "one"}\n')
     ended = subprocess.run(
