@@ -1,18 +1,19 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { CacheManifest } from './activation-cache.ts';
-import { writeFileAtomic } from './atomic.ts';
 
-/**
- * Writes the card of a cache that goes to the hub, unless there is one: without its first lines the hub would take the
- * JSON files for the data.
- */
-export async function writeCacheCard(folder: string, repo: string, manifest: CacheManifest): Promise<void> {
-  const path = join(folder, 'README.md');
-  if (existsSync(path)) return;
+/** How somebody gets a cache from the hub and trains on it. */
+export interface CacheUse {
+  readonly repo: string;
+  /** Where the files go there. */
+  readonly folder: string;
+  /** The command that trains on them. */
+  readonly command: string;
+}
+
+/** The card of a cache on the hub: without its first lines the hub would take the JSON files for the data. */
+export function activationCacheCard(manifest: CacheManifest, { repo, folder, command }: CacheUse): string {
   const { model_name, dataset_path, hook_names, d_in, dtype, context_size, n_tokens } = manifest;
   const rows = hook_names.map((hook) => `| \`${hook}\` | ${d_in[hook]} |`);
-  const text = `---
+  return `---
 tags:
 - saelens
 - activations
@@ -34,11 +35,10 @@ ${rows.join('\n')}
 Train on them with SAELens or sae-lens-ts: download the files to a folder and name it.
 
 \`\`\`bash
-hf download ${repo} --repo-type dataset --local-dir activations
-sae-lens-ts train --use_cached_activations true --cached_activations_path activations --hook_name ${hook_names[0]}
+hf download ${repo} --repo-type dataset --local-dir ${folder}
+${command}
 \`\`\`
 
-\`cache_activations_runner_cfg.json\` has every option, \`manifest.json\` the checksums: \`sae-lens-ts cache verify activations\`.
+\`cache_activations_runner_cfg.json\` has every option, \`manifest.json\` the checksums: \`sae-lens-ts cache verify ${folder}\`.
 `;
-  await writeFileAtomic(path, text);
 }

@@ -4,29 +4,37 @@ import { SaeLensError } from '../errors.ts';
 import { type HubOptions, type HubRepo, openRepo } from './hub-access.ts';
 import { listRepo } from './hub-head.ts';
 import { type OutgoingFile, type PushOptions, type PushResult, push } from './hub-upload.ts';
+import { CARD_NAME } from './model-card.ts';
 
 /** `data-00002-of-00010.arrow`: one of the files that a large one was cut into. */
 const SHARD = /^(.*)-\d{5}-of-\d{5}(\.[a-z]+)$/;
-
-/** The card of a repository: what somebody wrote there is never replaced. */
-const CARD_NAME = 'README.md';
 
 /** Where a dataset goes and how. */
 export interface PushDatasetOptions extends HubOptions, Partial<PushOptions> {
   /** Dataset repository, `user/name`; made when it is not there. */
   readonly repo: string;
+  /** Files that leave with other words than lie here, or that do not lie here at all, by their paths. */
+  readonly texts?: ReadonlyMap<string, string> | undefined;
 }
 
 /**
  * Brings a folder to a dataset repository in one commit. Files that are there already are not sent; shards of an
  * earlier cut of the same data (`data-00000-of-00004.arrow`, when there are ten now) go away in the same commit.
- * Names that begin with a dot are left out, and a README.md that is there stays as it is.
+ * Names that begin with a dot are left out, and a README.md that is there stays as it is: what somebody wrote is never
+ * replaced.
  *
  * @throws SaeLensError HUB…, DATASET_INVALID when the folder is empty or holds links, INTERRUPTED
  */
-export async function pushDataset(folder: string, { repo: name, ...options }: PushDatasetOptions): Promise<PushResult> {
+export async function pushDataset(
+  folder: string,
+  { repo: name, texts = new Map(), ...options }: PushDatasetOptions,
+): Promise<PushResult> {
   const repo = await openRepo('dataset', name, 'upload to', options);
-  const files = await filesBelow(folder);
+  const told = [...texts].map(([path, text]): OutgoingFile => {
+    const content = Buffer.from(text);
+    return { path, content, bytes: content.length };
+  });
+  const files = [...(await filesBelow(folder)).filter(({ path }) => !texts.has(path)), ...told];
   return push(
     repo,
     async ({ head, filesAt }) => {

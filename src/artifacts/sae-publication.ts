@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
+import { withoutMachinePaths } from './machine-paths.ts';
 import { CFG_NAME, RUNNER_CFG_NAME, readSaeFolder, SAE_FILES, WEIGHTS_NAME } from './sae-folder.ts';
 import { FORMAT_FILES, recogniseFormat } from './sae-format.ts';
 
@@ -106,17 +107,6 @@ function cleanJson(text: string): { value: Record<string, unknown>; text: string
   } catch {
     return null;
   }
-}
-
-/** Names of folders on this machine, and so of its users, are nobody's business: the last part says what was meant. */
-function withoutMachinePaths(value: unknown): unknown {
-  if (typeof value === 'string') {
-    const isPath = /^(\/|~\/|[A-Za-z]:[\\/]|file:\/\/|\\\\)/.test(value);
-    return isPath ? (value.split(/[\\/]/).filter(Boolean).at(-1) ?? '') : value;
-  }
-  if (Array.isArray(value)) return value.map(withoutMachinePaths);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withoutMachinePaths(inner)]));
 }
 
 /** The last value of every metric that the end of the run's metrics.jsonl has. */

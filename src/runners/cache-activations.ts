@@ -1,10 +1,8 @@
 import { dirname, resolve } from 'node:path';
 import { type CacheManifest, readCacheManifest } from '../artifacts/activation-cache.ts';
-import { writeCacheCard } from '../artifacts/activation-cache-card.ts';
 import { type CacheProgress, cacheProgress, stagingFolder } from '../artifacts/activation-cache-folder.ts';
 import { toJson } from '../artifacts/atomic.ts';
 import { freeSpace } from '../artifacts/free-space.ts';
-import { pushDataset } from '../artifacts/hub-dataset.ts';
 import type { PushResult, UploadProgress } from '../artifacts/hub-upload.ts';
 import { makeFolder } from '../artifacts/make-folder.ts';
 import { lockPlace } from '../artifacts/run-lock.ts';
@@ -21,6 +19,7 @@ import { requireEnvironment } from '../worker/environment.ts';
 import type { Job, JobEvent } from '../worker/job.ts';
 import { Worker } from '../worker/worker.ts';
 import { CacheEnd, type CacheEvent, cacheEvent } from './cache-events.ts';
+import { pushCache } from './cache-push.ts';
 
 /** How a caching run is embedded. */
 export interface CacheActivationsOptions {
@@ -158,10 +157,10 @@ export class CacheActivationsRunner {
     const { hf_repo_id: repo, hf_revision: revision, hf_is_private_repo: isPrivate, hook_name } = this.config;
     const manifest = await readCacheManifest(this.path);
     if (repo === null || manifest === null) return null;
-    await writeCacheCard(this.path, repo, manifest);
     const message = `Upload activations of ${manifest.model_name} at ${[hook_name].flat().join(', ')}`;
     const { log, onUpload: onProgress } = this.#options;
-    return pushDataset(this.path, { repo, revision, isPrivate, message, log, onProgress, signal: this.#stop.signal });
+    const { signal } = this.#stop;
+    return pushCache(this.path, manifest, { repo, revision, isPrivate, message, log, onProgress, signal });
   }
 
   /** The options as they were asked for: what lies beside the data, without secrets, and what resuming is held to. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -9,7 +9,6 @@ import {
   readCacheManifest,
   requireCacheManifest,
 } from '../../../src/artifacts/activation-cache.ts';
-import { writeCacheCard } from '../../../src/artifacts/activation-cache-card.ts';
 import { cacheProgress, stagingFolder } from '../../../src/artifacts/activation-cache-folder.ts';
 
 let path = '';
@@ -122,15 +121,4 @@ describe('the bytes of a cache', () => {
     writeFileSync(join(path, 'dataset_info.json'), '{}');
     await expect(requireCacheManifest(path)).rejects.toMatchObject({ code: 'DATASET_INVALID' });
   });
-});
-
-it('the card of a cache says where its data is, and never replaces one that somebody wrote', async () => {
-  const manifest = write(path);
-  await writeCacheCard(path, 'me/cache', manifest);
-  const card = readFileSync(join(path, 'README.md'), 'utf8');
-  expect(card).toContain('path: data-*.arrow');
-  expect(card).toContain('| `h` | 4 |');
-  writeFileSync(join(path, 'README.md'), 'mine');
-  await writeCacheCard(path, 'me/cache', manifest);
-  expect(readFileSync(join(path, 'README.md'), 'utf8')).toBe('mine');
 });
