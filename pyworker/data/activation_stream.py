@@ -73,6 +73,17 @@ class ActivationStream:
             raise WorkerError("DATASET_EXHAUSTED", f"{self._source.name} gives no activation")
         return held.x_ND.to(self._serve_dtype)
 
+    def without_a_batch(self) -> WorkerError:
+        """``DATASET_EXHAUSTED``: why a stream that ended before its first batch has none."""
+        held, wanted = self._buffer.held(), self._cfg.train_batch_size_tokens
+        n_rows = 0 if held is None else held.n_rows
+        return WorkerError(
+            "DATASET_EXHAUSTED",
+            f"{self._source.name} ended after {n_rows} rows to train on; one training batch has {wanted}",
+            hint=f"give it more rows, or lower train_batch_size_tokens to {n_rows} or less",
+            details={"rows": n_rows, "train_batch_size_tokens": wanted},
+        )
+
     def estimation_batches(self) -> Generator[Tensor, None, None]:
         """The first ``n_batches_for_norm_estimate`` batches of the run, or all it has if those are fewer; of a source
         that cannot be read again, those that the buffer holds.

@@ -257,7 +257,12 @@ class TappedBatches:
         return self
 
     def __next__(self) -> Tensor:
-        x_BD = next(self.stream)
+        x_BD = next(self.stream, None)
+        if x_BD is None:
+            # An SAE of no step is no result. (A source that waits for others ends early when the run is to stop.)
+            if self.stream.n_batches == 0 and not self.session.stop_requested():
+                raise self.stream.without_a_batch()
+            raise StopIteration
         if self.session.tap_wanted():
             rows = self.stream.rows
             self.session.tap(

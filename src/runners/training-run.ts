@@ -11,8 +11,8 @@ import type { Logger } from '../log.ts';
 import type { RunEvent, Sink } from '../sinks/sink.ts';
 import type { ActivationFeed } from '../stream/activation-feed.ts';
 import { type ActivationBatch, ActivationTap } from '../stream/activation-tap.ts';
-import { MetricsLog, rowsOf } from '../stream/metrics-log.ts';
-import type { Job, JobEvent, JobResult } from '../worker/job.ts';
+import { MetricsLog } from '../stream/metrics-log.ts';
+import type { Job, JobEvent } from '../worker/job.ts';
 import type { Worker } from '../worker/worker.ts';
 import { rememberSpeed } from './measured-speed.ts';
 import { type StagedFolder, type Started, TrainResult, trainingEvent } from './training-events.ts';
@@ -94,8 +94,7 @@ export class TrainingRun {
     this.#job = worker.request('train', params, {
       onEvent: (event) => this.#onEvent(event),
       onMetrics: (batch) => {
-        this.#rows.push(batch);
-        for (const { values } of rowsOf(batch)) this.#onRow(values as Metrics);
+        for (const { values } of this.#rows.push(batch)) this.#onRow(values as Metrics);
       },
       onActivations: (batch) => this.#tap.push(batch),
       signal: this.#cancel.signal,
@@ -233,7 +232,7 @@ export class TrainingRun {
 
   async #finish(): Promise<TrainingResult> {
     try {
-      const { value } = await this.#job.result.catch(async (error: JobResult | Error) => {
+      const { value } = await this.#job.result.catch(async (error: Error) => {
         // What was staged before the failure is good; one that is cut off here does not exist (promise P1).
         await Promise.race([this.#written, ...(this.#killed ? [sleep(KILLED_CLOSE_MS)] : [])]);
         throw this.#cancel.signal.aborted ? this.#cancel.signal.reason : error;

@@ -150,7 +150,12 @@ export class SAETrainingRunner {
     const { config, plan } = this;
     const options = this.#options;
     requireFree(options.worker);
-    const feed = options.activations && new ActivationFeed(options.activations, config.sae.d_in);
+    const feed =
+      options.activations &&
+      new ActivationFeed(options.activations, {
+        dIn: config.sae.d_in,
+        tokenIds: Array.isArray(config.exclude_special_tokens) && config.exclude_special_tokens.length > 0,
+      });
     const { python } = await requireEnvironment();
     const claim = await claimRun(this.#places, options.name === undefined);
     const { paths, tookOver } = claim;

@@ -1,3 +1,5 @@
+import { inspect } from 'node:util';
+import { isNativeError } from 'node:util/types';
 import { SaeLensError } from '../errors.ts';
 import type { ColumnArray } from '../protocol/frames.ts';
 import type { Column } from '../protocol/messages.ts';
@@ -34,6 +36,7 @@ interface FeedLink {
 /** Carries what a producer yields to a worker, no faster than the worker has room: it is asked for a batch only then. */
 export class ActivationFeed {
   readonly #iterator: AsyncIterator<FedActivations> | Iterator<FedActivations>;
+  readonly #needsTokenIds: boolean;
   #shape: { dIn: number; type: 'float32' | 'float16' } | undefined;
   #dIn: number | null;
   #credits = 0;
@@ -43,10 +46,17 @@ export class ActivationFeed {
   #exhausted = false;
   #wake: () => void = () => {};
 
-  /** @param dIn the width the configuration wants; null for that of the first batch. */
-  constructor(source: AsyncIterable<FedActivations> | Iterable<FedActivations>, dIn: number | null) {
+  /**
+   * @param wanted what the configuration wants: `dIn`, null for that of the first batch; whether it leaves out rows by
+   * their token ids
+   */
+  constructor(
+    source: AsyncIterable<FedActivations> | Iterable<FedActivations>,
+    wanted: { dIn: number | null; tokenIds: boolean },
+  ) {
     this.#iterator = Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
-    this.#dIn = dIn;
+    this.#dIn = wanted.dIn;
+    this.#needsTokenIds = wanted.tokenIds;
   }
 
   /** The worker has room for so many more frames. */
@@ -58,9 +68,16 @@ export class ActivationFeed {
   /**
    * Runs until the producer ends or the feed is closed. A link that breaks ends it too: its owner knows better why.
    *
-   * @throws what the producer threw; SaeLensError USAGE or D_IN_MISMATCH for a batch that is none
+   * @throws the error that the producer threw; SaeLensError USAGE when it threw something else, USAGE or D_IN_MISMATCH
+   * for a batch that is none
    */
   async pump(link: FeedLink): Promise<void> {
+    await this.#carry(link).catch((thrown: unknown) => {
+      throw asError(thrown);
+    });
+  }
+
+  async #carry(link: FeedLink): Promise<void> {
     let frames = 0;
     let stream: Awaited<ReturnType<FeedLink['open']>> | undefined;
     while (await this.#room()) {
@@ -91,7 +108,8 @@ export class ActivationFeed {
     this.#closed = true;
     this.#wake();
     if (this.#exhausted) return;
-    const told = Promise.resolve(this.#iterator.return?.()).catch(() => {});
+    // Whatever it throws then, at once or later, the run has ended as it did.
+    const told = (async () => this.#iterator.return?.())().catch(() => {});
     let timer: NodeJS.Timeout | undefined;
     await Promise.race([
       told,
@@ -144,6 +162,13 @@ export class ActivationFeed {
     if (activation.length !== rows * dIn) {
       throw problem(`activation has ${activation.length} numbers, ${rows} rows of ${dIn} need ${rows * dIn}`);
     }
+    if (this.#needsTokenIds && tokenId === undefined) {
+      throw new SaeLensError(
+        'CONFIG_INVALID',
+        `exclude_special_tokens lists token ids, and batch ${this.#batches} of the activations fed has none`,
+        { hint: 'give tokenId with every batch, or set exclude_special_tokens false and leave such rows out yourself' },
+      );
+    }
     for (const [name, column, kind] of [
       ['tokenId', tokenId, Int32Array],
       ['position', position, Int32Array],
@@ -185,4 +210,14 @@ export class ActivationFeed {
       this.#rows += to - from;
     }
   }
+}
+
+/** `throw` takes anything; what goes on from here is an error with words. */
+function asError(thrown: unknown): Error {
+  if (thrown instanceof Error || isNativeError(thrown)) return thrown;
+  const words = inspect(thrown, { depth: 1, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 200 });
+  return new SaeLensError('USAGE', `The producer of the activations fed threw ${words}, which is no Error`, {
+    hint: 'throw an Error that says what happened',
+    cause: thrown,
+  });
 }

@@ -37,15 +37,18 @@ export class MetricsLog implements AsyncIterable<MetricsRow> {
   /** Rows the worker had to drop because its queue was full. */
   dropped = 0;
 
-  push({ stream, header, columns }: MetricsBatch): void {
+  /** @returns the rows of the batch, in order */
+  push({ stream, header, columns }: MetricsBatch): MetricsRow[] {
     const width = stream.columns.length;
+    const rows: MetricsRow[] = [];
     for (let row = 0; row < header.rows; row++) {
       const block = this.#roomFor(stream);
       for (let i = 0; i < width; i++) block.numbers[block.rows * width + i] = Number(columns[i]?.[row]);
-      block.rows++;
+      rows.push(rowOf(block, block.rows++));
     }
     this.dropped += header.dropped;
     this.#notify();
+    return rows;
   }
 
   /** The run is over. With an error, readers get it after the last row. */
@@ -60,8 +63,7 @@ export class MetricsLog implements AsyncIterable<MetricsRow> {
     for (let next = 0, row = 0; ; ) {
       const block = this.#blocks[next];
       if (block !== undefined && row < block.rows) {
-        const at = row++ * block.stream.columns.length;
-        yield rowOf(block.stream, (column) => block.numbers[at + column] as number);
+        yield rowOf(block, row++);
       } else if (next + 1 < this.#blocks.length) [next, row] = [next + 1, 0];
       else if (this.#ended) {
         if (this.#error) throw this.#error;
@@ -95,11 +97,8 @@ export class MetricsLog implements AsyncIterable<MetricsRow> {
   }
 }
 
-/** The rows of a batch, in order. */
-export function* rowsOf({ stream, header, columns }: MetricsBatch): Generator<MetricsRow, void, void> {
-  for (let row = 0; row < header.rows; row++) yield rowOf(stream, (column) => Number(columns[column]?.[row]));
-}
-
-function rowOf(stream: MetricsBatch['stream'], numberOf: (column: number) => number): MetricsRow {
-  return { stream: stream.name, values: Object.fromEntries(stream.columns.map(({ name }, i) => [name, numberOf(i)])) };
+function rowOf({ stream, numbers }: Block, row: number): MetricsRow {
+  const first = row * stream.columns.length;
+  const values = Object.fromEntries(stream.columns.map(({ name }, i) => [name, numbers[first + i] as number]));
+  return { stream: stream.name, values };
 }

@@ -210,6 +210,12 @@ describe('a producer that fails', () => {
     ['too few positions', [batch({ position: new Int32Array(1) })], 'USAGE', /position has 1 numbers for 256 rows/],
     ['nothing at all', [], 'DATASET_EXHAUSTED', /ended before their first row/],
     [
+      'fewer rows than one training batch',
+      [batch({ rows: 3, activation: new Float32Array(3 * WIDTH).fill(1) })],
+      'DATASET_EXHAUSTED',
+      /ended after 3 rows to train on; one training batch has 256/,
+    ],
+    [
       'NaN',
       [batch(), batch({ activation: new Float32Array(BATCH * WIDTH).fill(Number.NaN) })],
       'NOT_FINITE',
@@ -219,7 +225,34 @@ describe('a producer that fails', () => {
     const sae = new TopKTrainingSAEConfig({ d_in: WIDTH, d_sae: 64, k: 4 });
     const run = await start(batches, { sae });
     await expect(run.done).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    expect([existsSync(run.paths.output), existsSync(run.paths.checkpoints)]).toEqual([false, false]);
     expect(worker.state).toBe('ready');
+  });
+
+  it('by throwing what is no error ends the run with one, and lets go of the folder', async () => {
+    // biome-ignore lint/correctness/useYield: it fails before its first batch
+    async function* activations(): AsyncGenerator<FedActivations> {
+      throw undefined;
+    }
+    const run = await start(activations());
+    await expect(run.done).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('threw undefined'),
+    });
+    expect(readdirSync(run.paths.folder).filter((name) => /lock/.test(name))).toEqual([]);
+  });
+
+  it('by throwing as it is told to end does not undo a run that has finished', async () => {
+    const source: Iterable<FedActivations> = {
+      [Symbol.iterator]: () => ({
+        next: () => ({ value: batch() }),
+        return: () => {
+          throw new Error('cannot return');
+        },
+      }),
+    };
+    const run = await start(source, { training_tokens: 2 * BATCH });
+    expect(await run.done).toMatchObject({ ended: 'done', nTrainingSteps: 2 });
   });
 
   it('by throwing ends the run with that very error, and keeps what was learned', async () => {

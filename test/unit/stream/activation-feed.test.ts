@@ -28,6 +28,8 @@ const batch = (rows: number, dIn = 2, value = 0): FedActivations => ({
   dIn,
   activation: new Float32Array(rows * dIn).fill(value),
 });
+const feedOf = (source: ConstructorParameters<typeof ActivationFeed>[0], dIn: number | null = null): ActivationFeed =>
+  new ActivationFeed(source, { dIn, tokenIds: false });
 const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 10));
 
 describe('ActivationFeed', () => {
@@ -39,7 +41,7 @@ describe('ActivationFeed', () => {
         yield batch(3);
       }
     }
-    const feed = new ActivationFeed(batches(), null);
+    const feed = feedOf(batches(), null);
     const to = link();
     const pumping = feed.pump(to);
     await turn();
@@ -58,7 +60,7 @@ describe('ActivationFeed', () => {
   it('cuts a batch that is too large for a frame, and counts rows through', async () => {
     const rows = 2 ** 21 + 5;
     const activation = Float32Array.from({ length: rows * 4 }, (_, i) => i % 1000);
-    const feed = new ActivationFeed([{ rows, dIn: 4, activation }, batch(0, 4), batch(2, 4, 7)], 4);
+    const feed = feedOf([{ rows, dIn: 4, activation }, batch(0, 4), batch(2, 4, 7)], 4);
     const to = link();
     feed.credit(100);
     await feed.pump(to);
@@ -85,7 +87,7 @@ describe('ActivationFeed', () => {
     function* batches() {
       for (let i = 0; i < 3; i++) yield { rows: 1, dIn: 2, activation: activation.fill(i) };
     }
-    const feed = new ActivationFeed(batches(), null);
+    const feed = feedOf(batches(), null);
     const to = link();
     feed.credit(9);
     await feed.pump(to);
@@ -103,7 +105,7 @@ describe('ActivationFeed', () => {
         },
       }),
     };
-    const feed = new ActivationFeed(hanging, null);
+    const feed = feedOf(hanging, null);
     void feed.pump(link());
     feed.credit(1);
     await turn();
@@ -115,7 +117,7 @@ describe('ActivationFeed', () => {
   });
 
   it('ends quietly when its link breaks, and throws what its producer throws', async () => {
-    const broken = new ActivationFeed([batch(1)], null);
+    const broken = feedOf([batch(1)], null);
     broken.credit(1);
     await broken.pump(link(true));
     const failure = new Error('no more film');
@@ -123,8 +125,47 @@ describe('ActivationFeed', () => {
     const failing = (function* (): Generator<FedActivations> {
       throw failure;
     })();
-    const feed = new ActivationFeed(failing, null);
+    const feed = feedOf(failing, null);
     feed.credit(1);
     await expect(feed.pump(link())).rejects.toBe(failure);
+  });
+
+  it.each([['a word'], [undefined], [null], [0], [{ code: 7 }], [Symbol('off')], [() => 1], [Object.create(null)]])(
+    'makes an error of what a producer throws that is none: %o',
+    async (thrown) => {
+      // biome-ignore lint/correctness/useYield: it fails before its first batch
+      const failing = (async function* (): AsyncGenerator<FedActivations> {
+        throw thrown;
+      })();
+      const feed = feedOf(failing);
+      feed.credit(1);
+      const error = await feed.pump(link()).catch((e: unknown) => e);
+      expect(error).toMatchObject({ code: 'USAGE', message: expect.stringMatching(/threw .+, which/) });
+      expect((error as Error).cause).toBe(thrown);
+    },
+  );
+
+  it.each<[string, () => never]>([
+    [
+      'at once',
+      () => {
+        throw new Error('cannot return');
+      },
+    ],
+    ['later', (() => Promise.reject(new Error('cannot return'))) as () => never],
+  ])('ends in peace when the iterator throws %s as it is told to end', async (_, giveBack) => {
+    const source = { [Symbol.asyncIterator]: () => ({ next: () => new Promise<never>(() => {}), return: giveBack }) };
+    const feed = feedOf(source);
+    await feed.close();
+  });
+
+  it('refuses rows without token ids where the configuration leaves some out by them', async () => {
+    const feed = new ActivationFeed([batch(2)], { dIn: null, tokenIds: true });
+    feed.credit(1);
+    await expect(feed.pump(link())).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    const tokenId = new Int32Array(2);
+    const whole = new ActivationFeed([{ ...batch(2), tokenId }], { dIn: null, tokenIds: true });
+    whole.credit(2);
+    await whole.pump(link());
   });
 });

@@ -19,7 +19,9 @@ describe('MetricsLog', () => {
   it('gives each reader every row from the first one, whenever it starts', async () => {
     const log = new MetricsLog();
     const early = collect(log);
-    log.push(batch([0, Number.NaN]));
+    expect(log.push(batch([0, Number.NaN]))).toEqual(
+      [0, Number.NaN].map((step) => ({ stream: 'train', values: { step } })),
+    );
     const middle = collect(log);
     log.push(batch([2], 3));
     log.end();
