@@ -1,11 +1,12 @@
 """From a folder to an inference SAE on raw activations, whichever library wrote it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
 from pyworker.errors import WorkerError
+from pyworker.protocol.config import NormalizeActivations
 from pyworker.saes.base import SAE
 from pyworker.saes.config import TORCH_DTYPES, SAEConfig
 from pyworker.saes.readers import StoredSAE, read_sae
@@ -70,6 +71,17 @@ def _config(folder: Path, cfg: dict[str, Any], device: str, dtype: str | None) -
     if missing or dtype not in TORCH_DTYPES:
         problem = f"{', '.join(missing)} missing" if missing else f"dtype {dtype!r} is not known"
         raise WorkerError("SAE_INVALID", f"reading the configuration in {folder}: {problem}")
+    known = {
+        "normalize_activations": get_args(NormalizeActivations),
+        "reshape_activations": ("none", "hook_z"),
+    }
+    for option, values in known.items():
+        if cfg.get(option, "none") not in values:
+            raise WorkerError(
+                "SAE_INVALID",
+                f"reading the configuration in {folder}: {option} is {cfg[option]!r}",
+                hint=f"this version knows {', '.join(values)}",
+            )
     architecture = cfg["architecture"]
     options = {key: cfg[key] for key in OPTIONS.get(architecture, ()) if key in cfg}
     if architecture == "topk":

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyworker.saes.readers.archive import check_unpacked_size
 from pyworker.saes.readers.stored import StoredSAE, described, read_json, read_safetensors, refused, renamed
 
 NPZ_FILE = "params.npz"
@@ -56,6 +57,7 @@ def read_safetensors_folder(folder: Path) -> StoredSAE:
 
 def _arrays(path: Path) -> dict[str, Tensor]:
     try:
+        check_unpacked_size(path)
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files if name in NPZ_NAMES}
     except Exception as error:  # whatever a hostile file makes of the reader

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pyworker.errors import WorkerError
+from pyworker.saes.readers.archive import check_unpacked_size
 
 
 def read_torch(path: Path) -> dict[str, Tensor]:
@@ -15,6 +16,7 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         WorkerError: PICKLE_REFUSED, for everything but tensors by name: it may be damaged, or run code.
     """
     try:
+        check_unpacked_size(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a hostile file makes of the reader
         first_line = str(error).strip().split("\n", 1)[0]

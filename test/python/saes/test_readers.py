@@ -4,6 +4,7 @@ code, and what is no SAE, is refused."""
 import json
 import pickle
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,70 @@ def test_arrays_of_objects_are_refused_and_nothing_of_them_runs(tmp_path):
     refused(tmp_path / "shape", "size mismatch for threshold")
     (tmp_path / "shape" / "params.npz").write_bytes(pickle.dumps(Harm()))
     refused(tmp_path / "shape", "not an archive of arrays of numbers")
+
+
+def test_an_archive_made_to_fill_memory_is_refused_before_it_is_unpacked(tmp_path):
+    folder = tmp_path / "bomb"
+    folder.mkdir()
+    np.savez_compressed(folder / "params.npz", W_enc=np.zeros((1 << 12, 1 << 12), np.float32))
+    refused(folder, "unpacks to 67108992 bytes, over 8 times its size")
+    dictionary = tmp_path / "dictionary"
+    shutil.copytree(LIBRARIES / "AutoEncoder", dictionary)
+    with zipfile.ZipFile(dictionary / "ae.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ae/data/0", bytes(1 << 26))
+    refused(dictionary, "unpacks to 67108864 bytes", "PICKLE_REFUSED")
+
+
+@pytest.mark.parametrize("name", ["W_dec", "b_enc", "threshold"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path, name, value):
+    arrays = gemma_scope(tmp_path / "whole")
+    arrays[name].flat[1] = value
+    gemma_scope(tmp_path / "sae", **arrays)
+    refused(tmp_path / "sae", f"{name} has NaN or infinity")
+
+
+@pytest.mark.parametrize("name", ["sparsify", "AutoEncoder", "sae_lens"])
+def test_weights_that_are_not_of_floats_are_refused_in_every_format(make_config, tmp_path, name):
+    from pyworker.saes import create_sae, save_inference, to_inference
+    from pyworker.train import ActivationScaler
+
+    if name == "sae_lens":
+        sae = to_inference(create_sae(make_config("standard").sae, seeded_generator(0)), ActivationScaler())
+        save_inference(sae, tmp_path, {})
+        weights, bias = tmp_path / "sae_weights.safetensors", "b_dec"
+    elif name == "sparsify":
+        shutil.copytree(LIBRARIES / "sparsify" / "layers.2", tmp_path, dirs_exist_ok=True)
+        weights, bias = tmp_path / "sae.safetensors", "b_dec"
+    else:
+        shutil.copy(LIBRARIES / name / "config.json", tmp_path)
+        weights, bias = tmp_path / "ae.safetensors", "bias"
+        state = torch.load(LIBRARIES / name / "ae.pt", weights_only=True)
+        save_file({key: tensor.contiguous() for key, tensor in state.items()}, weights)
+    load_sae(tmp_path)
+    state = load_file(weights)
+    for dtype in (torch.int32, torch.bool, torch.float8_e4m3fn):
+        save_file({**state, bias: state[bias].to(dtype)}, weights)
+        refused(tmp_path, f"b_dec is of {dtype}")
+
+
+@pytest.mark.parametrize("option", ["normalize_activations", "reshape_activations"])
+def test_a_treatment_of_activations_that_nobody_knows_is_refused(tmp_path, option):
+    gemma_scope(tmp_path / "sae")
+    with pytest.raises(WorkerError, match=f"{option} is 'centre'") as caught:
+        load_sae(tmp_path / "sae", overrides={option: "centre"})
+    assert caught.value.code == "SAE_INVALID"
+
+
+def test_a_scale_that_is_no_number_is_refused(make_config, tmp_path):
+    from pyworker.saes import create_sae, save_inference, to_inference
+    from pyworker.train import ActivationScaler
+
+    sae = to_inference(create_sae(make_config("standard").sae, seeded_generator(0)), ActivationScaler())
+    save_inference(sae, tmp_path, {})
+    for text in ('{"scaling_factor": "2"}', '{"scaling_factor": NaN}', '{"scaling_factor": 0}'):
+        (tmp_path / "activation_scaler.json").write_text(text)
+        refused(tmp_path, "the activations were scaled by")
 
 
 def test_a_transcoder_of_gemma_scope_2_is_refused(tmp_path):
