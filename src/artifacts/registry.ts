@@ -1,6 +1,6 @@
-import { readFile, stat } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { distance } from 'fastest-levenshtein';
-import { parse } from 'yaml';
+import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
 import builtIn from './releases.json' with { type: 'json' };
@@ -8,17 +8,22 @@ import { SAE_FORMATS, type SaeFormat } from './sae-format.ts';
 
 /** SAELens' own file, with every SAE on lines of its own, has 1.5 MB. */
 const LARGEST_BYTES = 16_000_000;
-/** A release has hundreds of SAEs; a template that makes more than this is a mistake. */
+/** A release has hundreds of SAEs; templates that make more than this are a mistake. */
 const MOST_SAES = 100_000;
 const PROBLEMS_TOLD = 5;
 const NAMES_TOLD = 3;
 
+/** A list, or a range that is as good as one and takes no memory before its length was looked at. */
+interface Values {
+  readonly length: number;
+  at(i: number): number | string | undefined;
+}
 const Range = z
   .string()
   .regex(/^\d+-\d+$/, 'expected numbers or a range such as 0-11')
-  .transform((text) => {
+  .transform((text): Values => {
     const [first = 0, last = 0] = text.split('-').map(Number);
-    return Array.from({ length: Math.min(Math.max(last - first + 1, 0), MOST_SAES) }, (_, i) => first + i);
+    return { length: Math.max(last - first + 1, 0), at: (i) => first + i };
   });
 const Columns = z.record(z.string(), z.union([Range, z.array(z.union([z.number(), z.string()]))]));
 const Factor = z.number().positive().nullish();
@@ -129,13 +134,12 @@ export class Registry {
 function saesOf(entry: Entry, release: z.output<typeof Release>): [id: string, ReleasedSae][] {
   const { normalize_activations, ...metadata } = release.config_overrides ?? {};
   return rowsOf(entry).map((row, i) => {
-    const fill = (text: string): string => text.replace(/\{(\w+)\}/g, (whole, key) => String(row[key] ?? whole));
-    const id = fill(entry.id);
-    const hook_name = entry.hook_name === undefined ? undefined : fill(entry.hook_name);
+    const id = filled(entry.id, row);
+    const hook_name = entry.hook_name === undefined ? undefined : filled(entry.hook_name, row);
     const factor = entry.norm_scaling_factor;
     const sae = {
       repo: release.repo_id,
-      path: fill(String(entry.path ?? entry.id)),
+      path: filled(String(entry.path ?? entry.id), row),
       normScalingFactor: (Array.isArray(factor) ? factor[i] : factor) ?? null,
       overrides: {
         ...(normalize_activations === undefined ? {} : { normalize_activations }),
@@ -147,26 +151,50 @@ function saesOf(entry: Entry, release: z.output<typeof Release>): [id: string, R
   });
 }
 
-/** What the names in the braces stand for, one row an SAE. */
-function rowsOf({ every, each }: Entry): Record<string, number | string>[] {
-  let rows: Record<string, number | string>[] = [{}];
+/** What the names in the braces stand for in one SAE. */
+type Row = Readonly<Record<string, number | string>>;
+const BRACES = /\{(\w+)\}/g;
+const filled = (text: string, row: Row): string => text.replace(BRACES, (whole, key) => String(row[key] ?? whole));
+
+/** One row an SAE. */
+function rowsOf({ every, each }: Entry): Row[] {
+  let rows: Row[] = [{}];
   for (const [name, values] of Object.entries(every ?? {})) {
-    rows = rows.flatMap((row) => values.map((value) => ({ ...row, [name]: value })));
+    rows = rows.flatMap((row) => listOf(values).map((value) => ({ ...row, [name]: value })));
   }
   const columns = Object.entries(each ?? {});
   const length = columns[0]?.[1].length;
   if (length === undefined) return rows;
-  return Array.from({ length }, (_, i) => Object.fromEntries(columns.map(([name, values]) => [name, values[i] ?? ''])));
+  return Array.from({ length }, (_, i) =>
+    Object.fromEntries(columns.map(([name, values]) => [name, values.at(i) ?? ''])),
+  );
 }
+
+const listOf = (values: Values): (number | string)[] =>
+  Array.from({ length: values.length }, (_, i) => values.at(i) ?? '');
 
 async function readFileOf(path: string): Promise<unknown> {
   try {
-    const { size } = await stat(path);
-    if (size > LARGEST_BYTES) throw new Error(`it has ${size} bytes, at most ${LARGEST_BYTES} are read`);
-    return parse(await readFile(path, 'utf8'));
+    // A warning, of a tag for example, says that the text does not mean what its writer thought.
+    const document = parseDocument(await readTextOf(path));
+    const [problem] = [...document.errors, ...document.warnings];
+    if (problem !== undefined) throw problem;
+    return document.toJS();
   } catch (error) {
     throw invalid(path, (error as Error).message.split('\n', 1)[0] as string, error);
   }
+}
+
+/** What is no regular file says nothing of its size: it is counted as it comes. */
+async function readTextOf(path: string): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > LARGEST_BYTES) throw new Error(`it has more than ${LARGEST_BYTES} bytes`);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function checked(value: unknown, path: string): z.output<typeof Releases> {
@@ -176,16 +204,35 @@ function checked(value: unknown, path: string): z.output<typeof Releases> {
     throw invalid(path, problems.join('; '));
   }
   for (const [name, { saes }] of Object.entries(data)) {
-    for (const { id, every, each } of saes) {
-      const lengths = new Set(Object.values(each ?? {}).map((values) => values.length));
-      const count = Object.values(every ?? {}).reduce((product, values) => product * values.length, 1);
-      if (every !== undefined && each !== undefined)
-        throw invalid(path, `${name}, ${id}: every and each exclude each other`);
-      if (lengths.size > 1) throw invalid(path, `${name}, ${id}: the lists of each are of different lengths`);
-      if (count > MOST_SAES) throw invalid(path, `${name}, ${id}: stands for ${count} SAEs, more than ${MOST_SAES}`);
-    }
+    const problem = templateProblem(saes);
+    if (problem !== undefined) throw invalid(path, `${name}, ${problem}`);
   }
   return data;
+}
+
+/** What is wrong with the templates of a release, where something is. Counted before they are filled. */
+function templateProblem(saes: readonly Entry[]): string | undefined {
+  let count = 0;
+  for (const { id, every, each } of saes) {
+    const lengths = new Set(Object.values(each ?? {}).map((values) => values.length));
+    if (every !== undefined && each !== undefined) return `${id}: every and each exclude each other`;
+    if (lengths.size > 1) return `${id}: the lists of each are of different lengths`;
+    const own = Object.values(every ?? {}).reduce((product, values) => product * values.length, 1);
+    count += each === undefined ? own : ([...lengths][0] ?? 1);
+    if (count > MOST_SAES) return `${id}: with it the release has ${count} SAEs, more than ${MOST_SAES}`;
+  }
+  const ids = new Set<string>();
+  for (const entry of saes) {
+    const { id, path, hook_name } = entry;
+    for (const row of rowsOf(entry)) {
+      const own = filled(id, row);
+      if (ids.has(own)) return `${own}: two SAEs have this id`;
+      ids.add(own);
+      const [open] = filled([id, path, hook_name].join(' '), row).match(BRACES) ?? [];
+      if (open !== undefined) return `${id}: ${open} is in none of the lists of every and each`;
+    }
+  }
+  return undefined;
 }
 
 const invalid = (path: string, reason: string, cause?: unknown): SaeLensError =>

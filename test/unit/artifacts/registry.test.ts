@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { Registry } from '../../../src/artifacts/registry.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'sae-lens-ts-registry-'));
@@ -104,15 +104,43 @@ describe('a registry of one’s own', () => {
     ['both kinds of lists', 'a: {repo_id: a/b, model: m, saes: [{id: x, each: {i: [1]}, every: {j: [1]}}]}', 'exclude'],
     ['a pattern for millions', 'a: {repo_id: a/b, model: m, saes: [{id: x, every: {i: 0-999, j: 0-999}}]}', '1000000'],
     [
+      'entries for too many together',
+      `a: {repo_id: a/b, model: m, saes: [${Array.from({ length: 20 }, (_, i) => `{id: 'x${i}_{i}', every: {i: 0-9999}}`)}]}`,
+      'has 110000 SAEs',
+    ],
+    ['two SAEs of one id', 'a: {repo_id: a/b, model: m, saes: [{id: x, path: y}, {id: x, path: z}]}', 'x: two SAEs'],
+    [
+      'one id for a whole list',
+      'a: {repo_id: a/b, model: m, saes: [{id: x, path: "{i}", every: {i: 0-1}}]}',
+      'x: two SAEs have this id',
+    ],
+    [
+      'braces that nothing fills',
+      'a: {repo_id: a/b, model: m, saes: [{id: "x{i}", path: "{q}", every: {i: 0-1}}]}',
+      '{q} is in none of the lists',
+    ],
+    ['a tag', 'a: {repo_id: !secret a/b, model: m, saes: []}', 'Unresolved tag: !secret'],
+    ['larger than any', `a: "${'x'.repeat(16_000_000)}"`, 'more than 16000000 bytes'],
+    [
       'aliases that grow',
       `a: &a [x,x,x,x,x,x,x,x,x]\n${'bcdefg'.replace(/./g, (k, i) => `${k}: &${k} [${Array(9).fill(`*${'abcdefg'[i]}`)}]\n`)}`,
       'alias',
     ],
   ])('that is %s is refused, and it is said where', async (_, text, words) => {
     const path = text === null ? join(folder, 'nowhere.yaml') : file('broken.yaml', text);
+    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    onTestFinished(() => warned.mockRestore());
     await expect(Registry.read(path)).rejects.toMatchObject({
       code: 'REGISTRY_INVALID',
       message: expect.stringContaining(words),
+    });
+    expect(warned).not.toHaveBeenCalled();
+  });
+
+  test('is not read for ever where it is a device that never ends', async () => {
+    await expect(Registry.read('/dev/zero')).rejects.toMatchObject({
+      code: 'REGISTRY_INVALID',
+      message: expect.stringContaining('more than 16000000 bytes'),
     });
   });
 });
