@@ -2,10 +2,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Context, capability, curveKeyPair, Pull, Push, Router, type Socket } from 'zeromq';
+import { Context, capability, curveKeyPair, type Observer, Pull, Push, Router, type Socket } from 'zeromq';
 import { SaeLensError } from '../errors.ts';
 import { MAX_MESSAGE_BYTES } from '../protocol/frames.ts';
 import type { Outgoing } from '../protocol/messages.ts';
+import { within } from './deadline.ts';
 import { isAllowedKey } from './z85.ts';
 
 const CONTROL_LIMIT_BYTES = 16 * 2 ** 20;
@@ -13,6 +14,8 @@ const CONTROL_HIGH_WATER_MARK = 1000;
 const METRICS_HIGH_WATER_MARK = 64;
 const BULK_HIGH_WATER_MARK = 4;
 const LINGER_MS = 0;
+/** The last event of a socket comes within a millisecond, or never. */
+const LAST_EVENT_MS = 500;
 const ZAP_ENDPOINT = 'inproc://zeromq.zap.01';
 const WORKER_IDENTITY = 'worker';
 const IN_DENO = 'Deno' in globalThis;
@@ -57,6 +60,8 @@ export class Channel {
   readonly #sockets: Sockets;
   /** Lets the worker in until the channel is closed; rejects when it no longer can. */
   readonly admission: Promise<void>;
+  readonly #observer: Observer;
+  readonly #observed: Promise<void>;
   readonly #toControl = new SendQueue('Cannot send to the worker');
   readonly #toDown = new SendQueue('Cannot send arrays to the worker');
   #closed = false;
@@ -69,8 +74,8 @@ export class Channel {
     this.address = fields.address;
     this.#folder = fields.folder;
     this.#sockets = fields.sockets;
-    this.#sockets.control.events.on('disconnect', () => this.onLink(true));
-    this.#sockets.control.events.on('handshake', () => this.onLink(false));
+    this.#observer = this.#sockets.control.events;
+    this.#observed = this.#observe();
     this.admission = this.#authenticate();
     this.admission.catch(() => {});
   }
@@ -169,6 +174,25 @@ export class Channel {
     this.#closed = true;
     this.onLink = () => {};
     await release(this.#sockets, this.#folder);
+    await within(this.#observed, LAST_EVENT_MS, () => this.#observer.close());
+  }
+
+  /**
+   * Tells of the link until libzmq says that the socket is no more. It may never say that: its events go through a socket
+   * that is closed without lingering (libzmq issue 3998), and zeromq.js keeps the event loop, and so the process,
+   * alive for them. So `close` ends the waiting. Not before: an observer that is gone while its socket still has
+   * something to tell blocks libzmq for ever (libzmq issue 3575).
+   */
+  async #observe(): Promise<void> {
+    while (!this.#observer.closed) {
+      const type = await this.#observer.receive().then(
+        (event) => event.type,
+        // Closed, or an EAGAIN as in `messages`.
+        () => null,
+      );
+      if (type === 'disconnect') this.onLink(true);
+      else if (type === 'handshake') this.onLink(false);
+    }
   }
 
   /** ZAP (ZeroMQ RFC 27): libzmq asks here before it lets a peer in. */
