@@ -1,5 +1,5 @@
 import type { Difference } from '../config/from-differences.ts';
-import { show } from '../config/problem.ts';
+import { shortly } from '../config/problem.ts';
 
 const HEAD = ['option', 'taken', 'instead of', 'changed to'] as const;
 
@@ -8,9 +8,9 @@ export function fromText(reference: string, differences: readonly Difference[]):
   if (differences.length === 0) return `from ${reference}: the same as without it\n`;
   const rows = differences.map(({ option, theirs, instead, overruled }) => [
     option,
-    show(theirs),
+    shortly(theirs),
     instead,
-    overruled === null ? '' : `${show(overruled.value)}  (${overruled.by})`,
+    overruled === null ? '' : `${shortly(overruled.value)}  (${overruled.by})`,
   ]);
   const shown = rows.some((row) => row[3] !== '') ? 4 : 3;
   const table = [[...HEAD], ...rows].map((row) => row.slice(0, shown));
@@ -18,5 +18,5 @@ export function fromText(reference: string, differences: readonly Difference[]):
   const lines = table.map((row) =>
     `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd(),
   );
-  return `from ${reference}: ${differences.length} settings that differ\n${lines.join('\n')}\n`;
+  return `from ${reference}: ${differences.length} ${differences.length === 1 ? 'setting that differs' : 'settings that differ'}\n${lines.join('\n')}\n`;
 }

@@ -20,7 +20,7 @@ export function bytes(value: number): string {
 export function planText(config: ResolvedConfig, { name, paths, plan, speed, wandb }: TrainingPreview): string {
   const { sae } = config;
   const latents = sae.d_sae === null ? `${sae.expansion_factor} × d_in` : grouped(sae.d_sae);
-  const kind = 'k' in sae ? `topk k=${sae.k}` : sae.architecture;
+  const kind = 'k' in sae ? `${sae.architecture} k=${sae.k}` : sae.architecture;
   const parts = [
     plan.lrWarmUpSteps > 0 ? `warm-up ${grouped(plan.lrWarmUpSteps)}` : '',
     plan.sparsityWarmUpSteps > 0 ? `sparsity warm-up ${grouped(plan.sparsityWarmUpSteps)}` : '',
@@ -74,16 +74,12 @@ function timeText({ durationSeconds }: TrainPlan, speed: MeasuredSpeed | null): 
 
 function memoryText({ memory }: TrainPlan): string {
   if (memory === null) return 'not known before the model is loaded: set d_in to see it here';
-  const model =
-    memory.modelBytes === null
-      ? 'model not counted'
-      : memory.modelBytes === 0
-        ? 'no model'
-        : `model ${bytes(memory.modelBytes)}`;
+  const { modelBytes } = memory;
+  const model = modelBytes === null ? '' : modelBytes === 0 ? ' · no model' : ` · model ${bytes(modelBytes)}`;
   return (
     `weights ${bytes(memory.weightBytes)} · gradients ${bytes(memory.gradientBytes)} · ` +
-    `optimizer ${bytes(memory.optimizerBytes)} · buffer ${bytes(memory.bufferBytes)} · latents ${bytes(memory.latentBytes)} · ${model}   ` +
-    `total ${bytes(memory.totalBytes)}`
+    `optimizer ${bytes(memory.optimizerBytes)} · buffer ${bytes(memory.bufferBytes)} · latents ${bytes(memory.latentBytes)}${model}   ` +
+    `total ${bytes(memory.totalBytes)}${modelBytes === null ? ' and the model, whose size is not known yet' : ''}`
   );
 }
 

@@ -3,12 +3,14 @@ import { settingsOf } from './canonical.ts';
 import { takenSettings } from './from-layer.ts';
 import { OPTION_ROWS } from './generated/options.ts';
 import type { Layer, Setting } from './layer.ts';
-import { show } from './problem.ts';
+import { shortly } from './problem.ts';
 import { put } from './put.ts';
 import { type Resolution, resolveConfig } from './resolve.ts';
 
 /** What a run cannot do without, so that defaults can be found: taken from the run that is compared. */
 const NEEDED = new Set(['model_name', 'hook_name', 'dataset_path', 'sae.architecture', 'sae.d_in']);
+
+const WIDTHS = new Set(['sae.d_in', 'sae.d_sae', 'sae.expansion_factor']);
 
 /** An option for which a run to start from has another value than would be used without it. */
 export interface Difference {
@@ -38,7 +40,9 @@ export function differencesOf(
     const isUsed = origin.layer === 'from';
     const isOwn = NEEDED.has(option) && !ofPreset.has(option);
     const base = below === null || isOwn ? undefined : valueAt(below, path);
-    const instead = isOwn ? '' : base === undefined ? defaultText(option) : show(base);
+    const instead = isOwn ? '' : base === undefined ? defaultText(option) : shortly(base);
+    // No width is no setting: it is read from the model, or d_sae says it.
+    if (theirs === null && WIDTHS.has(option)) return [];
     const isSame = base === undefined ? instead === String(theirs) : isDeepStrictEqual(base, theirs);
     const value = valueAt(config, path);
     if (isSame && (isUsed || isDeepStrictEqual(value, base))) return [];

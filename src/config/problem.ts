@@ -20,6 +20,11 @@ export function show(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
+/** The same for a table: 0.0003 / 10 is 0.00003 there, as meant, and not 0.000029999999999999997. */
+export function shortly(value: unknown): string {
+  return show(typeof value === 'number' ? Number(value.toPrecision(12)) : value);
+}
+
 /** All problems in one error, each with its place, path, what is wrong and what to write instead. */
 export function configError(problems: readonly Problem[], place: string, hint?: string): SaeLensError {
   const width = Math.max(...problems.map((problem) => problem.where?.length ?? 0));

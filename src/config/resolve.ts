@@ -36,6 +36,7 @@ export function resolveConfig(layers: readonly Layer[]): Resolution {
     const settings = settingsOf(layer, problems);
     return layer.kind === 'from' ? takenSettings(settings, layer, notices) : settings;
   });
+  const leftOut = [...notices];
   const base = ordered.find((layer) => layer.kind !== 'environment' && layer.kind !== 'flags');
   const isV5 = base !== undefined && base.kind !== 'preset' && isFlatV5(base.value);
   const { settings, architecture } = merge(given, isV5, problems);
@@ -58,7 +59,8 @@ export function resolveConfig(layers: readonly Layer[]): Resolution {
   }
 
   problems.sort((a, b) => lineAndColumn(a) - lineAndColumn(b));
-  if (problems.length > 0) throw configError(problems, placeOf(problems, ordered), hintFor(problems));
+  if (problems.length > 0)
+    throw configError(problems, placeOf(problems, ordered), [hintFor(problems), ...leftOut].join('; '));
   const { config } = context;
   notices.push(...adviceOn(config));
   return { config, provenance: provenanceOf(config, settings), notices };

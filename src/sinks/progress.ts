@@ -24,6 +24,8 @@ export const KEYS = {
 /** Where a run stands: last value of every metric, speed, time left. */
 export class Progress {
   step = 0;
+  /** The step that loss, L0 and explained variance in `last` are of. */
+  measuredStep = 0;
   totalSteps = 0;
   trainingTokens = 0;
   dSae = 0;
@@ -103,6 +105,7 @@ export class Progress {
     // Rows of evaluations and sparsity have no loss and are no steps of their own.
     if (samples === undefined) return;
     this.stage = null;
+    this.measuredStep = step;
     this.#marks.push({ at: nowS, samples });
     while (this.#marks.length > 2 && nowS - (this.#marks[0]?.at ?? nowS) > SPEED_WINDOW_S) this.#marks.shift();
     if (this.#rows++ % this.#stride !== 0) return;

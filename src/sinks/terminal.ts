@@ -35,7 +35,7 @@ export class TerminalSink implements Sink {
     if (this.#quiet) return;
     if (event.kind === 'header') for (const line of this.#header(event)) this.print(line);
     else if (event.kind === 'started' && this.#leftOpen) {
-      this.print(this.#line.field('', `${event.d_in} → ${grouped(event.d_sae)} latents on ${event.device}`));
+      this.print(this.#line.field('', `${grouped(event.d_in)} → ${grouped(event.d_sae)} latents on ${event.device}`));
     } else if (event.kind === 'stage') this.#stage(event.message);
     else if (event.kind === 'metrics') this.#draw();
     else if (event.kind === 'checkpoint' && !event.final) this.print(`saved ${plainText(event.path)}`);
@@ -67,7 +67,8 @@ export class TerminalSink implements Sink {
 
   #header(run: RunHeader): string[] {
     this.#leftOpen = run.d_in === null || run.device === 'auto';
-    const size = run.d_sae === null ? '' : ` · ${run.d_in ?? '?'} → ${grouped(run.d_sae)} latents`;
+    const width = run.d_in === null ? '' : `${grouped(run.d_in)} → `;
+    const size = run.d_sae === null ? '' : ` · ${width}${grouped(run.d_sae)} latents`;
     return [
       this.#line.field('run', run.run_name),
       this.#line.field('sae', `${run.architecture}${size}`),
@@ -83,7 +84,12 @@ export class TerminalSink implements Sink {
 
   #summary(run: RunSummary): string[] {
     const steps = `${grouped(run.n_training_steps)} steps in ${duration(run.elapsed_s)}`;
-    const lines = [this.#line.bold(run.stopped ? `Stopped after ${steps}` : `Done: ${steps}`)];
+    const measured = this.#progress.measuredStep + 1;
+    const of =
+      KEYS.loss in this.#progress.last && measured < run.n_training_steps
+        ? ` (last row: step ${grouped(measured)})`
+        : '';
+    const lines = [this.#line.bold(`${run.stopped ? `Stopped after ${steps}` : `Done: ${steps}`}${of}`)];
     const width = Math.min(30, this.#line.columns - 40);
     for (const [label, key] of SUMMARY) {
       const value = this.#progress.last[key];

@@ -1,14 +1,18 @@
 import type { Command } from 'commander';
-import { OPTION_ROWS } from '../../config/generated/options.ts';
+import { CACHE_ACTIVATIONS_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../../config/generated/options.ts';
 import type { Provenance } from '../../config/layer.ts';
 import { nearest } from '../../config/nearest.ts';
+import type { OptionRow } from '../../config/option-row.ts';
 import { SaeLensError } from '../../errors.ts';
 import { resolveCommandLine } from '../layers.ts';
 import { addTrainingFlags } from '../option-flags.ts';
 import { printJson } from '../output.ts';
 
 export function addConfig(program: Command): void {
-  const config = program.command('config').description('Look at options and configurations.');
+  const config = program
+    .command('config')
+    .summary('look at options and configurations')
+    .description('Look at options and configurations.');
   const print = config
     .command('print')
     .description('Print every option with its final value and the layer that set it.')
@@ -54,17 +58,27 @@ function configText(config: object, provenance: ReadonlyMap<string, Provenance>)
   return `${lines.join('\n')}\n`;
 }
 
+/** The commands that have options, those of training first: where names are the same, its words are shown. */
+const COMMANDS: readonly (readonly [string, readonly OptionRow[]])[] = [
+  ['train', OPTION_ROWS],
+  ['cache-activations', CACHE_ACTIVATIONS_ROWS],
+  ['pretokenize', PRETOKENIZE_ROWS],
+];
+
 function explainOption(key: string, json: boolean): void {
   const name = key.replaceAll('-', '_');
-  const row = OPTION_ROWS.find(({ path, flags }) => path === name || flags.includes(name));
-  if (row === undefined) {
-    const close = nearest(
-      name,
-      OPTION_ROWS.flatMap(({ flags }) => flags),
-    );
+  const found = COMMANDS.flatMap(([command, rows]) => {
+    const row = rows.find(({ path, flags }) => path === name || flags.includes(name));
+    return row === undefined ? [] : [{ command, row }];
+  });
+  const [first] = found;
+  if (first === undefined) {
+    const names = COMMANDS.flatMap(([, rows]) => rows.flatMap(({ flags }) => flags));
+    const close = nearest(name, names);
     const hint = close ? `did you mean ${close}?` : 'list the options with `sae-lens-ts train --help`';
     throw new SaeLensError('USAGE', `There is no option ${JSON.stringify(key)}`, { hint });
   }
+  const { row } = first;
   if (json) {
     printJson(row);
     return;
@@ -75,6 +89,7 @@ function explainOption(key: string, json: boolean): void {
     ['default', row.default],
     ['unit', row.unit ?? ''],
     ['only with', row.architectures ? `architecture ${row.architectures.join(', ')}` : ''],
+    ['command', found.map(({ command }) => command).join(', ')],
     ['flags', row.flags.map((flag) => `--${flag}`).join(', ')],
     ['variable', `SAE_LENS_TS_${(row.flags[0] as string).replaceAll('.', '__').toUpperCase()}`],
   ];

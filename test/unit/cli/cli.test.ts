@@ -156,4 +156,8 @@ test('config print tells the layer of each value and can be given back to train'
 test('config schema is JSON Schema, config explain says what an option does', () => {
   expect(JSON.parse(run('config', 'schema').stdout).properties).toHaveProperty('train_batch_size_tokens');
   expect(run('config', 'explain', 'train-batch-size-tokens').stdout).toContain('Activations in one training step.');
+  expect(run('config', 'explain', 'new_cached_activations_path').stdout).toMatch(/^ {2}command +cache-activations$/m);
+  expect(run('config', 'explain', 'context_size').stdout).toMatch(
+    /^ {2}command +train, cache-activations, pretokenize$/m,
+  );
 });

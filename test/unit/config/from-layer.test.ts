@@ -50,6 +50,18 @@ describe('a run to start from', () => {
     ]);
   });
 
+  test('that was trained from a cache says, where the dataset is missed, that the cache was left out', () => {
+    const { dataset_path: _, ...rest } = RUN;
+    const cached = fromLayer('runs/cached', { ...rest, use_cached_activations: true, cached_activations_path: 'acts' });
+    expect(() => resolveConfig([cached])).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        message: expect.stringContaining('dataset_path  is not set'),
+        hint: expect.stringMatching(/runs\/cached: left out .*cached_activations_path/),
+      }),
+    );
+  });
+
   test('of an architecture that is not built is refused, unless another one is chosen', () => {
     const abstopk = fromLayer('theirs', {
       ...RUN,
@@ -99,5 +111,14 @@ describe('what it changes', () => {
     expect(differences.lr).toBeUndefined();
     expect(differences.training_tokens).toMatchObject({ theirs: 1_000_000, instead: '256000' });
     expect(differences.model_name).toMatchObject({ instead: '"bundled:smollm2-135m"' });
+  });
+
+  test('leaves out widths that are not set, and shows numbers as they were meant', () => {
+    const sae = { architecture: 'topk', d_in: null, d_sae: 64, expansion_factor: null, k: 4 };
+    const unset = fromLayer('theirs', { ...RUN, sae, lr_end: 1e-5 });
+    const differences = shown(differencesOf(resolveConfig([unset]), unset, []));
+    expect(Object.keys(differences).filter((option) => /d_in|expansion_factor/.test(option))).toEqual([]);
+    expect(differences['sae.d_sae']).toMatchObject({ theirs: 64 });
+    expect(differences.lr_end).toMatchObject({ theirs: 1e-5, instead: '0.00003' });
   });
 });

@@ -67,7 +67,7 @@ test.each<[string, object, RegExp]>([
     run({ lr_warm_up_steps: 300, lr_decay_steps: 300 }),
     /together more than the 488 whole batches in the 489 steps of the run/,
   ],
-  ['half floats', run({ dtype: 'float16' }), /^dtype \| float16 is too narrow .* \| use float32/],
+  ['half floats', run({ dtype: 'float16' }), /^dtype \| float16 is too narrow .* \| set sae\.dtype to float32/],
   ['half floats of the SAE', run({}, { dtype: 'float16' }), /^sae\.dtype \| float16 is too narrow/],
   [
     'warm-up above steps that are all whole',

@@ -105,6 +105,23 @@ describe('the terminal', () => {
     ]);
   });
 
+  it('names the latents alone until the width of the model is known', () => {
+    const { out, text } = screen(80, false);
+    const sink = new TerminalSink({ out, env: {} });
+    sink.consume({ ...HEADER, d_in: null });
+    sink.consume({ kind: 'started', d_in: 2048, d_sae: 1024, total_steps: 100, device: 'cpu' });
+    const lines = text().split('\n');
+    expect(lines).toContain('sae        topk · 1 024 latents');
+    expect(lines).toContain('           2 048 → 1 024 latents on cpu');
+  });
+
+  it('says of which step the numbers of the summary are, where that is not the last one', () => {
+    const { out, text } = screen(80, false);
+    const sink = new TerminalSink({ out, env: {} });
+    for (const event of [HEADER, row(89), END]) sink.consume(event);
+    expect(text()).toContain('Done: 100 steps in 3m 05s (last row: step 90)\n');
+  });
+
   it('says each stage once in a plain log, and on a live line lets the rows speak for training', () => {
     const stage = (name: string, message: string, done: number | null = null): RunEvent => ({
       kind: 'stage',
