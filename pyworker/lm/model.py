@@ -161,20 +161,22 @@ class LanguageModel:
             self._points = {name: self._backend.point(name) for name in (*self._points, hook_name)}
         return self._points[hook_name]
 
+    @property
+    def _is_lens(self) -> bool:
+        return self.model_class_name == "HookedTransformer"
+
     def _list_command(self) -> str:
-        suffix = (
-            ""
-            if self.model_class_name == "HookedTransformer"
-            else f" --model_class_name {self.model_class_name}"
-        )
+        suffix = "" if self._is_lens else f" --model_class_name {self.model_class_name}"
         return f"List them with `sae-lens-ts hooks {shlex.quote(self.model_name)}{suffix}`."
 
     def _hook_not_found(self, hook_name: str) -> Never:
         names = nearest(hook_name, self._backend.points())
+        other = "AutoModelForCausalLM" if self._is_lens else "HookedTransformer"
+        advice = "" if names else f" Or is it a name of --model_class_name {other}?"
         raise WorkerError(
             "HOOK_NOT_FOUND",
             f"The model has no hook point '{hook_name}'. Nearest: {', '.join(names) or 'none'}.",
-            self._list_command(),
+            self._list_command() + advice,
             {"hook_name": hook_name, "nearest": names, "model_class_name": self.model_class_name},
         )
 

@@ -127,6 +127,21 @@ def test_a_hook_that_is_not_there_is_answered_with_the_nearest(
     assert f"sae-lens-ts hooks {tiny}" in failure.value.hint
 
 
+@pytest.mark.parametrize(
+    ("class_name", "hook_name", "other"),
+    [
+        ("HookedTransformer", "model.layers.1", "AutoModelForCausalLM"),
+        ("AutoModelForCausalLM", "blocks.1.hook_resid_post", "HookedTransformer"),
+    ],
+)
+def test_a_hook_of_the_other_kind_of_model_is_answered_with_that_kind(
+    tiny: str, class_name: str, hook_name: str, other: str
+) -> None:
+    with pytest.raises(WorkerError) as failure:
+        load(tiny, model_class_name=class_name, hook_name=hook_name).activations(TOKENS)
+    assert failure.value.hint.endswith(f"Or is it a name of --model_class_name {other}?")
+
+
 def test_a_hook_that_no_pass_reaches_is_named_as_such(tiny: str) -> None:
     with pytest.raises(WorkerError, match="does not reach it") as failure:
         load(tiny).activations(TOKENS, "blocks.1.attn.hook_result")
