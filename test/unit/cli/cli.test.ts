@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -36,6 +36,15 @@ test('--help lists the commands, train --help every option by group with default
     /--train_batch_size_tokens <integer> +Activations in one training step. \[tokens; default: 4096\]/,
   );
   expect(stdout).toMatch(/--k <number> .*\(topk, batchtopk, matryoshka_batchtopk\) \[latents; default: 100\]/);
+});
+
+test('the README names every command', () => {
+  const readme = readFileSync(join(root, 'README.md'), 'utf8');
+  const commands = [...run('--help').stdout.matchAll(/^ {2}([a-z-]+) .*$/gm)].map(([, name = '']) => name);
+  expect(commands).toContain('cache-activations');
+  expect(commands.filter((name) => name !== 'help' && !new RegExp(`^\\|.*\`${name}[ \`]`, 'm').test(readme))).toEqual(
+    [],
+  );
 });
 
 test.each<[string[], string]>([
