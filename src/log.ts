@@ -1,5 +1,5 @@
-import { stripVTControlCharacters } from 'node:util';
 import { type DestinationStream, destination, type Logger as Pino, pino } from 'pino';
+import { plainText } from './plain-text.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 const RANK: Record<LogLevel, number> = { debug: 20, info: 30, warn: 40, error: 50 };
@@ -34,12 +34,6 @@ export function redact(text: string): string {
   }
   for (const [shape, replacement] of SECRET_SHAPES) clean = clean.replace(shape, replacement);
   return clean;
-}
-
-/** Removes escape sequences and control characters, which text of a model or a dataset may carry (faults X8). */
-export function plainText(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: removing them is the purpose
-  return stripVTControlCharacters(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '');
 }
 
 export interface LoggerOptions {

@@ -1,4 +1,4 @@
-import { isSeq, parseDocument } from 'yaml';
+import { isMap, isSeq, parseDocument } from 'yaml';
 
 /** The card of a repository; its front matter tells the hub what it is. */
 export const CARD_NAME = 'README.md';
@@ -42,12 +42,21 @@ export function modelCard(existing: string | null, saes: readonly CardSae[], pla
   return withFrontMatter(`${before}\n\n${section}\n`);
 }
 
+/** Why the hub can read nothing from the first lines of a card; null where it can. They are their writer's to mend. */
+export function frontMatterProblem(text: string): string | null {
+  const yaml = FRONT_MATTER.exec(text)?.[1];
+  if (yaml === undefined) return /^---\s*\n/.test(text) ? 'it begins with --- and no other --- ends that' : null;
+  const document = parseDocument(yaml);
+  const [error] = document.errors;
+  if (error !== undefined) return error.message.split('\n', 1)[0] as string;
+  return document.contents === null || isMap(document.contents) ? null : 'its first lines are not keys with values';
+}
+
 /** Adds `library_name` and the tag, by which the hub finds SAEs, where they are not there. */
 function withFrontMatter(text: string): string {
+  if (frontMatterProblem(text) !== null) return text;
   const [whole = '', yaml] = FRONT_MATTER.exec(text) ?? [];
   const document = parseDocument(yaml ?? '');
-  // Front matter that cannot be read is its writer's to mend.
-  if (document.errors.length > 0) return text;
   if (!document.has('library_name')) document.set('library_name', 'saelens');
   const tags = document.get('tags');
   if (tags === undefined || tags === null) document.set('tags', ['saelens']);

@@ -1,4 +1,4 @@
-import { plainText } from '../log.ts';
+import { plainText } from '../plain-text.ts';
 import type { DatasetLook } from '../runners/datasets.ts';
 
 /** A dataset as a person reads it. What it holds is shown without escape sequences. */

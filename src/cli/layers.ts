@@ -5,6 +5,7 @@ import type { OptionRow } from '../config/option-row.ts';
 import type { Resolution } from '../config/resolve.ts';
 import type { OptionsResolution, RunnerKind } from '../config/resolve-options.ts';
 import { SaeLensError } from '../errors.ts';
+import { plainText } from '../plain-text.ts';
 import { fromText } from './from-text.ts';
 import { flagsLayer } from './option-flags.ts';
 import { printNotice } from './output.ts';
@@ -35,7 +36,7 @@ export async function resolveCommandLine(command: Command, file: string | undefi
     flagsLayer(command, OPTION_ROWS),
   ]);
   for (const layer of begun) {
-    process.stderr.write(fromText(layer.source, differencesOf(resolution, layer, presets)));
+    process.stderr.write(plainText(fromText(layer.source, differencesOf(resolution, layer, presets))));
   }
   resolution.notices.forEach(printNotice);
   return resolution;

@@ -1,15 +1,29 @@
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
 import { SaeLensError } from '../errors.ts';
+import { plainText } from '../plain-text.ts';
 
 /** A document on stdout. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  process.stdout.write(`${jsonText(value, 2)}\n`);
+}
+
+/** Text with words of others in it, of the hub or of a registry, on stdout: they cannot tell the terminal what to do. */
+export function printText(text: string): void {
+  process.stdout.write(plainText(text));
 }
 
 /** What a person should know and no program reads, on stderr. */
 export function printNotice(line: string): void {
-  process.stderr.write(`note: ${line}\n`);
+  process.stderr.write(plainText(`note: ${line}\n`));
+}
+
+/** JSON leaves the control characters above ASCII as they are; terminals obey them too. */
+function jsonText(value: unknown, indent = 0): string {
+  return JSON.stringify(value, null, indent).replace(
+    /[\u007f-\u009f]/g,
+    (character) => `\\u00${character.charCodeAt(0).toString(16)}`,
+  );
 }
 
 /** Whatever was thrown, as an error with a code. */
@@ -37,12 +51,13 @@ export function toBug(error: unknown): SaeLensError {
 export function printError(error: SaeLensError, json: boolean): void {
   if (json) {
     const { code, message, hint = null, details, exitCode } = error;
-    process.stdout.write(`${JSON.stringify({ error: { code, message, hint, exit_code: exitCode, details } })}\n`);
+    process.stdout.write(`${jsonText({ error: { code, message, hint, exit_code: exitCode, details } })}\n`);
     return;
   }
   const colour = (format: 'red' | 'bold', text: string) =>
     styleText(format, text, { stream: process.stderr, validateStream: true });
   const stack = error.code === 'BUG' && error.cause instanceof Error ? `\n${error.cause.stack}` : '';
-  const hint = error.hint === undefined ? '' : `\n\n${colour('bold', 'hint:')} ${error.hint}`;
-  process.stderr.write(`${colour('red', 'error')} ${colour('bold', error.code)}  ${error.message}${stack}${hint}\n`);
+  const hint = error.hint === undefined ? '' : `\n\n${colour('bold', 'hint:')} ${plainText(error.hint)}`;
+  const message = plainText(`${error.message}${stack}`);
+  process.stderr.write(`${colour('red', 'error')} ${colour('bold', error.code)}  ${message}${hint}\n`);
 }

@@ -25,6 +25,9 @@ const RECORDS = new Set([
   'metadata',
 ]);
 
+/** What SAELens 5 says in its files of the weights beside them; it is no option of training. */
+const OF_THE_WEIGHTS = new Set(['finetuning_scaling_factor']);
+
 type Options = Readonly<Record<string, unknown>>;
 
 export function isOptions(value: unknown): value is Options {
@@ -98,7 +101,7 @@ export function settingsOf(layer: Layer, problems: Problem[]): Setting[] {
   const value = isSavedSae(layer.value) ? runOfSavedSae(layer.value) : layer.value;
   for (const [given, inner] of Object.entries(value)) {
     const key = RENAMED[given] ?? given;
-    if (RECORDS.has(key)) continue;
+    if (RECORDS.has(key) || (recorded && OF_THE_WEIGHTS.has(key))) continue;
     if (key === 'sae' || key === 'logger') addGroup(key, inner, given);
     else if (key in runnerOptions) add([key], [given], inner);
     else if (key in loggingOptions) add(['logger', key], [given], inner);

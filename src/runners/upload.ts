@@ -12,7 +12,7 @@ import {
   push,
   type UploadProgress,
 } from '../artifacts/hub-upload.ts';
-import { CARD_NAME, type CardSae, modelCard } from '../artifacts/model-card.ts';
+import { CARD_NAME, type CardSae, frontMatterProblem, modelCard } from '../artifacts/model-card.ts';
 import { SAE_FILES, WEIGHTS_NAME } from '../artifacts/sae-folder.ts';
 import { isShareable, localSae, type SharedSae, sharedSae } from '../artifacts/sae-publication.ts';
 import { SaeLensError } from '../errors.ts';
@@ -58,6 +58,15 @@ export interface UploadResult extends PushResult {
 
 /** Segments that mean the same on every system, in a model card and in a line of code. */
 const SAE_ID = /^(?!.*(^|\/)\.{1,2}(\/|$))[\w.+=,@-]+(\/[\w.+=,@-]+)*$/;
+/** Names that mean something in the repository or in the folder of an SAE: no folder can have them beside the file. */
+const RESERVED = new Set([CARD_NAME, '.gitattributes', '.git', ...SAE_FILES].map((name) => name.toLowerCase()));
+
+/** Why an SAE cannot be named so; undefined where it can. */
+function idProblem(id: string): string | undefined {
+  if (!SAE_ID.test(id)) return 'expected a folder name such as blocks.0';
+  const reserved = id.split('/').find((part) => RESERVED.has(part.toLowerCase()));
+  return reserved === undefined ? undefined : `${reserved} is the name of a file that repositories have`;
+}
 const optionalFlag = z.boolean().optional();
 const Given = z.object({
   saes: z
@@ -71,8 +80,8 @@ const Given = z.object({
     .superRefine((saes, { addIssue }) => {
       if (Object.keys(saes).length === 0) addIssue('expected at least one SAE');
       for (const id of Object.keys(saes)) {
-        if (!SAE_ID.test(id))
-          addIssue({ code: 'custom', path: [id], message: 'expected a folder name such as blocks.0' });
+        const message = idProblem(id);
+        if (message !== undefined) addIssue({ code: 'custom', path: [id], message });
       }
     }),
   options: z.strictObject({
@@ -128,7 +137,7 @@ export async function uploadSaesToHuggingface(
       );
     }
     const ids = ready.map(({ id }) => id);
-    const result = await push(repo, (before) => changeOf(ready, before, { ...given, revision: repo.revision }), {
+    const result = await push(repo, (before) => changeOf(ready, before, { ...given, log, revision: repo.revision }), {
       message: ids.length === 1 ? `Upload SAE ${ids[0]}` : `Upload ${ids.length} SAEs`,
       isPrivate: given.hf_is_private_repo,
       dryRun: given.dry_run,
@@ -187,7 +196,13 @@ async function changeOf(
     hf_repo_id: repo,
     revision,
     add_default_readme = true,
-  }: { hf_repo_id: string; revision: string; add_default_readme?: boolean | undefined },
+    log,
+  }: {
+    hf_repo_id: string;
+    revision: string;
+    add_default_readme?: boolean | undefined;
+    log: Logger | undefined;
+  },
 ): Promise<Change> {
   const files: OutgoingFile[] = saes.flatMap(({ id, files }) =>
     files.map(({ name, content, bytes }) => ({ path: `${id}/${name}`, content, bytes })),
@@ -196,7 +211,15 @@ async function changeOf(
   const names = saes.flatMap(({ id }) => SAE_FILES.map((name) => `${id}/${name}`));
   const deleted = [...(await before.filesAt(names)).keys()].filter((path) => !files.some((file) => file.path === path));
   if (add_default_readme) {
-    const content = Buffer.from(modelCard(await before.readText(CARD_NAME), saes, { repo, revision }));
+    const card = await before.readText(CARD_NAME);
+    const problem = card === null ? null : frontMatterProblem(card);
+    if (problem !== null) {
+      log?.warn(
+        `${CARD_NAME} of ${repo} has front matter that cannot be read (${problem}): it is left as it is, and the hub does ` +
+          'not see that there are SAEs. Mend its first lines there, then upload again: library_name and tags are added',
+      );
+    }
+    const content = Buffer.from(modelCard(card, saes, { repo, revision }));
     files.push({ path: CARD_NAME, content, bytes: content.length });
   }
   return { files, deleted, kept: saes.map(({ id }) => `${id}/${WEIGHTS_NAME}`) };
@@ -212,6 +235,11 @@ export async function namedSaes(words: readonly string[]): Promise<Record<string
   for (const word of words) {
     const split = existsSync(word) ? -1 : word.lastIndexOf('=');
     const path = split < 0 ? word : word.slice(0, split);
+    if (path === '') {
+      throw new SaeLensError('USAGE', `Cannot upload "${word}": it names no folder`, {
+        hint: 'write the folder of a run or an SAE, then =NAME',
+      });
+    }
     const id = split < 0 ? await hookOf(path) : word.slice(split + 1);
     if (saes[id] !== undefined) {
       throw new SaeLensError('USAGE', `Two SAEs would be named "${id}": ${saes[id]} and ${path}`, {

@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
 import { createLogUpdate } from 'log-update';
-import { plainText, redact } from '../log.ts';
+import { redact } from '../log.ts';
+import { plainText } from '../plain-text.ts';
 
 /** Redrawing more often only flickers and costs a slow connection its bandwidth. */
 const REDRAW_MS = 100;

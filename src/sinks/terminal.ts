@@ -1,4 +1,4 @@
-import { plainText } from '../log.ts';
+import { plainText } from '../plain-text.ts';
 import { duration, grouped, significant, sparkline } from './format.ts';
 import { LiveLine, type LiveLineOptions } from './live-line.ts';
 import { KEYS, Progress } from './progress.ts';

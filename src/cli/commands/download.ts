@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { SaeLensError } from '../../errors.ts';
-import { printJson } from '../output.ts';
+import { printJson, printText } from '../output.ts';
 
 interface DownloadFlags {
   revision?: string;
@@ -31,7 +31,7 @@ export function addDownload(program: Command): void {
         const path = await stoppable((signal) =>
           downloadSaeFromHuggingface(repo, id, { ...options, to, registry, signal }),
         );
-        return json ? printJson({ repo, folder: id, path }) : void process.stdout.write(`${path}\n`);
+        return json ? printJson({ repo, folder: id, path }) : printText(`${path}\n`);
       }
       if (to !== undefined) {
         throw new SaeLensError('USAGE', `Cannot fetch "${repo}" to "${to}": it names no SAE`, {
@@ -43,8 +43,8 @@ export function addDownload(program: Command): void {
       const width = Math.max(0, ...saes.map((sae) => sae.folder.length));
       for (const sae of saes) {
         const name = (sae.folder || '.').padEnd(width);
-        process.stdout.write(`${name}  ${(sae.bytes / 1e6).toFixed(1).padStart(9)} MB\n`);
+        printText(`${name}  ${(sae.bytes / 1e6).toFixed(1).padStart(9)} MB\n`);
       }
-      if (saes.length === 0) process.stdout.write(`${repo} holds no SAE of a format that is known here\n`);
+      if (saes.length === 0) printText(`${repo} holds no SAE of a format that is known here\n`);
     });
 }

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { ReleaseSummary } from '../../runners/pretrained.ts';
-import { printJson } from '../output.ts';
+import { printJson, printText } from '../output.ts';
 
 export function addPretrained(program: Command): void {
   const command = program
@@ -16,8 +16,8 @@ export function addPretrained(program: Command): void {
       const releases = await pretrainedReleases(filter, { registry });
       if (json) return printJson(releases);
       const [only] = releases;
-      if (only === undefined) process.stdout.write(`No release, model or repository has "${filter}" in its name\n`);
-      else process.stdout.write(releases.length === 1 ? releaseText(only) : listText(releases));
+      if (only === undefined) printText(`No release, model or repository has "${filter}" in its name\n`);
+      else printText(releases.length === 1 ? releaseText(only) : listText(releases));
     });
 }
 

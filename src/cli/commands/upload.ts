@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { printJson } from '../output.ts';
+import { printJson, printText } from '../output.ts';
 
 interface UploadFlags {
   repo: string;
@@ -45,11 +45,11 @@ export function addUpload(program: Command): void {
       const { url, sent, deleted } = result;
       const width = Math.max(0, ...sent.map(({ path }) => path.length));
       for (const { path, bytes } of sent) {
-        process.stdout.write(`${path.padEnd(width)}  ${(bytes / 1e6).toFixed(3).padStart(11)} MB\n`);
+        printText(`${path.padEnd(width)}  ${(bytes / 1e6).toFixed(3).padStart(11)} MB\n`);
       }
-      for (const path of deleted) process.stdout.write(`${path.padEnd(width)}  goes away\n`);
+      for (const path of deleted) printText(`${path.padEnd(width)}  goes away\n`);
       const nothing = sent.length + deleted.length === 0 ? 'Nothing to do: everything is there already. ' : '';
       const end = flags.dryRun ? 'Nothing was sent. Run without --dry-run to send it to' : 'It is at';
-      process.stdout.write(`${nothing}${nothing && flags.dryRun ? 'It is at' : end} ${url}\n`);
+      printText(`${nothing}${nothing && flags.dryRun ? 'It is at' : end} ${url}\n`);
     });
 }

@@ -170,3 +170,22 @@ test('config schema is JSON Schema, config explain says what an option does', ()
     /^ {2}command +train, cache-activations, pretokenize$/m,
   );
 });
+
+test('words of others cannot tell the terminal what to do', () => {
+  const evil = '\u001b]0;owned\u0007\u001b[2J\u009b31mred';
+  const release = { repo_id: `me/${evil}`, model: evil, saes: [{ id: `${evil}-id`, path: evil }] };
+  writeFileSync(join(folder, 'evil.json'), JSON.stringify({ [`evil${evil}`]: release }));
+  const texts = [
+    run('pretrained', 'evil', '--registry', 'evil.json'),
+    run('pretrained', 'evil', '--registry', 'evil.json', '--json'),
+    run('pretrained', evil),
+    run('download', `evil${evil}`, 'x', '--registry', 'evil.json'),
+    run('download', `evil${evil}`, 'x', '--registry', 'evil.json', '--json'),
+  ].map(({ stdout, stderr }) => stdout + stderr);
+  for (const text of texts) {
+    expect(text).toContain('red');
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+    expect(text).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/);
+  }
+  expect(JSON.parse(texts[1] as string)[0].model).toBe(evil);
+});

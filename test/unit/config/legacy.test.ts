@@ -121,6 +121,13 @@ test('names from before 5.x are understood', () => {
   });
 });
 
+test('what the cfg.json of SAELens 5 says of its weights is no option, and by hand it is refused', () => {
+  const saved = { dataset_path: 'text', d_in: 8, d_sae: 32, finetuning_scaling_factor: true };
+  const config = parseConfigObject({ ...saved, architecture: 'standard', sae_lens_training_version: '5.4.0' });
+  expect(config.sae).toMatchObject({ vocabulary: 'v5', d_sae: 32 });
+  expect(problemsOf(saved)).toEqual([expect.stringMatching(/^finetuning_scaling_factor \| is not an option/)]);
+});
+
 test('the cfg.json of an SAE saved by SAELens 6 is a configuration', () => {
   const config = parseConfigObject({
     d_in: 8,

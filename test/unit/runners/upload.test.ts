@@ -120,6 +120,19 @@ describe('runs and SAE folders that are shared', () => {
     );
   });
 
+  it.each([
+    ['that is no YAML', '---\ntags: [a\n---\n# Ours\n'],
+    ['that does not end', '---\ntags: [a]\n# Ours\n'],
+    ['that is a list', '---\n- a\n---\n# Ours\n'],
+  ])('leave front matter %s as it is, and say so', async (_, card) => {
+    hub.commit(REPO, { 'README.md': Buffer.from(card) });
+    const log = keepLog();
+    await send({ [ID]: join(folder, 'run') }, { log, show_progress: true });
+    expect(text('README.md').startsWith(card.trimEnd())).toBe(true);
+    expect(text('README.md')).toContain('### `blocks.0.hook_resid_pre`');
+    expect(log.lines.join('\n')).toMatch(/front matter that cannot be read \(.+\).*Mend its first lines there/);
+  });
+
   it('on a new branch extend the card of main too, and do not ask to make what is there', async () => {
     hub.commit(REPO, { 'README.md': Buffer.from('# Ours\n') });
     const { sent } = await send({ [ID]: join(folder, 'run') }, { hf_revision: 'v2', dry_run: true });
@@ -169,6 +182,10 @@ describe('what cannot be shared', () => {
   it.each([
     ['no SAE', 'USAGE', () => ({}), 'expected at least one SAE'],
     ['a name that leads out', 'USAGE', () => ({ '../x': folder }), 'expected a folder name'],
+    ['the name of the card', 'USAGE', () => ({ 'README.md': join(folder, 'run') }), 'README.md is the name of a file'],
+    ['the card in small letters, below', 'USAGE', () => ({ 'a/readme.MD': folder }), 'readme.MD is the name of a file'],
+    ['the name of a file of an SAE', 'USAGE', () => ({ 'a/cfg.json': folder }), 'cfg.json is the name of a file'],
+    ['what git reads', 'USAGE', () => ({ '.gitattributes': folder }), '.gitattributes is the name of a file'],
     [
       'a folder without an SAE',
       'SAE_INVALID',
@@ -202,6 +219,10 @@ describe('folders on the command line', () => {
     const run = join(folder, 'run');
     expect(await namedSaes([run])).toEqual({ [ID]: run });
     expect(await namedSaes([`${run}=a/b`])).toEqual({ 'a/b': run });
+    await expect(namedSaes(['=README.md'])).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('it names no folder'),
+    });
     await expect(namedSaes([run, join(run, 'output')])).rejects.toMatchObject({
       code: 'USAGE',
       message: expect.stringContaining(`Two SAEs would be named "${ID}"`),
