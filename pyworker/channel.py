@@ -25,11 +25,13 @@ from pyworker.arrivals import Arrivals
 from pyworker.metrics_queue import MetricsQueue
 from pyworker.protocol import messages as m
 from pyworker.protocol.frames import MAX_MESSAGE_BYTES, FrameCodec, FrameError, read_header
+from pyworker.protocol.limits import (
+    BULK_HIGH_WATER_MARK,
+    CONTROL_HIGH_WATER_MARK,
+    CONTROL_LIMIT_BYTES,
+    METRICS_HIGH_WATER_MARK,
+)
 
-CONTROL_LIMIT_BYTES = 16 << 20
-CONTROL_HIGH_WATER_MARK = 1000
-BULK_HIGH_WATER_MARK = 4
-METRICS_HIGH_WATER_MARK = 64
 LINGER_MS = 2_000
 METRICS_INTERVAL_S = 0.1
 STAGE_INTERVAL_S = 0.25

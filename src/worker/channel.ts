@@ -5,14 +5,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Context, capability, curveKeyPair, type Observer, Pull, Push, Router, type Socket } from 'zeromq';
 import { SaeLensError } from '../errors.ts';
 import { MAX_MESSAGE_BYTES } from '../protocol/frames.ts';
+import {
+  BULK_HIGH_WATER_MARK,
+  CONTROL_HIGH_WATER_MARK,
+  CONTROL_LIMIT_BYTES,
+  METRICS_HIGH_WATER_MARK,
+} from '../protocol/limits.ts';
 import type { Outgoing } from '../protocol/messages.ts';
 import { within } from './deadline.ts';
 import { isAllowedKey } from './z85.ts';
 
-const CONTROL_LIMIT_BYTES = 16 * 2 ** 20;
-const CONTROL_HIGH_WATER_MARK = 1000;
-const METRICS_HIGH_WATER_MARK = 64;
-const BULK_HIGH_WATER_MARK = 4;
 const LINGER_MS = 0;
 /** The last event of a socket comes within a millisecond, or never. */
 const LAST_EVENT_MS = 500;

@@ -7,13 +7,13 @@ import {
   type Outgoing,
   PROTOCOL_VERSION,
   StageData,
-  type Stream,
 } from '../protocol/messages.ts';
 import { refusal } from './admission.ts';
 import { Channel, type ChannelOptions } from './channel.ts';
 import { type Batch, DataPlane, Streams } from './data-plane.ts';
 import { untilGone, within } from './deadline.ts';
-import { checkSize, DownStream } from './down-stream.ts';
+import { DownPlane } from './down-plane.ts';
+import { checkSize } from './down-stream.ts';
 import { type Asked, Job, type JobOptions, type JobResult, type NamedArray } from './job.ts';
 import { defaultEntry, WorkerProcess } from './process.ts';
 import { StageClock } from './stage-clock.ts';
@@ -67,6 +67,7 @@ export class Worker {
   readonly #jobs = new Map<number, Job>();
   readonly #streams = new Streams();
   readonly #planes = { metrics: new DataPlane('metrics'), up: new DataPlane('activations') };
+  readonly #down: DownPlane;
   readonly #clock: StageClock;
   #state: WorkerState = 'starting';
   #hello: Hello | undefined;
@@ -77,12 +78,12 @@ export class Worker {
   });
   #resolveEnded: (error: SaeLensError | undefined) => void = () => {};
   #nextId = 1;
-  #nextStream = 0;
   #stageDone: number | null = null;
   #due = 0;
 
   private constructor(channel: Channel, process: WorkerProcess, session: string, options: WorkerOptions) {
     this.#channel = channel;
+    this.#down = new DownPlane(channel);
     this.#process = process;
     this.#session = session;
     this.#clock = new StageClock(options.stageDeadlinesMs ?? {}, (stage, silentMs) =>
@@ -157,7 +158,7 @@ export class Worker {
     const job = new Job(this.#nextId++, op, options, {
       ask: (what, params) => this.#ask(what, params),
       credit: (id, count) => void this.#post({ type: 'credit', id, count }),
-      feed: (id, columns) => this.#open({ id, plane: 'feed', name: 'activations', columns }),
+      feed: (id, columns) => this.#down.feed(id, columns),
     });
     const refused = this.refusal(op);
     if (refused !== undefined) {
@@ -337,16 +338,7 @@ export class Worker {
     void job.result.catch(() => {}).finally(() => signal?.removeEventListener('abort', onAbort));
     arrays.forEach(checkSize);
     await this.#channel.sendControl({ type: 'request', id: job.id, op: job.op, params, arrays: arrays.length });
-    for (const { name, type, shape, values } of arrays) {
-      const [rows = 0, ...rest] = shape;
-      const columns = [{ name: 'values', type, shape: rest }];
-      const stream = await this.#open({ id: job.id, plane: 'array', name, columns });
-      await stream.send(rows, [values]);
-    }
-  }
-
-  #open(stream: Pick<Stream, 'id' | 'plane' | 'name' | 'columns'>): Promise<DownStream> {
-    return DownStream.open(this.#channel, { stream: this.#nextStream++, ...stream });
+    await this.#down.sendArrays(job.id, arrays);
   }
 
   async #ask(op: string, params: Record<string, unknown>): Promise<Asked> {
