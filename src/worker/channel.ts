@@ -182,7 +182,8 @@ export class Channel {
   /**
    * Tells of the link until libzmq says that the socket is no more. It may never say that: its events go through a socket
    * that is closed without lingering (libzmq issue 3998), and zeromq.js keeps the event loop, and so the process,
-   * alive for them. So `close` ends the waiting. Not before: an observer that is gone while its socket still has
+   * alive for them. That is the likely cause, by the source of both, of processes seen to stay idle after a success on
+   * a busy machine; it did not happen in some 500 tries to provoke it. So `close` ends the waiting. Not before: an observer that is gone while its socket still has
    * something to tell blocks libzmq for ever (libzmq issue 3575).
    */
   async #observe(): Promise<void> {
