@@ -32,7 +32,9 @@ export function toSaeLensError(error: unknown): SaeLensError {
   if (error instanceof CommanderError) {
     const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
     const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1');
-    return new SaeLensError('USAGE', first, { hint: hint || 'see `sae-lens-ts --help`' });
+    return new SaeLensError('USAGE', first.charAt(0).toUpperCase() + first.slice(1), {
+      hint: hint || 'see `sae-lens-ts --help`',
+    });
   }
   return toBug(error);
 }

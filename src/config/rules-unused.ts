@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { schemaAt } from './keys.ts';
 import { type Settings, strength } from './layer.ts';
 import { metaOf } from './option.ts';
-import { type Problem, show } from './problem.ts';
+import { type Problem, shortly } from './problem.ts';
 import type { ResolvedConfig } from './resolved.ts';
 import type { RuleContext } from './rule.ts';
 
@@ -150,7 +150,7 @@ export function idleSettings({ config }: RuleContext, settings: Settings, broken
     if ([path, ...causes].some((key) => broken.has(key)) || isUsed(config) || asksForNothing(path, setting.value))
       continue;
     const { where, source } = setting.provenance;
-    const message = `${show(setting.value)} has no effect without ${needs}`;
+    const message = `${shortly(setting.value)} has no effect without ${needs}`;
     const cause = Math.max(...causes.map((key) => strength(settings.get(key)?.provenance)));
     const waits = OF_WANDB.some(([key]) => key === path);
     if (waits && setting.recorded) continue;

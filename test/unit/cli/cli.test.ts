@@ -48,7 +48,7 @@ test('the README names every command', () => {
 });
 
 test.each<[string[], string]>([
-  [['trian'], 'Did you mean train?'],
+  [['trian'], "error USAGE  Unknown command 'trian'\n\nhint: Did you mean train?"],
   [['config', 'prnt'], 'Did you mean print?'],
   [['train', '--contxt_size', '1'], 'did you mean --context_size?'],
   [['train', '--train-batch-size-tokns', '1'], 'did you mean --train_batch_size_tokens?'],
