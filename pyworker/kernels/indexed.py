@@ -16,6 +16,8 @@ from torch.autograd import Function
 from torch.nn import functional
 from typing_extensions import override
 
+from pyworker.kernels.product import affine
+
 # Said once a process, of a part of torch that has been there since 1.10.
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
@@ -34,29 +36,30 @@ class Support:
     def __init__(self, indices_BK: Tensor, n_latents: int):
         self.indices_BK, self.n_latents = indices_BK, n_latents
 
-    def by_row(self, values_BK: Tensor) -> Tensor:
-        """The matrix ``[B, F]`` with these values, by rows."""
-        n_rows, k = self.indices_BK.shape
-        starts_B1 = torch.arange(0, n_rows * k + 1, k, device=values_BK.device)
-        return _csr(starts_B1, self.indices_BK.flatten(), values_BK.flatten(), (n_rows, self.n_latents))
-
-    def by_latent(self, values_BK: Tensor) -> Tensor:
-        """Its transpose ``[F, B]``, by rows. The rows of a latent are in order, so that sums repeat bit for bit."""
-        starts_F1, rows_N, order_N = self._transposed
+    def products(self, rows_BD: Tensor, W_FD: Tensor) -> Tensor:
+        """``⟨rows[b], W[f]⟩`` for every active latent: ``[B, K]``. Latent by latent, each row of W is read once."""
+        starts_F1, rows_N, order_N = self._by_latent
         shape = (self.n_latents, self.indices_BK.shape[0])
-        return _csr(starts_F1, rows_N, values_BK.flatten()[order_N], shape)
+        zeros_N = rows_BD.new_zeros(len(rows_N))
+        zeros_FB = torch.sparse_csr_tensor(starts_F1, rows_N, zeros_N, shape, check_invariants=False)
+        sampled_FB = torch.sparse.sampled_addmm(zeros_FB, W_FD, rows_BD.t(), beta=0.0)
+        return torch.empty_like(zeros_N).index_copy_(0, order_N, sampled_FB.values()).view_as(self.indices_BK)
+
+    def sums(self, values_BK: Tensor, rows_BD: Tensor) -> Tensor:
+        """For each latent the weighted sum ``[F, D]`` of the rows it is active in, in their order, so that sums repeat."""
+        starts_F1, rows_N, order_N = self._by_latent
+        weights_N = values_BK.flatten()[order_N]
+        return functional.embedding_bag(
+            rows_N, rows_BD, starts_F1, mode="sum", per_sample_weights=weights_N, include_last_offset=True
+        )
 
     @cached_property
-    def _transposed(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _by_latent(self) -> tuple[Tensor, Tensor, Tensor]:
         latent_N = self.indices_BK.flatten()
         order_N = torch.argsort(latent_N, stable=True)
         counts_F = torch.bincount(latent_N, minlength=self.n_latents)
         starts_F1 = functional.pad(counts_F.cumsum(0), (1, 0))
         return starts_F1, order_N // self.indices_BK.shape[1], order_N
-
-
-def _csr(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    return torch.sparse_csr_tensor(starts, columns, values, shape, check_invariants=False)
 
 
 class EncodeTopK(Function):
@@ -83,7 +86,7 @@ class EncodeTopK(Function):
         block = max(1, BLOCK_BYTES // (n_latents * x_BD.element_size()))
         kept: list[Tensor] = []
         for first in range(0, n_rows, block):
-            z_PF = torch.addmm(b_enc_F, x_BD[first : first + block], W_enc_DF)
+            z_PF = affine(x_BD[first : first + block], W_enc_DF, b_enc_F)
             compared_PF = z_PF if scale_F is None else z_PF * scale_F
             kept.append(torch.topk(compared_PF, k, dim=-1, sorted=False).indices)
             kept.append(z_PF.gather(-1, kept[-1]))
@@ -97,8 +100,7 @@ class EncodeTopK(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x_BD, W_enc_DF = ctx.saved_tensors
-        grad_FB = ctx.support.by_latent(grads[0])
-        grad_W_enc_DF = (grad_FB @ x_BD).t()
+        grad_W_enc_DF = ctx.support.sums(grads[0], x_BD).t()
         indices_N = ctx.support.indices_BK.flatten()
         grad_b_enc_F = torch.zeros_like(W_enc_DF[0]).index_add_(0, indices_N, grads[0].flatten())
         grad_b_dec_D = -(W_enc_DF @ grad_b_enc_F) if ctx.has_b_dec else None
@@ -119,7 +121,4 @@ class DecodeTopK(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         values_BK, indices_BK, W_dec_FD = ctx.saved_tensors
         support, grad_BD = Support(indices_BK, W_dec_FD.shape[0]), grads[0].contiguous()
-        zeros_BF = support.by_row(torch.zeros_like(values_BK))
-        sampled = torch.sparse.sampled_addmm(zeros_BF, grad_BD, W_dec_FD.t(), beta=0.0)
-        grad_W_dec_FD = support.by_latent(values_BK) @ grad_BD
-        return sampled.values().reshape(values_BK.shape), None, grad_W_dec_FD
+        return support.products(grad_BD, W_dec_FD), None, support.sums(values_BK, grad_BD)

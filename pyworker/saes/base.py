@@ -23,7 +23,7 @@ class SAE(nn.Module):
     """Encodes activations of a model into sparse latents and back.
 
     Parameters: ``W_enc [D, F]``, ``W_dec [F, D]``, ``b_dec [D]``, and what ``latent_parameters`` names,
-    each ``[F]``.
+    each ``[F]``. Both matrices are stored latent by latent: so they are read, and so gradients come.
     """
 
     latent_parameters: tuple[str, ...] = ("b_enc",)
@@ -40,7 +40,7 @@ class SAE(nn.Module):
         super().__init__()
         self.cfg = cfg
         place: dict[str, Any] = {"dtype": cfg.torch_dtype, "device": cfg.device}
-        self.W_enc = nn.Parameter(torch.zeros(cfg.d_in, cfg.d_sae, **place))
+        self.W_enc = nn.Parameter(torch.zeros(cfg.d_sae, cfg.d_in, **place).t())
         self.W_dec = nn.Parameter(torch.zeros(cfg.d_sae, cfg.d_in, **place))
         self.b_dec = nn.Parameter(torch.zeros(cfg.d_in, **place))
         for name in self.latent_parameters:
