@@ -127,6 +127,11 @@ class TopKTrainingSAEConfig(TrainingSAEConfig, tag="topk", forbid_unknown_fields
     same sums in another order. auto takes sparse on a CPU in float32 or float64 from 8 latents for each
     active one, without noise and compilation.
     """
+    two_stage_selection: bool
+    """Find the k largest latents with a product in bfloat16, then exactly among those that its error leaves
+    open: the latents are the same. Pays where the processor multiplies bfloat16. For float32 and work by
+    index; with autocast it is always so.
+    """
 
 
 class BatchTopKTrainingSAEConfig(

@@ -50,7 +50,12 @@ class TopKSAE(SAE):
 
     @override
     def decode_rows(self, code: SparseCode) -> Tensor:
-        return super().decode_rows(code.weighted(1 / self.W_dec.norm(dim=1)) if self.rescales else code)
+        return super().decode_rows(code.weighted(1 / self.W_dec.norm(dim=1)) if self.code_is_scaled else code)
+
+    @property
+    def code_is_scaled(self) -> bool:
+        """Whether the latents of a code are in the units they are compared in."""
+        return self.rescales
 
     def add_noise(self, z_BF: Tensor) -> Tensor:
         """Nothing, unless this is a training SAE."""
@@ -109,13 +114,21 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
         if not (self.by_index and self.training):
             return super().encode_rows(rows_BD)
         b_dec_D = self.b_dec if self.cfg.apply_b_dec_to_input else None
-        scale_F = self.W_dec.norm(dim=1) if self.rescales else None
-        compared_F = None if scale_F is None else scale_F.detach()
-        z_BK, indices_BK = EncodeTopK.apply(  # type: ignore[misc]
-            rows_BD, b_dec_D, self.W_enc, self.b_enc, compared_F, self.training_cfg.k
+        scale_F = self.W_dec.detach().norm(dim=1) if self.rescales else None
+        two_stages = self.cfg.dtype == "float32" and (
+            self.training_cfg.two_stage_selection or torch.is_autocast_enabled(rows_BD.device.type)
         )
-        values_BK = z_BK if scale_F is None else z_BK * scale_F[indices_BK]
-        return IndexedCode(indices_BK, torch.relu(values_BK), self.cfg.d_sae), None
+        z_BK, indices_BK = EncodeTopK.apply(  # type: ignore[misc]
+            rows_BD, b_dec_D, self.W_enc, self.b_enc, scale_F, self.training_cfg.k, two_stages
+        )
+        return IndexedCode(indices_BK, torch.relu(z_BK), self.cfg.d_sae), None
+
+    @property
+    @override
+    def code_is_scaled(self) -> bool:
+        # By index the scale only decides which latents are kept: multiplied and divided away again, it would cost three
+        # passes over W_dec for a gradient that is zero.
+        return self.rescales and not (self.by_index and self.training)
 
     @override
     @staticmethod

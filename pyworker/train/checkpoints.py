@@ -11,6 +11,7 @@ from pyworker.protocol.config import AnyTrainingSAEConfig, LanguageModelSAERunne
 
 NOT_DETAILS = {
     "kernels",
+    "two_stage_selection",
     "vocabulary",
     "d_in",
     "d_sae",

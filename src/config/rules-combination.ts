@@ -44,6 +44,21 @@ export const combinationRules: readonly Rule[] = [
     },
   },
   {
+    keys: ['sae.two_stage_selection', 'sae.kernels', 'sae.dtype', 'sae.noise_scale', 'compile_sae'],
+    check: ({ config }) => {
+      const { sae } = config;
+      if (!('two_stage_selection' in sae) || !sae.two_stage_selection) return undefined;
+      const wanted = NOT_BY_INDEX.slice(1).filter(([, isSo]) => isSo(config));
+      const all = [
+        ...(sae.kernels === 'dense' ? ['kernels auto or sparse'] : []),
+        ...(sae.dtype === 'float32' ? [] : ['dtype float32']),
+        ...wanted.map(([what]) => what),
+      ];
+      if (all.length === 0) return undefined;
+      return { value: true, message: `needs ${all.join(', ')}`, hint: 'or leave it out' };
+    },
+  },
+  {
     keys: ['dataset_path', 'use_cached_activations'],
     check: ({ config }) =>
       config.dataset_path === '' && !config.use_cached_activations

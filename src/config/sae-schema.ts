@@ -166,6 +166,11 @@ const topkOnlyShape = {
       'How a training step works: sparse keeps only the k latents of each row, dense a matrix of all. The same sums in another ' +
       'order. auto takes sparse on a CPU in float32 or float64 from 8 latents for each active one, without noise and compilation.',
   }),
+  two_stage_selection: option(z.boolean().default(false), {
+    description:
+      'Find the k largest latents with a product in bfloat16, then exactly among those that its error leaves open: the latents ' +
+      'are the same. Pays where the processor multiplies bfloat16. For float32 and work by index; with autocast it is always so.',
+  }),
 };
 
 const batchtopkShape = {

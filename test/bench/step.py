@@ -50,7 +50,7 @@ def ours(asked: argparse.Namespace, options: dict[str, Any]) -> Any:
     config = config_for(asked.architecture, run, d_in=asked.d_in, d_sae=asked.d_sae, **options)
     config.feature_sampling_window = config.dead_feature_window = 10**6
     if asked.architecture == "topk":
-        config.sae.kernels = asked.kernels
+        config.sae.kernels, config.sae.two_stage_selection = asked.kernels, asked.two_stages
     trainer = SAETrainer(create_sae(config.sae, seeded_generator(0)), config, Silent(), Silent())
 
     def step(x_BD: Tensor) -> None:
@@ -142,6 +142,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--autocast", action="store_true")
     parser.add_argument("--kernels", choices=["auto", "dense", "sparse"], default="auto")
+    parser.add_argument("--two_stages", action="store_true", help="bfloat16 picks, float32 decides")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     options, generator = options_of(asked), torch.Generator().manual_seed(0)

@@ -63,7 +63,7 @@ ARCHITECTURE_FIELDS["matryoshka_batchtopk"] = {
     "matryoshka_widths": [4, 12],
     "use_matryoshka_aux_loss": False,
 }
-ARCHITECTURE_FIELDS["topk"]["kernels"] = "auto"
+ARCHITECTURE_FIELDS["topk"] |= {"kernels": "auto", "two_stage_selection": False}
 
 RUN_FIELDS: dict[str, Any] = {
     "model_name": "tiny",

@@ -1,0 +1,100 @@
+"""Which ``k`` pre-activations of each row are the largest.
+
+Legend: B batch, P rows of a block, D d_in, F d_sae, K latents kept, S members of a group, G groups, C candidates of a
+row, N candidates of all rows.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pyworker.kernels.product import affine
+from pyworker.kernels.support import Support
+
+BLOCK_BYTES = 16 * 2**20
+"""Pre-activations of so many bytes are held at a time: about what a core's share of the cache keeps."""
+
+ROUNDING = {torch.bfloat16: 2.0**-9, torch.float32: 2.0**-24}
+"""The largest relative error of rounding to nearest."""
+
+MOST_CANDIDATES = 8
+"""More candidates than so many times ``k`` in the mean of all rows are no help: then all is computed exactly."""
+
+
+def largest(x_BD: Tensor, W_DF: Tensor, b_F: Tensor, scale_F: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
+    """Row block by row block, so that no matrix ``[B, F]`` is ever there.
+
+    Args:
+        scale_F: pre-activations are compared after multiplication by it.
+
+    Returns:
+        the pre-activations ``[B, K]``, not scaled, and their latents ``[B, K]``, in no order; of equal ones, any.
+    """
+    block = max(1, BLOCK_BYTES // (W_DF.shape[1] * x_BD.element_size()))
+    kept: list[Tensor] = []
+    for first in range(0, x_BD.shape[0], block):
+        z_PF = affine(x_BD[first : first + block], W_DF, b_F)
+        compared_PF = z_PF if scale_F is None else z_PF * scale_F
+        kept.append(torch.topk(compared_PF, k, dim=-1, sorted=False).indices)
+        kept.append(z_PF.gather(-1, kept[-1]))
+    return torch.cat(kept[1::2]), torch.cat(kept[::2])
+
+
+def largest_in_two_stages(
+    x_BD: Tensor, W_DF: Tensor, b_F: Tensor, scale_F: Tensor | None, k: int
+) -> tuple[Tensor, Tensor]:
+    """The same from a product in bfloat16, which costs less than half, and an exact one of what may be among the
+    largest. No row loses a latent: with ``e`` a bound of the error of bfloat16, what is below the k-th largest by more
+    than ``2 e`` there is below the k-th largest in truth.
+    """
+    scaled_FD = W_DF.t() if scale_F is None else W_DF.t() * scale_F[:, None]
+    offset_F = b_F if scale_F is None else b_F * scale_F
+    rough_x_BD, rough_W_FD, rough_b_F = (t.bfloat16() for t in (x_BD, scaled_FD, offset_F))
+    error_B = _error(x_BD, rough_x_BD, scaled_FD, rough_W_FD, offset_F)
+    block = max(1, BLOCK_BYTES // (W_DF.shape[1] * 2))
+    found: list[Tensor] = []
+    for first in range(0, x_BD.shape[0], block):
+        rough_PF = functional.linear(rough_x_BD[first : first + block], rough_W_FD, rough_b_F)
+        found.append(_candidates(rough_PF, k, error_B[first : first + block]))
+        found[-1][0] += first
+        if sum(pair_2N.shape[1] for pair_2N in found) > MOST_CANDIDATES * k * min(
+            first + block, x_BD.shape[0]
+        ):
+            return largest(x_BD, W_DF, b_F, scale_F, k)
+    row_N, latent_N = torch.cat(found, dim=1)
+    z_N = Support(row_N, latent_N, x_BD.shape[0], W_DF.shape[1]).products(x_BD, W_DF.t()) + b_F[latent_N]
+    compared_N = z_N if scale_F is None else z_N * scale_F[latent_N]
+    counts_B = torch.bincount(row_N, minlength=x_BD.shape[0])
+    place_N = torch.arange(len(row_N), device=row_N.device) - (counts_B.cumsum(0) - counts_B)[row_N]
+    compared_BC = compared_N.new_full((x_BD.shape[0], int(counts_B.max())), -torch.inf)
+    compared_BC[row_N, place_N] = compared_N
+    number_BC = torch.zeros_like(compared_BC, dtype=torch.int64)
+    number_BC[row_N, place_N] = torch.arange(len(row_N), device=row_N.device)
+    number_BK = number_BC.gather(-1, torch.topk(compared_BC, k, dim=-1, sorted=False).indices)
+    return z_N[number_BK], latent_N[number_BK]
+
+
+def _error(x_BD: Tensor, rough_x_BD: Tensor, W_FD: Tensor, rough_W_FD: Tensor, b_F: Tensor) -> Tensor:
+    """How far the rough pre-activations of each row can be from the exact ones ``[B]``, by the inequality of Cauchy and
+    Schwarz; the rounding of the result apart, which is relative."""
+    length_W, lost_W = W_FD.norm(dim=1).max(), (W_FD - rough_W_FD).norm(dim=1).max()
+    length_x_B, lost_x_B = x_BD.norm(dim=1), (x_BD - rough_x_BD).norm(dim=1)
+    lost_b = b_F.abs().max() * ROUNDING[torch.bfloat16]
+    in_sums_B = 2 * x_BD.shape[1] * ROUNDING[torch.float32] * length_x_B * length_W
+    return lost_x_B * length_W + (length_x_B + lost_x_B) * lost_W + lost_b + in_sums_B
+
+
+def _candidates(rough_PF: Tensor, k: int, error_P: Tensor) -> Tensor:
+    """Pairs of row and latent ``[2, N]`` that may be among the ``k`` largest of their row.
+
+    The k-th largest maximum of a group is no more than the k-th largest of all, and is found among fewer. Groups lie
+    across the row, which is how the processor likes to read it.
+    """
+    members = max(s for s in (1, 2, 4, 8, 16) if rough_PF.shape[1] % s == 0 and rough_PF.shape[1] // s >= k)
+    maxima_PG = rough_PF.view(len(rough_PF), members, -1).amax(dim=1)
+    kth_P = torch.topk(maxima_PG.float(), k, dim=-1, sorted=False).values.amin(dim=-1)
+    # The k-th itself was rounded, and what is compared with it was, too.
+    least_P = kth_P - 2 * (error_P + 2 * ROUNDING[torch.bfloat16] * (kth_P.abs() + error_P))
+    # Rounded down: a bound that is rounded up would shut out what it must let in.
+    least_P = torch.nextafter(least_P.bfloat16(), torch.tensor(-torch.inf, dtype=torch.bfloat16))
+    return (rough_PF >= least_P[:, None]).nonzero().t()
