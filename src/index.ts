@@ -20,7 +20,7 @@ export {
 export { ERROR_CODES, type ErrorCode, ExitCode, SaeLensError, type SaeLensErrorOptions } from './errors.ts';
 export { createLogger, type Logger, type LogLevel } from './log.ts';
 export type { TrainPlan } from './plan/plan.ts';
-export { repairCache, verifyCache } from './runners/cache.ts';
+export { repairCache, type VerifiedCache, verifyCache } from './runners/cache.ts';
 export {
   type CacheActivationsOptions,
   type CacheActivationsResult,

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from pyworker.data.activation_cache_manifest import ShardRecord
 from pyworker.data.activation_cache_writer import (
-    HEADER_BYTES,
     MOST_NUMBERS,
     STORED_DTYPE,
     ShardWriter,
     batch_header_bytes,
     bytes_per_sequence,
     cache_schema,
+    file_header_bytes,
 )
 from pyworker.data.rows import seeded_generator
 from pyworker.data.tokenization import Tokens
@@ -61,11 +61,13 @@ class CacheShape:
         """Passes of the language model; the last one may have rows that do not count."""
         return -(-self.n_sequences // self.batch_size)
 
-    @property
-    def total_bytes(self) -> int:
-        """What the whole cache takes on disk, to a thousandth; the files' own ends are not counted."""
+    def total_bytes(self, n_files: int) -> int:
+        """What the whole cache takes on disk, to a hundredth."""
         per_sequence = bytes_per_sequence(self.d_in, self.context, self.dtype)
-        return self.n_sequences * per_sequence + self.n_batches * batch_header_bytes(len(self.d_in))
+        headers = self.n_batches * batch_header_bytes(len(self.d_in)) + n_files * file_header_bytes(
+            len(self.d_in)
+        )
+        return self.n_sequences * per_sequence + headers
 
     def shards(self, buffer_size_gb: float, n_files: int | None) -> list[range]:
         """The batches of each shard: as equal as whole batches allow, none larger than ``buffer_size_gb``.
@@ -78,9 +80,9 @@ class CacheShape:
             WorkerError: ``CONFIG_INVALID`` when that cannot be.
         """
         batch_bytes = self.batch_size * bytes_per_sequence(self.d_in, self.context, self.dtype)
-        largest = int(
-            (buffer_size_gb * 1e9 - HEADER_BYTES) / (batch_bytes + batch_header_bytes(len(self.d_in)))
-        )
+        n_hooks = len(self.d_in)
+        room = buffer_size_gb * 1e9 - file_header_bytes(n_hooks)
+        largest = int(room / (batch_bytes + batch_header_bytes(n_hooks)))
         if largest < 1:
             raise WorkerError(
                 "CONFIG_INVALID",

@@ -26,8 +26,6 @@ from pyworker.data.storage import sync_folder
 STORED_DTYPE = {"float32": "float32", "float16": "float16", "bfloat16": "float32"}
 MOST_NUMBERS = 2**31 - 1
 """Of one column of a record batch: Arrow's lists count in int32."""
-HEADER_BYTES = 4096
-"""About what the schema and the end of a file take."""
 
 
 def shard_name(number: int, n_shards: int) -> str:
@@ -36,8 +34,13 @@ def shard_name(number: int, n_shards: int) -> str:
 
 
 def batch_header_bytes(n_hooks: int) -> int:
-    """About what Arrow says of one record batch before its numbers."""
-    return 256 + 160 * n_hooks
+    """What Arrow says of one record batch before its numbers."""
+    return 176 + 160 * n_hooks
+
+
+def file_header_bytes(n_hooks: int) -> int:
+    """About what the schema and the end of a file take, a little more than less; long names of hooks add some."""
+    return 480 * (n_hooks + 1)
 
 
 def bytes_per_sequence(d_in: dict[str, int], context: int, dtype: str) -> int:

@@ -3,7 +3,6 @@
 The only module that knows the ``datasets`` library. All else sees a :class:`Source`: one column, row by row.
 """
 
-import difflib
 import inspect
 import json
 import logging
@@ -20,6 +19,15 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
 from pyworker.data.broken_line import broken_line
+from pyworker.data.local_dataset import (
+    FORMATS,
+    nearest_path,
+    refuse_choices,
+    refuse_missing_path,
+    refuse_other_split,
+    require_data_files,
+    without_compression,
+)
 from pyworker.data.row_kind import Kind, checked_row, kind_of, shown
 from pyworker.errors import WorkerError
 
@@ -29,17 +37,6 @@ datasets.disable_progress_bars()  # the worker's stderr is a log, not a terminal
 TOKEN_COLUMNS = ("tokens", "input_ids")
 TEXT_COLUMNS = ("text", "problem")
 CHAT_COLUMNS = ("conversation", "conversations", "messages", "text")
-FORMATS = {
-    ".parquet": "parquet",
-    ".jsonl": "json",
-    ".json": "json",
-    ".ndjson": "json",
-    ".csv": "csv",
-    ".txt": "text",
-    ".text": "text",
-    ".arrow": "arrow",
-}
-COMPRESSIONS = {".gz", ".zst", ".bz2", ".xz"}
 ROWS_PER_READ = 256
 
 
@@ -101,14 +98,14 @@ def open_source(
             a folder written by ``save_to_disk``, or the name of a hub dataset.
         name: configuration of a hub dataset.
         split: a split, with a slice where the dataset is not streamed (``train[:1%]``). One file is one
-            split, whatever it is called.
+            split, train.
         column: the column to read; None looks for the usual names.
         streaming: read while training instead of preparing the whole dataset first.
         trust_remote_code: passed on where the installed ``datasets`` still runs code of the hub.
         is_tokenized: True demands token ids, False text, None takes what is there.
         chat: the rows are conversations.
-        data_files: the files of a folder or hub dataset to read, instead of all.
-        data_dir: the folder of them to read.
+        data_files: the files of a folder or hub dataset to read, instead of all; they are one split, train.
+        data_dir: the folder of them to read. Neither leads out of a local folder.
 
     Raises:
         WorkerError: ``DATASET_NOT_FOUND``, ``DATASET_INVALID`` or ``HUB``.
@@ -149,9 +146,8 @@ def _load(
 ) -> Any:
     local = Path(path).expanduser()
     options: dict[str, Any] = {"split": split, "streaming": streaming}
-    base_split = split.split("[", maxsplit=1)[0]
     if data_files is not None:
-        options["data_files"] = {base_split: data_files}
+        options["data_files"] = data_files
     if data_dir is not None:
         options["data_dir"] = data_dir
     if trust_remote_code:
@@ -162,15 +158,17 @@ def _load(
                 "dataset_trust_remote_code: datasets %s runs no code of the hub", datasets.__version__
             )
     if local.is_file():
-        _refuse_choices(f"dataset {path!r} is one file", name, data_files, data_dir)
-        options["data_files"] = {base_split: str(local)}
+        refuse_choices(f"dataset {path!r} is one file", name, data_files, data_dir)
+        refuse_other_split(path, split)
+        options["data_files"] = str(local)
         return datasets.load_dataset(_format(local), **options)
     if (local / "dataset_dict.json").is_file() or (local / "state.json").is_file():
-        _refuse_choices(f"dataset {path!r} was written by save_to_disk", name, data_files, data_dir)
+        refuse_choices(f"dataset {path!r} was written by save_to_disk", name, data_files, data_dir)
         return _load_saved(local, split)
-    if local.is_dir():
+    if local.exists():
+        require_data_files(local, data_files, data_dir)
         return datasets.load_dataset(str(local), name, **options)
-    _refuse_missing_path(path, local)
+    refuse_missing_path(path, local)
     return datasets.load_dataset(path, name, **options)
 
 
@@ -185,7 +183,7 @@ def _failures_named(path: str, action: str) -> Iterator[None]:
         raise WorkerError(
             "DATASET_NOT_FOUND",
             f"dataset {path!r} was not found: {cause}",
-            hint=_nearest(Path(path)) or "check the name; a private or gated dataset needs HF_TOKEN",
+            hint=nearest_path(Path(path)) or "check the name; a private or gated dataset needs HF_TOKEN",
         ) from cause
     except FileNotFoundError as cause:
         raise WorkerError("DATASET_NOT_FOUND", f"dataset {path!r} holds no data files: {cause}") from cause
@@ -220,26 +218,8 @@ def _emptiness_named(path: str) -> Iterator[None]:
         ) from cause
 
 
-def _refuse_choices(
-    why: str, name: str | None, data_files: str | list[str] | None, data_dir: str | None
-) -> None:
-    """Parts that nothing looks for must not be asked for."""
-    for option, value, parts in (
-        ("dataset_name", name, "configurations"),
-        ("data_files", data_files, "files to choose from"),
-        ("data_dir", data_dir, "folders to choose from"),
-    ):
-        if value is not None:
-            raise WorkerError(
-                "CONFIG_INVALID",
-                f"{option} is {value!r}, but {why}, which has no {parts}",
-                hint=f"leave {option} out; dataset_split chooses a split, dataset_column a column",
-            )
-
-
 def _format(file: Path) -> str:
-    suffixes = [suffix for suffix in file.suffixes if suffix not in COMPRESSIONS]
-    known = FORMATS.get(suffixes[-1].lower()) if suffixes else None
+    known = FORMATS.get(without_compression(file))
     if known is None:
         raise WorkerError(
             "DATASET_INVALID",
@@ -261,29 +241,6 @@ def _load_saved(folder: Path, split: str) -> "datasets.Dataset":
     instruction = datasets.ReadInstruction.from_spec(f"saved[{slicing}")
     [bounds] = instruction.to_absolute({"saved": len(saved)})
     return saved.select(range(bounds.from_ or 0, len(saved) if bounds.to is None else bounds.to))
-
-
-def _refuse_missing_path(path: str, local: Path) -> None:
-    """A name that can only be a path must not go to the hub, where it would fail later and less clearly."""
-    looks_local = path == "" or path[0] in "./~" or path.count("/") > 1 or local.suffix.lower() in FORMATS
-    if looks_local:
-        raise WorkerError(
-            "DATASET_NOT_FOUND",
-            f"dataset {path!r} does not exist",
-            hint=_nearest(local) or "check dataset_path: nothing there has a similar name",
-        )
-
-
-def _nearest(local: Path) -> str | None:
-    folder = local.parent
-    while not folder.is_dir() and folder != folder.parent:
-        local, folder = folder, folder.parent
-    try:
-        names = [entry.name for entry in folder.iterdir()]
-    except OSError:
-        return None
-    close = difflib.get_close_matches(local.name, names, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(str(folder / name) for name in close)}?" if close else None
 
 
 def _known_length(rows: "datasets.Dataset | datasets.IterableDataset", split: str) -> int | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pyworker.data.datasets import COMPRESSIONS, FORMATS, TEXT_COLUMNS, TOKEN_COLUMNS, open_rows
+from pyworker.data.datasets import TEXT_COLUMNS, TOKEN_COLUMNS, open_rows
+from pyworker.data.local_dataset import COMPRESSIONS, FORMATS
 from pyworker.data.row_kind import kind_of
 from pyworker.data.token_dataset import parquet_rows
 from pyworker.errors import WorkerError

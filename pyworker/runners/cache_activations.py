@@ -130,6 +130,7 @@ class CacheRun:
         self.manifest, self.staging, self.session = manifest, staging, session
         self.shape = _shape(cfg, manifest.d_in, manifest.context_size, manifest.n_sequences)
         self.shards = self.shape.shards(cfg.buffer_size_gb, cfg.hf_num_shards)
+        self.total_bytes = self.shape.total_bytes(len(self.shards))
         self.work = CacheWork(
             self.shape,
             open_sequences(staging / TOKENS_NAME, self.shape),
@@ -144,7 +145,7 @@ class CacheRun:
             n_tokens=manifest.n_tokens,
             n_shards=len(self.shards),
             shards_done=n_whole,
-            total_bytes=self.shape.total_bytes,
+            total_bytes=self.total_bytes,
         )
 
     def compute(self, number: int, folder: Path, expected_sha256: str | None = None) -> ShardRecord:
@@ -167,7 +168,7 @@ class CacheRun:
         """
         done = self.manifest.shards
         largest = max((done[number].bytes for number in damaged), default=0)
-        needed = self.shape.total_bytes - sum(shard.bytes for shard in done) + largest
+        needed = self.total_bytes - sum(shard.bytes for shard in done) + largest
         free = shutil.disk_usage(self.staging).free
         if needed > free:
             raise WorkerError(

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
@@ -132,6 +132,18 @@ export async function damagedShards(
     }
   }
   return damaged;
+}
+
+/** The shards that are gone, or of another size than was written: found without reading them. */
+export async function shardsOfOtherSize(folder: string, { shards }: CacheManifest): Promise<DamagedShard[]> {
+  const found = await Promise.all(
+    shards.map(async ({ file, bytes }) => {
+      const size = (await stat(join(folder, file)).catch(() => null))?.size ?? null;
+      if (size === bytes) return [];
+      return [{ file, reason: size === null ? 'it is missing' : `${size} bytes instead of ${bytes}` }];
+    }),
+  );
+  return found.flat();
 }
 
 async function digest(path: string, onRead: (bytes: number) => void) {

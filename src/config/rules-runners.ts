@@ -10,14 +10,15 @@ export type OptionsRule<Options> = (options: Options, isSet: (key: string) => bo
 type Pretokenize = z.output<typeof pretokenizeSchema>;
 type CacheActivations = z.output<typeof cacheActivationsSchema>;
 
-const HUB_ONLY = ['hf_num_shards', 'hf_revision', 'hf_is_private_repo'];
+const HUB_ONLY = ['hf_revision', 'hf_is_private_repo'];
 
 /** What is said of a push that does not happen. */
-function unusedHubOption(options: { hf_repo_id: string | null }, isSet: (key: string) => boolean) {
-  const path = HUB_ONLY.find(isSet);
-  if (options.hf_repo_id !== null || path === undefined) return;
-  return { path, message: 'has no effect without hf_repo_id', hint: 'name the repository: hf_repo_id user/name' };
-}
+const unusedHubOption =
+  (hubOnly: readonly string[]) => (options: { hf_repo_id: string | null }, isSet: (key: string) => boolean) => {
+    const path = hubOnly.find(isSet);
+    if (options.hf_repo_id !== null || path === undefined) return;
+    return { path, message: 'has no effect without hf_repo_id', hint: 'name the repository: hf_repo_id user/name' };
+  };
 
 function repoName({ hf_repo_id }: { hf_repo_id: string | null }) {
   if (hf_repo_id === null || /^[\w.-]+\/[\w.-]+$/.test(hf_repo_id)) return;
@@ -25,7 +26,7 @@ function repoName({ hf_repo_id }: { hf_repo_id: string | null }) {
 }
 
 export const pretokenizeRules: readonly OptionsRule<Pretokenize>[] = [
-  unusedHubOption,
+  unusedHubOption([...HUB_ONLY, 'hf_num_shards']),
   repoName,
   ({ save_path, hf_repo_id }) =>
     save_path === null && hf_repo_id === null
@@ -55,7 +56,8 @@ export const pretokenizeRules: readonly OptionsRule<Pretokenize>[] = [
 ];
 
 export const cacheActivationsRules: readonly OptionsRule<CacheActivations>[] = [
-  unusedHubOption,
+  // hf_num_shards cuts the cache itself, on the hub or not
+  unusedHubOption(HUB_ONLY),
   repoName,
   ({ shuffle }, isSet) =>
     !shuffle && isSet('seed')

@@ -8,14 +8,14 @@ export interface CachePlan {
   /** Whole sequences, so that at least `training_tokens` are kept; fewer when the dataset ends before. */
   readonly nSequences: number | null;
   readonly nTokens: number | null;
-  /** Bytes on disk, to a thousandth; null while `d_in` is read from the model. */
+  /** Bytes on disk, to a hundredth; null while `d_in` is read from the model. */
   readonly totalBytes: number | null;
   readonly nFiles: number | null;
 }
 
-/** Of what Arrow says of a file, and of a record batch: the figures of pyworker/data/activation_cache_writer.py. */
-const HEADER_BYTES = 4096;
-const batchHeaderBytes = (nHooks: number): number => 256 + 160 * nHooks;
+/** What Arrow says of a file, and of a record batch: the figures of pyworker/data/activation_cache_writer.py. */
+const fileHeaderBytes = (nHooks: number): number => 480 * (nHooks + 1);
+const batchHeaderBytes = (nHooks: number): number => 176 + 160 * nHooks;
 
 /** Works out a cache. Pure; the worker computes the same sizes once it knows what is open here. */
 export function planCache(config: RunnerOptions['cache-activations']): CachePlan {
@@ -31,10 +31,11 @@ export function planCache(config: RunnerOptions['cache-activations']): CachePlan
   const perSequence = hookNames.length * (context * (d_in * width + 4) + 4) + context * 4;
   const nBatches = Math.ceil(nSequences / model_batch_size);
   const batchHeader = batchHeaderBytes(hookNames.length);
-  const totalBytes = nSequences * perSequence + nBatches * batchHeader;
+  const fileHeader = fileHeaderBytes(hookNames.length);
   const batchesAFile = Math.floor(
-    (config.buffer_size_gb * 1e9 - HEADER_BYTES) / (model_batch_size * perSequence + batchHeader),
+    (config.buffer_size_gb * 1e9 - fileHeader) / (model_batch_size * perSequence + batchHeader),
   );
   const nFiles = config.hf_num_shards ?? (batchesAFile < 1 ? null : Math.ceil(nBatches / batchesAFile));
+  const totalBytes = nSequences * perSequence + nBatches * batchHeader + (nFiles ?? 1) * fileHeader;
   return { ...open, totalBytes, nFiles };
 }

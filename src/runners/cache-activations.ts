@@ -1,7 +1,8 @@
-import { dirname, resolve } from 'node:path';
-import { type CacheManifest, readCacheManifest } from '../artifacts/activation-cache.ts';
+import { dirname } from 'node:path';
+import { type CacheManifest, readCacheManifest, shardsOfOtherSize } from '../artifacts/activation-cache.ts';
 import { type CacheProgress, cacheProgress, stagingFolder } from '../artifacts/activation-cache-folder.ts';
 import { toJson } from '../artifacts/atomic.ts';
+import { dataPlace } from '../artifacts/data-place.ts';
 import { freeSpace } from '../artifacts/free-space.ts';
 import type { PushResult, UploadProgress } from '../artifacts/hub-upload.ts';
 import { makeFolder } from '../artifacts/make-folder.ts';
@@ -18,6 +19,7 @@ import { resolveBundled } from '../worker/bundled.ts';
 import { requireEnvironment } from '../worker/environment.ts';
 import type { Job, JobEvent } from '../worker/job.ts';
 import { Worker } from '../worker/worker.ts';
+import { damagedError } from './cache.ts';
 import { CacheEnd, type CacheEvent, cacheEvent } from './cache-events.ts';
 import { pushCache } from './cache-push.ts';
 
@@ -65,11 +67,11 @@ export class CacheActivationsRunner {
   #job: Job | null = null;
   #worker: Worker | null = null;
 
-  /** @throws SaeLensError CONFIG_INVALID with all problems at once */
+  /** @throws SaeLensError CONFIG_INVALID with all problems at once; STORAGE when it would lie inside a dataset */
   constructor(cfg: CacheActivationsRunnerOptions, options: CacheActivationsOptions = {}) {
     this.config = new CacheActivationsRunnerConfig(cfg);
     this.plan = planCache(this.config);
-    this.path = resolve(this.config.new_cached_activations_path);
+    this.path = dataPlace(this.config.new_cached_activations_path, 'new_cached_activations_path');
     this.#options = options;
   }
 
@@ -94,7 +96,7 @@ export class CacheActivationsRunner {
     const lock = await lockPlace(this.path, `${this.path}.lock.json`, 'cache activations in');
     try {
       const before = await this.progress();
-      const result = before.state === 'done' ? this.#found(before.manifest) : await this.#write(python, before);
+      const result = before.state === 'done' ? await this.#found(before.manifest) : await this.#write(python, before);
       return result.ended === 'done' ? { ...result, pushed: await this.#push() } : result;
     } finally {
       await lock.release();
@@ -146,7 +148,10 @@ export class CacheActivationsRunner {
     }
   }
 
-  #found({ n_sequences, n_tokens, shards }: CacheManifest): CacheActivationsResult {
+  async #found(manifest: CacheManifest): Promise<CacheActivationsResult> {
+    const { n_sequences, n_tokens, shards } = manifest;
+    const damaged = await shardsOfOtherSize(this.path, manifest);
+    if (damaged.length > 0) throw damagedError(this.path, damaged);
     this.#options.log?.info(`the cache is there already: ${this.path}`);
     const bytes = shards.reduce((sum, shard) => sum + shard.bytes, 0);
     const sizes = { nSequences: n_sequences, nTokens: n_tokens, shardsDone: shards.length, bytes };

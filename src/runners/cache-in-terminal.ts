@@ -111,6 +111,7 @@ export class CacheSpeed {
     if (event.kind !== 'stage') return event.kind === 'shard' ? `finished ${event.file}` : '';
     const { stage, message, done, total } = event;
     if (done === null || total === null) return message;
+    if (stage === 'verify') return `${message}  ${bytes(done)} of ${bytes(total)}`;
     const share = `${grouped(done)} of ${grouped(total)}`;
     if (stage !== 'cache') return `${message}  ${share}`;
     this.#first ??= { at: now, done };

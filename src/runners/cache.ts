@@ -7,6 +7,7 @@ import {
   damagedShards,
   requireCacheManifest,
 } from '../artifacts/activation-cache.ts';
+import { damagedDatasetFiles, unknownFiles } from '../artifacts/activation-cache-files.ts';
 import { lockPlace } from '../artifacts/run-lock.ts';
 import { CacheActivationsRunnerConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
@@ -16,17 +17,27 @@ import { Worker } from '../worker/worker.ts';
 import { type CacheEvent, cacheEvent } from './cache-events.ts';
 import { readCacheJson } from './cache-info.ts';
 
+/** A cache that is what was written. */
+export interface VerifiedCache {
+  readonly manifest: CacheManifest;
+  /** Files that lie beside it and are none of its own. */
+  readonly unknown: readonly string[];
+}
+
 /**
- * Compares every byte of a cache with its manifest.
+ * Compares every byte of a cache with its manifest, and what makes the folder a dataset with what it would be.
  *
- * @throws SaeLensError STORAGE naming the shards that are damaged; DATASET_NOT_FOUND, DATASET_INVALID
+ * @throws SaeLensError STORAGE naming the files that are damaged; DATASET_NOT_FOUND, DATASET_INVALID
  */
-export async function verifyCache(folder: string, onProgress?: (bytes: number) => void): Promise<CacheManifest> {
+export async function verifyCache(folder: string, onProgress?: (bytes: number) => void): Promise<VerifiedCache> {
   const path = resolve(folder);
   const manifest = await requireCacheManifest(path);
-  const damaged = await damagedShards(path, manifest, onProgress);
+  const damaged = [
+    ...(await damagedDatasetFiles(path, manifest)),
+    ...(await damagedShards(path, manifest, onProgress)),
+  ];
   if (damaged.length > 0) throw damagedError(path, damaged);
-  return manifest;
+  return { manifest, unknown: await unknownFiles(path, manifest) };
 }
 
 /**
@@ -41,8 +52,10 @@ export async function repairCache(folder: string, onEvent?: (event: CacheEvent) 
   const manifest = await requireCacheManifest(path);
   const lock = await lockPlace(path, `${path}.lock.json`, 'repair the cache in');
   try {
-    const files = (await damagedShards(path, manifest)).map(({ file }) => file);
+    const damaged = [...(await damagedDatasetFiles(path, manifest)), ...(await damagedShards(path, manifest))];
+    const files = damaged.map(({ file }) => file);
     if (files.length === 0) return [];
+    if (files.includes(CACHE_CONFIG_NAME)) throw damagedError(path, damaged);
     const made = new CacheActivationsRunnerConfig(await readCacheJson(path, CACHE_CONFIG_NAME, z.any()));
     const { python } = await requireEnvironment();
     const located = await resolveBundled(made, { python });
@@ -56,10 +69,14 @@ export async function repairCache(folder: string, onEvent?: (event: CacheEvent) 
   }
 }
 
-function damagedError(folder: string, damaged: readonly DamagedShard[]): SaeLensError {
+/** What is said of damaged files, with the command that repairs them. */
+export function damagedError(folder: string, damaged: readonly DamagedShard[]): SaeLensError {
   const shown = damaged.map(({ file, reason }) => `${file}: ${reason}`).join('; ');
+  const withoutOptions = damaged.some(({ file }) => file === CACHE_CONFIG_NAME);
   return new SaeLensError('STORAGE', `The cache "${folder}" is damaged: ${shown}`, {
-    hint: `\`sae-lens-ts cache repair ${folder}\` computes ${damaged.length === 1 ? 'that shard' : 'those'} again`,
+    hint: withoutOptions
+      ? `copy ${CACHE_CONFIG_NAME} again: without the options nothing can be computed`
+      : `\`sae-lens-ts cache repair ${folder}\` makes ${damaged.length === 1 ? 'that file' : 'those'} again`,
     details: { path: folder, damaged },
   });
 }

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
-import { join, resolve } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { dataPlace } from '../artifacts/data-place.ts';
 import { openRepo } from '../artifacts/hub-access.ts';
 import { hubError } from '../artifacts/hub-answer.ts';
 import { PretokenizeRunnerConfig, type PretokenizeRunnerOptions, type RunnerOptions } from '../config/index.ts';
@@ -75,7 +77,7 @@ export class PretokenizeRunner {
   /**
    * Starts the work; resolves when the worker has it.
    *
-   * @throws SaeLensError ENVIRONMENT_MISSING, WORKER_START, HUB_TOKEN
+   * @throws SaeLensError STORAGE, ENVIRONMENT_MISSING, WORKER_START, HUB_TOKEN
    */
   start(): Promise<PretokenizeRun> {
     return startPretokenizing(this.config, this.#options);
@@ -90,6 +92,8 @@ export class PretokenizeRunner {
 /** @internal For a configuration that is complete already. */
 export async function startPretokenizing(config: Resolved, options: PretokenizeOptions = {}): Promise<PretokenizeRun> {
   const log = options.log ?? createLogger({ level: 'silent' });
+  const path = placeOf(config);
+  await requirePlace(path);
   if (config.hf_repo_id !== null) await requireToken(config.hf_repo_id, config.hf_revision);
   const { python } = await requireEnvironment();
   const { tokenizer_name, dataset_path } = config;
@@ -97,7 +101,6 @@ export async function startPretokenizing(config: Resolved, options: PretokenizeO
     { model_name: tokenizer_name, dataset_path },
     { python, progress: (message) => log.info(message) },
   );
-  const path = placeOf(config);
   const worker = options.worker ?? (await Worker.start({ python, onLog: (_, line) => log.debug(line) }));
   return new PretokenizeRun(
     config,
@@ -111,12 +114,32 @@ export async function startPretokenizing(config: Resolved, options: PretokenizeO
   );
 }
 
-/** Where the dataset goes; one that is only pushed lies in the cache until then. */
+/**
+ * Where the dataset goes; one that is only pushed lies in the cache until then.
+ *
+ * @throws SaeLensError STORAGE when nothing may be put there
+ */
 export function placeOf(config: Resolved): string {
-  if (config.save_path !== null) return resolve(config.save_path);
+  if (config.save_path !== null) return dataPlace(config.save_path, 'save_path');
   const key = createHash('sha256').update(JSON.stringify(config)).digest('hex').slice(0, 16);
   return join(cacheHome(), 'pretokenized', key);
 }
+
+/** A folder of somebody else is left alone, and that is said before anything is started. */
+async function requirePlace(path: string): Promise<void> {
+  const held = await readdir(path).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return [];
+    throw takenError(path, error.code === 'ENOTDIR' ? 'is a file, or lies below one' : error.message);
+  });
+  if (held.length > 0 && !held.includes('pretokenize.json'))
+    throw takenError(path, `holds ${held.slice(0, 3).join(', ')}`);
+}
+
+const takenError = (path: string, reason: string): SaeLensError =>
+  new SaeLensError('STORAGE', `The dataset cannot be written to "${path}", which ${reason}`, {
+    hint: 'choose a new folder, or an empty one: save_path',
+    details: { path },
+  });
 
 /** Said before hours of work, not after them. */
 async function requireToken(name: string, revision: string): Promise<void> {

@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { PretokenizeRunner, PretokenizeRunnerConfig } from '../../src/index.ts';
+import { Worker } from '../../src/worker/worker.ts';
 import { commandLineForTests, events } from '../command-line.ts';
 import { MockHub } from '../fixtures/mock-hub.ts';
 import { MARKER } from '../orphans.ts';
@@ -26,6 +27,24 @@ const flags = (out: string, ...more: string[]): string[] => [
   ...['pretokenize', '--tokenizer_name', model, '--dataset_path', join(tinyModel(), 'text.jsonl')],
   ...['--context_size', '32', '--save_path', out, ...more],
 ];
+const options = (out: string) => ({
+  tokenizer_name: model,
+  dataset_path: join(tinyModel(), 'text.jsonl'),
+  context_size: 32,
+  num_proc: 1,
+  save_path: join(folder, out),
+});
+/** Of the tests that ask for a work and not for a command: importing what a tokenizer needs takes most of the time. */
+let worker: Worker;
+beforeAll(async () => {
+  vi.stubEnv('SAE_LENS_TS_PYTHON', pythonForTests());
+  vi.stubEnv(MARKER, marker);
+  worker = await Worker.start({ python: pythonForTests() });
+});
+afterAll(async () => {
+  await worker.shutdown();
+  vi.unstubAllEnvs();
+});
 const filesOf = (path: string): Record<string, string> =>
   Object.fromEntries(readdirSync(path).map((name) => [name, readFileSync(join(path, name), 'base64')]));
 
@@ -56,20 +75,17 @@ describe('sae-lens-ts pretokenize', () => {
     expect(Object.keys(before).sort()).toEqual([
       ...['data-00000-of-00001.arrow', 'dataset_info.json', 'pretokenize.json', 'sae_lens.json', 'state.json'],
     ]);
-    const again = await run(flags('tokens', '--quiet'));
-    expect([again.code, again.stderr]).toEqual([0, '']);
+    const again = await new PretokenizeRunner({ ...options('tokens'), seed: 42 }, { worker }).run();
+    expect(again.ended).toBe('present');
     expect(filesOf(join(folder, 'tokens'))).toEqual(before);
   });
 
-  it('is trained on, and refused for a longer context', async () => {
+  it('is trained on', async () => {
     const tokens = join(folder, 'tokens');
     const trained = await run(
       tinyRun('--dataset_path', tokens, '--is_dataset_tokenized', 'true', '--name', 'on-tokens'),
     );
     expect(trained.code, trained.stderr).toBe(0);
-    const refused = await run(tinyRun('--dataset_path', tokens, '--context_size', '64', '--name', 'too-long'));
-    expect(refused.stderr).toContain('was tokenized with context_size 32, not 64');
-    expect(refused.code).toBe(4);
   });
 
   it('Ctrl-C puts down what is done, and the same command goes on to the same bytes', async () => {
@@ -89,19 +105,21 @@ describe('sae-lens-ts pretokenize', () => {
     const second = await run(words('resumed'));
     expect(second.stderr).toMatch(/^continuing after .* of 60 000 documents, /m);
     expect(second.code, second.stderr).toBe(0);
-    expect((await run(words('whole'))).code).toBe(0);
+    const whole = { ...options('whole'), dataset_path: long, pretokenize_batch_size: 1000 };
+    expect((await new PretokenizeRunner(whole, { worker }).run()).ended).toBe('done');
     expect(filesOf(join(folder, 'resumed'))).toEqual(filesOf(join(folder, 'whole')));
     expect(existsSync(join(folder, 'resumed.partial'))).toBe(false);
   });
 
   it.each<[string, string[], number, RegExp]>([
     ['a place with other files', ['--save_path', 'thesis'], 7, /error STORAGE .*holds chapter\.txt/],
-    ['no tokenizer', ['--tokenizer_name', './nowhere'], 4, /error MODEL_NOT_FOUND .*tokenizer/],
+    ['a place inside a dataset', ['--save_path', 'tokens/new'], 7, /error STORAGE .*inside the dataset/],
     ['a misspelt option', ['--contxt_size', '3'], 2, /did you mean --context_size\?/],
   ])('%s ends with its code', async (_, more, code, message) => {
     mkdirSync(join(folder, 'thesis'), { recursive: true });
     writeFileSync(join(folder, 'thesis', 'chapter.txt'), 'years of work');
-    const ended = await run(flags('unused', ...more));
+    // and nothing is started for it
+    const ended = await run(flags('unused', ...more), { env: { SAE_LENS_TS_PYTHON: '/nowhere' } });
     expect(ended.stderr.replaceAll('\n', ' ')).toMatch(message);
     expect(ended.code).toBe(code);
     expect(readdirSync(join(folder, 'thesis'))).toEqual(['chapter.txt']);
@@ -159,21 +177,26 @@ describe('sent to the hub', () => {
 
 describe('in TypeScript', () => {
   it('PretokenizeRunner makes the dataset and tells how far it is', async () => {
-    vi.stubEnv('SAE_LENS_TS_PYTHON', pythonForTests());
-    vi.stubEnv(MARKER, marker);
     const kinds: string[] = [];
-    const cfg = new PretokenizeRunnerConfig({
-      tokenizer_name: model,
-      dataset_path: join(tinyModel(), 'text.jsonl'),
-      context_size: 32,
-      shuffle: false,
-      save_path: join(folder, 'by-api'),
-    });
-    const made = await new PretokenizeRunner(cfg, { onEvent: ({ kind }) => kinds.push(kind) }).run();
-    vi.unstubAllEnvs();
+    const cfg = new PretokenizeRunnerConfig({ ...options('by-api'), shuffle: false });
+    const made = await new PretokenizeRunner(cfg, { worker, onEvent: ({ kind }) => kinds.push(kind) }).run();
     expect(made).toMatchObject({ ended: 'done', nDocuments: 360, contextSize: 32, seed: null, partial: null });
     expect(kinds).toContain('progress');
     expect(readdirSync(made.path)).toContain('sae_lens.json');
+  });
+
+  it.each(['to-an-empty-folder', 'to-nothing'])('a link %s is followed to where the dataset will lie', async (name) => {
+    const disk = join(folder, 'disk', name);
+    mkdirSync(name === 'to-nothing' ? join(folder, 'disk') : disk, { recursive: true });
+    symlinkSync(disk, join(folder, name));
+    const made = await new PretokenizeRunner(options(name), { worker }).run();
+    expect(made).toMatchObject({ ended: 'done', path: disk });
+    expect(readdirSync(disk)).toContain('sae_lens.json');
+  });
+
+  it('a tokenizer that is not there has its code', async () => {
+    const nowhere = { ...options('unused'), tokenizer_name: './nowhere' };
+    await expect(new PretokenizeRunner(nowhere, { worker }).run()).rejects.toMatchObject({ code: 'MODEL_NOT_FOUND' });
   });
 });
 

@@ -22,8 +22,10 @@ export function addCache(program: Command): void {
     .option('--json', 'one JSON document on stdout')
     .action(async (path: string, { json }: { json?: true }) => {
       const { verifyCache } = await import('../../runners/cache.ts');
-      const { shards } = await verifyCache(path);
-      if (json) return printJson({ ok: true, files: shards.map(({ file }) => file) });
+      const { manifest, unknown } = await verifyCache(path);
+      const { shards } = manifest;
+      if (json) return printJson({ ok: true, files: shards.map(({ file }) => file), unknown });
+      if (unknown.length > 0) process.stderr.write(`warning: not of this cache: ${unknown.join(', ')}\n`);
       process.stdout.write(
         `ok: ${shards.length === 1 ? 'the file is' : `all ${shards.length} files are`} what was written\n`,
       );

@@ -10,6 +10,7 @@ from small_cache import HOOK, write_small_cache
 from small_data import make_config
 
 from pyworker.data.activation_cache import ActivationCache
+from pyworker.data.activation_cache_work import CacheShape
 from pyworker.data.activation_cache_writer import bytes_per_sequence
 from pyworker.errors import WorkerError
 
@@ -67,6 +68,15 @@ def test_the_size_on_disk_is_known_before(tmp_path):
     told = cache.n_sequences * bytes_per_sequence(cache.d_in, cache.context, cache.dtype)
     taken = sum(shard.path.stat().st_size for shard in cache.shards)
     assert told < taken < told * 1.01
+
+
+@pytest.mark.parametrize("d_in", [{HOOK: 8}, TWO_HOOKS])
+def test_the_size_of_many_tiny_files_is_known_too(tmp_path, d_in):
+    write_small_cache(tmp_path / "cache", d_in=d_in, context=4, shards=((2,),) * 50)
+    cache = ActivationCache.open(tmp_path / "cache")
+    shape = CacheShape(d_in, 4, slice(None), "float32", n_sequences=100, batch_size=2)
+    taken = sum(shard.path.stat().st_size for shard in cache.shards)
+    assert taken <= shape.total_bytes(50) < 1.2 * taken  # two thirds of these files are headers
 
 
 def test_a_run_that_fits_the_cache_is_accepted_by_either_way_of_saying_the_context(tmp_path):

@@ -87,9 +87,44 @@ def test_a_slice_of_a_split_is_honoured(tmp_path, name):
     assert values(open_source(str(tmp_path / name), split="train[15:]")) == TEXTS[15:]
 
 
-def test_one_file_is_one_split_whatever_it_is_called(tmp_path):
+def test_one_file_and_chosen_files_have_the_split_train_and_no_other(tmp_path):
     file = write_jsonl(tmp_path / "a.jsonl", [{"text": "w1"}])
-    assert values(open_source(str(file), split="validation")) == ["w1"]
+    for path, chosen in ((file, None), (tmp_path, "a.jsonl")):
+        assert values(open_source(str(path), data_files=chosen)) == ["w1"]
+        with pytest.raises(WorkerError, match="validation") as refused:
+            open_source(str(path), split="validation", data_files=chosen)
+        assert refused.value.code == "DATASET_INVALID"
+
+
+@pytest.mark.parametrize("option", ["data_files", "data_dir"])
+@pytest.mark.parametrize(
+    "part", ["../secret.jsonl", "/etc/passwd", "a/../../secret.jsonl", "file:///etc/passwd"]
+)
+def test_what_is_chosen_of_a_folder_lies_in_it(tmp_path, option, part):
+    write_jsonl(tmp_path / "secret.jsonl", [{"text": "w2"}])
+    (tmp_path / "data").mkdir()
+    write_jsonl(tmp_path / "data" / "a.jsonl", [{"text": "w1"}])
+    with pytest.raises(WorkerError, match=f"{option} is '{part}', which leads out") as refused:
+        open_source(str(tmp_path / "data"), **{option: part})
+    assert refused.value.code == "CONFIG_INVALID"
+
+
+def test_what_is_no_dataset_is_named_and_a_huge_folder_is_not_listed_to_its_end(tmp_path, monkeypatch):
+    (tmp_path / "code" / "empty").mkdir(parents=True)
+    (tmp_path / "code" / "main.py").write_text("print()")
+    for path, code, words in (
+        ("/dev/zero", "DATASET_INVALID", "neither a file nor a folder"),
+        (tmp_path / "code", "DATASET_NOT_FOUND", "is no dataset: 2 entries hold no file"),
+        (tmp_path / "code/empty", "DATASET_NOT_FOUND", "is no dataset"),
+    ):
+        with pytest.raises(WorkerError, match=words) as refused:
+            open_source(str(path))
+        assert refused.value.code == code
+    monkeypatch.setattr("pyworker.data.local_dataset.MOST_ENTRIES", 20)
+    for number in range(30):
+        write_jsonl(tmp_path / "code" / f"{number}.jsonl", [{"text": "w1"}])
+    with pytest.raises(WorkerError, match="holds more than 20 files and folders"):
+        open_source(str(tmp_path / "code"))
 
 
 def test_the_shared_fixtures_open(shared):

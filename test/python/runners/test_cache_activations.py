@@ -71,7 +71,7 @@ def test_each_token_has_the_activation_the_model_gives_it_and_no_more_are_kept_t
     assert (tokens(cache)[:, 0] == 1).all()  # BOS
     assert session.stages[-1] == ("cache", 304, 304)
     [started] = [data for kind, data in session.events if kind == "started"]
-    assert result["bytes"] < started["total_bytes"] + 4096 * 5
+    assert result["bytes"] <= started["total_bytes"] < result["bytes"] * 1.05
     assert all(shard.path.stat().st_size <= 15_000 for shard in cache.shards)
 
 

@@ -8,7 +8,9 @@ import {
   damagedShards,
   readCacheManifest,
   requireCacheManifest,
+  shardsOfOtherSize,
 } from '../../../src/artifacts/activation-cache.ts';
+import { damagedDatasetFiles, unknownFiles } from '../../../src/artifacts/activation-cache-files.ts';
 import { cacheProgress, stagingFolder } from '../../../src/artifacts/activation-cache-folder.ts';
 
 let path = '';
@@ -120,5 +122,40 @@ describe('the bytes of a cache', () => {
     rmSync(join(path, 'manifest.json'));
     writeFileSync(join(path, 'dataset_info.json'), '{}');
     await expect(requireCacheManifest(path)).rejects.toMatchObject({ code: 'DATASET_INVALID' });
+  });
+});
+
+describe('the files that make it a dataset', () => {
+  const json = (name: string, value: unknown) => writeFileSync(join(path, name), JSON.stringify(value));
+
+  it('are held against the manifest, and what is none of its files is named', async () => {
+    const manifest = write(path, 2, { ...OPTIONS, dtype: 'float32', hook_name: 'h' });
+    expect((await damagedDatasetFiles(path, manifest)).map(({ file, reason }) => `${file}: ${reason}`)).toEqual([
+      'dataset_info.json: it is missing',
+      'state.json: it is missing',
+    ]);
+    json('dataset_info.json', { features: { h: { shape: [8, 4], dtype: 'float32', _type: 'Array2D' } } });
+    json('state.json', { _data_files: SHARDS.map((filename) => ({ filename })) });
+    expect(await damagedDatasetFiles(path, manifest)).toEqual([]);
+    expect(await unknownFiles(path, manifest)).toEqual([]);
+    json('dataset_info.json', { features: { h: { shape: [8, 5], dtype: 'float32', _type: 'Array2D' } } });
+    json('state.json', { _data_files: [{ filename: SHARDS[1] }] });
+    writeFileSync(join(path, 'cache_activations_runner_cfg.json'), '{broken');
+    writeFileSync(join(path, 'notes.txt'), '');
+    expect((await damagedDatasetFiles(path, manifest)).map(({ file }) => file)).toEqual([
+      ...['dataset_info.json', 'state.json', 'cache_activations_runner_cfg.json'],
+    ]);
+    expect(await unknownFiles(path, manifest)).toEqual(['notes.txt']);
+  });
+
+  it('and shards that are gone or cut are found without reading them', async () => {
+    const manifest = write(path);
+    expect(await shardsOfOtherSize(path, manifest)).toEqual([]);
+    rmSync(join(path, SHARDS[0] as string));
+    writeFileSync(join(path, SHARDS[1] as string), 'short');
+    expect((await shardsOfOtherSize(path, manifest)).map(({ reason }) => reason)).toEqual([
+      'it is missing',
+      '5 bytes instead of 25',
+    ]);
   });
 });
