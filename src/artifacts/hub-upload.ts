@@ -84,7 +84,7 @@ export async function push(
   change: (before: Before) => Promise<Change>,
   options: PushOptions,
 ): Promise<PushResult> {
-  if (isOffline()) {
+  if (isOffline() && !options.dryRun) {
     throw hubError(repo, 'HUB_OFFLINE', 'HF_HUB_OFFLINE is set', { hint: 'unset HF_HUB_OFFLINE' });
   }
   if (repo.token === null && !options.dryRun) {
@@ -93,7 +93,7 @@ export async function push(
     });
   }
   for (let again = false; ; again = true) {
-    const head = await openHead(repo, options);
+    const head = options.dryRun ? await seenHead(repo, options) : await openHead(repo, options);
     const { files, deleted = [], kept = [] } = await change(before(repo, head));
     const there = head === null ? new Map<string, PathInfo>() : await filesAt(repo, head.commit, pathsOf(files));
     const sent: OutgoingFile[] = [];
@@ -136,6 +136,22 @@ const before = (repo: HubRepo, head: Head | null): Before => ({
     return ask(repo, async (fetch) => (await downloadFile({ ...params, fetch }))?.text() ?? null);
   },
 });
+
+/** For a dry run, which has something to say without a hub, too. */
+async function seenHead(repo: HubRepo, options: PushOptions): Promise<Head | null> {
+  const unseen = `what is in ${repo.name} already is not known`;
+  if (isOffline()) {
+    repo.log?.warn(`HF_HUB_OFFLINE is set: ${unseen}`);
+    return null;
+  }
+  try {
+    return await openHead(repo, options);
+  } catch (error) {
+    if (!(error instanceof SaeLensError) || error.code !== 'HUB_UNREACHABLE') throw error;
+    repo.log?.warn(`${error.message}: ${unseen}`);
+    return null;
+  }
+}
 
 /** The commit to build on; what is missing is made. In a dry run nothing is: null stands for an empty repository. */
 async function openHead(repo: HubRepo, options: PushOptions): Promise<Head | null> {

@@ -64,7 +64,7 @@ export const combinationRules: readonly Rule[] = [
       config.dataset_path === '' && !config.use_cached_activations
         ? {
             message: 'is not set, and there is nothing to train on without it',
-            hint: 'give a Hugging Face dataset, a local path, or bundled:english',
+            hint: 'give a Hugging Face dataset, a local path, or bundled:english; or begin with --preset demo',
           }
         : undefined,
   },

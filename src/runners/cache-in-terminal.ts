@@ -1,11 +1,12 @@
 import type { RunnerOptions } from '../config/index.ts';
 import { createLogger } from '../log.ts';
-import { bytes, compact, duration, grouped } from '../sinks/format.ts';
+import { bytes, compact, counted, duration, grouped } from '../sinks/format.ts';
 import { JsonSink } from '../sinks/json.ts';
 import { LiveLine } from '../sinks/live-line.ts';
 import { repairCache } from './cache.ts';
 import { CacheActivationsRunner } from './cache-activations.ts';
 import type { CacheEvent } from './cache-events.ts';
+import { shellWord } from './shell-word.ts';
 import { StopOnSignal, type StopWords } from './stop-on-signal.ts';
 
 const JSON_CLOSE_MS = 5_000;
@@ -66,8 +67,9 @@ export async function cacheInTerminal(
       log.warn(`stopped after ${result.shardsDone} shards; run the same command again to go on`);
     } else {
       const { nTokens, bytes: size, path, pushed } = result;
-      log.info(`${grouped(nTokens)} tokens in ${result.shardsDone} files, ${bytes(size)}: ${path}`);
+      log.info(`${grouped(nTokens)} tokens in ${counted(result.shardsDone, 'file')}, ${bytes(size)}: ${path}`);
       if (pushed !== null) log.info(`on the hub: ${pushed.url}`);
+      log.info(`next: sae-lens-ts train --use_cached_activations --cached_activations_path ${shellWord(path)} …`);
     }
   } catch (error) {
     line.end();
@@ -96,7 +98,7 @@ function startedText({ n_tokens, total_bytes, n_shards, shards_done, d_in, conte
   const rest = shards_done === 0 ? '' : `; ${shards_done} are there already`;
   return (
     `${hooks.join(', ')}: ${grouped(n_tokens)} tokens in sequences of ${context}, ` +
-    `${bytes(total_bytes)} in ${n_shards} files${rest}`
+    `${bytes(total_bytes)} in ${counted(n_shards, 'file')}${rest}`
   );
 }
 

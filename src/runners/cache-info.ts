@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type CacheManifest, readCacheManifest } from '../artifacts/activation-cache.ts';
 import { SaeLensError } from '../errors.ts';
-import { grouped, bytes as size } from '../sinks/format.ts';
+import { counted, grouped, bytes as size } from '../sinks/format.ts';
 
 /** What a cache holds, by its manifest or, where it has none, by what HF datasets knows of it. */
 export interface CacheInfo {
@@ -66,7 +66,7 @@ export function infoText(info: CacheInfo): string {
     ['path', info.path],
     ...Object.entries(info.d_in).map(([hook, width]): [string, string] => ['hook', `${hook} · d_in ${width}`]),
     ['context', `${info.context} positions of each sequence · ${info.dtype}`],
-    ['disk', `${size(info.bytes)} in ${info.files.length} files`],
+    ['disk', `${size(info.bytes)} in ${counted(info.files.length, 'file')}`],
     ...missing.map((file): [string, string] => ['missing', file]),
     ['model', manifest?.model_name ?? 'not recorded: no manifest.json, as in caches that SAELens writes'],
     ...(manifest === null ? [] : madeOf(manifest)),

@@ -2,7 +2,7 @@ import { stagingFolder } from '../artifacts/activation-cache-folder.ts';
 import { freeSpace } from '../artifacts/free-space.ts';
 import type { RunnerOptions } from '../config/index.ts';
 import type { CachePlan } from '../plan/activation-cache.ts';
-import { bytes, grouped } from '../sinks/format.ts';
+import { bytes, counted, grouped } from '../sinks/format.ts';
 import { CacheActivationsRunner } from './cache-activations.ts';
 
 /** Everything that is known of a cache before it is made. */
@@ -47,7 +47,7 @@ export function previewText(config: RunnerOptions['cache-activations'], preview:
     plan.nTokens === null
       ? `${grouped(config.training_tokens)} tokens or a few more, in whole sequences`
       : `${grouped(plan.nTokens)} tokens in ${grouped(plan.nSequences ?? 0)} sequences of ${plan.context}`;
-  const files = plan.nFiles === null ? '' : ` in ${plan.nFiles} files`;
+  const files = plan.nFiles === null ? '' : ` in ${counted(plan.nFiles, 'file')}`;
   const fits = neededBytes !== null && neededBytes > freeBytes ? '  does not fit' : '';
   const disk =
     neededBytes === null

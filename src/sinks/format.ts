@@ -15,6 +15,9 @@ export const grouped = (value: number): string =>
     .toString()
     .replace(/\B(?=(\d{3})+$)/g, ' ');
 
+/** 1 file · 12 files */
+export const counted = (count: number, noun: string): string => `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`;
+
 /** Four significant digits; small values keep their exponent. */
 export function significant(value: number): string {
   if (!Number.isFinite(value)) return String(value);

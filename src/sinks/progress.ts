@@ -16,6 +16,7 @@ export const KEYS = {
   explainedVariance: 'metrics/explained_variance',
   dead: 'sparsity/dead_features',
   samples: 'details/n_training_samples',
+  heldOutExplainedVariance: 'reconstruction_quality/explained_variance',
   ceLossScore: 'model_performance_preservation/ce_loss_score',
   workerBytes: 'system/rss_bytes',
   deviceBytes: 'system/gpu_bytes',

@@ -15,6 +15,8 @@ export class TerminalSink implements Sink {
   readonly #now: () => number;
   readonly #progress = new Progress();
   #lastStage: string | null = null;
+  /** Of a plain log: what it has said of stages. */
+  readonly #said = new Set<string>();
   /** The header could not say the sizes or the device. */
   #leftOpen = false;
 
@@ -62,7 +64,10 @@ export class TerminalSink implements Sink {
     this.#lastStage = message;
     // A plain log wants each stage once, at its beginning; a live line shows its progress as well.
     if (this.#line.isLive) this.#draw(fresh);
-    else if (fresh) this.print(plainText(message));
+    else if (!this.#said.has(message)) {
+      this.#said.add(message);
+      this.print(plainText(message));
+    }
   }
 
   #header(run: RunHeader): string[] {
@@ -113,5 +118,6 @@ const SUMMARY: readonly [string, string][] = [
   ['loss', KEYS.loss],
   ['explained variance', KEYS.explainedVariance],
   ['L0', KEYS.l0],
+  ['held-out EV', KEYS.heldOutExplainedVariance],
   ['CE loss score', KEYS.ceLossScore],
 ];

@@ -25,7 +25,7 @@ function listText(releases: readonly ReleaseSummary[]): string {
   const rows = releases.map(({ release, model, saes, format }) => [
     release,
     model,
-    `${Object.keys(saes).length} SAEs${format === null ? ', no reader' : ''}`,
+    `${numberOf(saes)}${format === null ? ', no reader' : ''}`,
   ]);
   return `${table(rows)}\nOne release: sae-lens-ts pretrained RELEASE\n`;
 }
@@ -37,11 +37,16 @@ function releaseText({ release, repo, model, format, saes }: ReleaseSummary): st
     format === null
       ? 'This version has no reader for its format\n'
       : `Load one: await SAE.fromPretrained('${release}', '${id}')\nFetch it: sae-lens-ts download ${release} ${id}\n`;
-  return `${release}: ${Object.keys(saes).length} SAEs on ${model}, in ${repo}\n\n${table(rows)}\n${use}`;
+  return `${release}: ${numberOf(saes)} on ${model}, in ${repo}\n\n${table(rows)}\n${use}`;
 }
 
 function table(rows: readonly string[][]): string {
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const lines = rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ')}`.trimEnd());
   return lines.map((line) => `${line}\n`).join('');
+}
+
+function numberOf(saes: object): string {
+  const count = Object.keys(saes).length;
+  return count === 1 ? '1 SAE' : `${count} SAEs`;
 }

@@ -152,6 +152,15 @@ describe('runs and SAE folders that are shared', () => {
     expect(hub.repos.size).toBe(0);
   });
 
+  it('are listed by a dry run when no hub can be asked, too', async () => {
+    vi.stubEnv('HF_HUB_OFFLINE', '1');
+    const log = keepLog();
+    const { sent } = await send({ [ID]: join(folder, 'run') }, { dry_run: true, log, show_progress: true });
+    expect(sent.map(({ path }) => path)).toContain('README.md');
+    expect(log.lines.join('\n')).toContain(`what is in ${REPO} already is not known`);
+    expect(hub.asked(/./)).toEqual([]);
+  });
+
   it('say how far they are', async () => {
     const log = keepLog();
     const seen: number[] = [];
