@@ -14,6 +14,7 @@ from torch import Tensor
 from pyworker.data.rows import Rows
 from pyworker.data.token_sequences import TokenChunk, TokenSequences
 from pyworker.errors import WorkerError
+from pyworker.profile import part
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 
 
@@ -82,7 +83,7 @@ class LanguageModelRows:
     def _read(self, chunk: TokenChunk) -> Rows:
         """The rows of one chunk, in reading order."""
         tokens_PC = chunk.tokens_PC
-        with self._lock:
+        with self._lock, part("language model"):
             acts_PCD = self._lm.activations(tokens_PC)
         n_prompts = chunk.n_valid
         acts_PSD = acts_PCD[:n_prompts, self._position_slice]

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from pyworker.kernels.product import affine
 from pyworker.kernels.support import Support
+from pyworker.profile import part
 
 BLOCK_BYTES = 16 * 2**20
 """Pre-activations of so many bytes are held at a time: about what a core's share of the cache keeps."""
@@ -35,8 +36,9 @@ def largest(x_BD: Tensor, W_DF: Tensor, b_F: Tensor, scale_F: Tensor | None, k: 
     for first in range(0, x_BD.shape[0], block):
         z_PF = affine(x_BD[first : first + block], W_DF, b_F)
         compared_PF = z_PF if scale_F is None else z_PF * scale_F
-        kept.append(torch.topk(compared_PF, k, dim=-1, sorted=False).indices)
-        kept.append(z_PF.gather(-1, kept[-1]))
+        with part("select"):
+            kept.append(torch.topk(compared_PF, k, dim=-1, sorted=False).indices)
+            kept.append(z_PF.gather(-1, kept[-1]))
     return torch.cat(kept[1::2]), torch.cat(kept[::2])
 
 
@@ -55,13 +57,22 @@ def largest_in_two_stages(
     found: list[Tensor] = []
     for first in range(0, x_BD.shape[0], block):
         rough_PF = functional.linear(rough_x_BD[first : first + block], rough_W_FD, rough_b_F)
-        found.append(_candidates(rough_PF, k, error_B[first : first + block]))
-        found[-1][0] += first
+        with part("select"):
+            found.append(_candidates(rough_PF, k, error_B[first : first + block]))
+            found[-1][0] += first
         if sum(pair_2N.shape[1] for pair_2N in found) > MOST_CANDIDATES * k * min(
             first + block, x_BD.shape[0]
         ):
             return largest(x_BD, W_DF, b_F, scale_F, k)
-    row_N, latent_N = torch.cat(found, dim=1)
+    with part("select"):
+        return _decide(torch.cat(found, dim=1), x_BD, W_DF, b_F, scale_F, k)
+
+
+def _decide(
+    pairs_2N: Tensor, x_BD: Tensor, W_DF: Tensor, b_F: Tensor, scale_F: Tensor | None, k: int
+) -> tuple[Tensor, Tensor]:
+    """The exact pre-activations of the candidates, and the largest of each row."""
+    row_N, latent_N = pairs_2N
     z_N = Support(row_N, latent_N, x_BD.shape[0], W_DF.shape[1]).products(x_BD, W_DF.t()) + b_F[latent_N]
     compared_N = z_N if scale_F is None else z_N * scale_F[latent_N]
     counts_B = torch.bincount(row_N, minlength=x_BD.shape[0])

@@ -371,3 +371,5 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     """Not in this version: checkpoint to continue from."""
     verbose: bool
     """Say more in the log."""
+    profile: bool
+    """Measure where the time of the steps goes, and say it at the end."""

@@ -3,6 +3,7 @@
 Legend: B batch, D d_in, F d_sae (latents).
 """
 
+import dataclasses
 import shutil
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from pyworker.data.activation_stream import ActivationStream
 from pyworker.errors import WorkerError
+from pyworker.kernels.product import best_seconds
+from pyworker.profile import Profile
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.device import check_device
 from pyworker.runners.forwarded_logs import forwarded_logs
@@ -119,6 +122,8 @@ class TrainingRun:
             n_eval_prompts=self.evaluation.n_prompts if self.evaluation else 0,
         )
         result = trainer.fit()
+        if trainer.profile is not None:
+            self._say_profile(trainer.profile, result.n_training_steps)
         if result.n_training_steps > 0 and result.ended != "stopped":
             self.on_stage(*FINAL_EVALUATION)
             trainer.sae.eval()
@@ -238,6 +243,15 @@ class TrainingRun:
         if logger.log_activations_store_to_wandb and self.stream.rows is not None:
             n_read = self.stream.rows.sequence_N.max() + 1
             save_file({"n_sequences_read": n_read.cpu()}, staging / "activations_store.safetensors")
+
+    def _say_profile(self, profile: Profile, n_steps: int) -> None:
+        sae, n_rows = self.trainer.sae, self.config.train_batch_size_tokens
+        self.session.event(
+            "profile",
+            n_steps=n_steps,
+            parts=[{"part": name, **dataclasses.asdict(part)} for name, part in profile.parts.items()],
+            product_s=best_seconds(sae.W_enc.detach(), n_rows) * n_steps,
+        )
 
     def _histogram(self, step: int, name: str, values_F: Tensor) -> None:
         values_F = values_F.detach().float().cpu()

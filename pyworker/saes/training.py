@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode
+from pyworker.profile import part
 from pyworker.protocol.config import TrainingSAEConfig
 from pyworker.saes.base import SAE
 from pyworker.saes.config import SAEConfig
@@ -119,8 +120,10 @@ class TrainingSAE(SAE):
         """Encode, decode and weigh one batch."""
         x_BD = step.x_BD
         prepared_BD, rows = self.prepare(x_BD)
-        code, hidden_pre_BF = self.encode_rows(prepared_BD)
-        out_BD = self.decode_rows(code)
+        with part("encode"):
+            code, hidden_pre_BF = self.encode_rows(prepared_BD)
+        with part("decode"):
+            out_BD = self.decode_rows(code)
         if rows is not None:
             out_BD = rows.restore(out_BD)
         error_BD = squared_error(out_BD, x_BD, self.training_cfg.mse_loss_normalization)

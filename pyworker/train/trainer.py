@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from pyworker.profile import Profile, part, profiled
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.saes import StepInput, StepOutput, TrainingSAE, save_inference, to_inference
 from pyworker.train import checkpoints
@@ -68,7 +69,7 @@ class SAETrainer:
             ``normalize_activations`` or ``b_dec_init_method`` wants it.
         callbacks: where metrics, checkpoints and questions go.
 
-    ``scaler`` and ``firing`` may be read between steps; evaluations need the scaler.
+    ``scaler`` and ``firing`` may be read between steps; evaluations need the scaler. ``profile``: where the time went.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class SAETrainer:
         self.n_training_samples = 0
         self.pending_checkpoints = checkpoints.thresholds(config, self.total_samples)
         self.training_forward = self._training_forward()
+        self.profile = Profile(sae.cfg.device) if config.profile else None
 
     def fit(self) -> TrainResult:
         """Train until the samples, the data or the user's patience end; then fold what was estimated from data.
@@ -115,7 +117,8 @@ class SAETrainer:
                 self.prepare()
             except _Stopped:
                 return self._result("stopped")
-            ended = self._loop()
+            with profiled(self.profile):
+                ended = self._loop()
             self.scaler.fold_into(self.sae)
             self.scaler.clear()
             if self.config.save_final_checkpoint:
@@ -150,12 +153,14 @@ class SAETrainer:
             self.callbacks.on_stage("train", "training the SAE", self.n_training_steps, self.total_steps)
             if self.callbacks.should_stop():
                 return "stopped"
-            batch_BD = next(self.batches, None)
+            with part("rows"):
+                batch_BD = next(self.batches, None)
             if batch_BD is None:  # a source that waits for others ends when it is to stop, too
                 return "stopped" if self.callbacks.should_stop() else "data_ended"
             self._turn_sampling_window()
             x_BD, output = self.train_step(batch_BD)
-            self._report(x_BD, output)
+            with part("metrics"):
+                self._report(x_BD, output)
             self._checkpoint_if_due()
             self.n_training_steps += 1
             self.finetuning.begin_if_due(self.sae, self.n_training_samples)
@@ -171,15 +176,19 @@ class SAETrainer:
         sae.train()
         sae.constrain()
         lr = self.schedule.at(self.n_training_steps)
-        with self._autocast():
+        with part("losses"), self._autocast():
             output = self.training_forward(StepInput(x_BD, self.firing.dead(), self.coefficients()))
-        self.firing.update(output.code, config.train_batch_size_tokens)
-        output.loss.backward()
-        grad_norm = clip_gradients(self.parameters, config.max_grad_norm)
-        check_finite(self.n_training_steps, lr, x_BD, output, grad_norm, config.sae.dtype)
-        set_learning_rate(self.optimizer, lr)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        with part("statistics"):
+            self.firing.update(output.code, config.train_batch_size_tokens)
+        with part("backward"):
+            output.loss.backward()
+        with part("clip"):
+            grad_norm = clip_gradients(self.parameters, config.max_grad_norm)
+            check_finite(self.n_training_steps, lr, x_BD, output, grad_norm, config.sae.dtype)
+        with part("optimizer"):
+            set_learning_rate(self.optimizer, lr)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
         return x_BD, output
 
     def coefficients(self) -> dict[str, float]:

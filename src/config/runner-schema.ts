@@ -228,6 +228,9 @@ const evaluationShape = {
     description: 'Not in this version: checkpoint to continue from.',
   }),
   verbose: option(z.boolean().default(true), { description: 'Say more in the log.' }),
+  profile: option(z.boolean().default(false), {
+    description: 'Measure where the time of the steps goes, and say it at the end.',
+  }),
 };
 
 /** Options by group, in the order in which they are shown and cross to the worker. */

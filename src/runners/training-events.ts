@@ -24,6 +24,11 @@ const schemas = {
     n_training_samples: count,
   }),
   credit: z.object({ count }),
+  profile: z.object({
+    n_steps: count,
+    parts: z.array(z.object({ part: z.string(), seconds: z.number(), calls: count })),
+    product_s: z.number(),
+  }),
 };
 type Schemas = typeof schemas;
 

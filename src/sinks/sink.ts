@@ -19,6 +19,7 @@ export type RunEvent =
       optimizer_state: string | null;
       activations_store: string | null;
     }
+  | RunProfile
   | { kind: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string }
   | RunSummary;
 
@@ -36,6 +37,16 @@ export interface RunHeader {
   total_steps: number;
   device: string;
   folder: string;
+}
+
+/** Where the time of the steps went; said after the last one, when it was asked for. */
+export interface RunProfile {
+  kind: 'profile';
+  n_steps: number;
+  /** Each without the parts inside it. */
+  parts: readonly { part: string; seconds: number; calls: number }[];
+  /** What the products with the encoder alone take on this device at its best, for all steps. */
+  product_s: number;
 }
 
 /** The end of a run that ended as it should, or was stopped by the user. */

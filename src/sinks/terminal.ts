@@ -1,6 +1,7 @@
 import { plainText } from '../plain-text.ts';
 import { duration, grouped, significant, sparkline } from './format.ts';
 import { LiveLine, type LiveLineOptions } from './live-line.ts';
+import { profileLines } from './profile-lines.ts';
 import { KEYS, Progress } from './progress.ts';
 import type { RunEvent, RunHeader, RunSummary, Sink } from './sink.ts';
 
@@ -41,6 +42,7 @@ export class TerminalSink implements Sink {
     } else if (event.kind === 'stage') this.#stage(event.message);
     else if (event.kind === 'metrics') this.#draw();
     else if (event.kind === 'checkpoint' && !event.final) this.print(`saved ${plainText(event.path)}`);
+    else if (event.kind === 'profile') for (const line of profileLines(event)) this.print(line);
     else if (event.kind === 'finished') {
       this.#line.end();
       for (const line of this.#summary(event)) this.print(line);

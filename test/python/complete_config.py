@@ -134,6 +134,7 @@ RUN_FIELDS: dict[str, Any] = {
     "output_path": None,
     "resume_from_checkpoint": None,
     "verbose": False,
+    "profile": False,
     "logger": {
         "log_to_wandb": False,
         "log_activations_store_to_wandb": False,

@@ -112,7 +112,7 @@ def make_config(**changes) -> LanguageModelSAERunnerConfig:
             "eval_every_n_wandb_logs": 100,
         },
         "n_checkpoints": 0, "checkpoint_path": None, "save_final_checkpoint": False, "output_path": None,
-        "resume_from_checkpoint": None, "verbose": False,
+        "resume_from_checkpoint": None, "verbose": False, "profile": False,
     }  # fmt: skip
     # checked where the contract may have grown by a key this file does not know
     known = {field.name for field in msgspec.structs.fields(LanguageModelSAERunnerConfig)}
