@@ -11,6 +11,6 @@ export function profileLines({ n_steps, parts, product_s }: RunProfile): string[
   return [
     `Where the time of ${n_steps} steps went (${duration(total)}, ${perStep(total)} each):`,
     ...longest.map(({ part, seconds }) => `  ${part.padEnd(16)} ${percent(seconds)}  ${perStep(seconds)}`),
-    `  The products with the encoder alone would take ${perStep(product_s)} a step here:${percent(product_s)} of it.`,
+    `  The products with the encoder alone would take ${perStep(product_s)} a step here: ${percent(product_s).trim()} of it.`,
   ];
 }

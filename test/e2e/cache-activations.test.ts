@@ -61,7 +61,7 @@ it('says before what it takes on disk, and that is what it takes', async () => {
   });
   const { bytes } = said.at(-1) as { bytes: number };
   expect(Math.abs(bytes - neededBytes) / bytes).toBeLessThan(0.01);
-  expect(made.stderr).toMatch(/131 072 tokens in \d+ files, 1[78] MB: .*whole\n$/);
+  expect(made.stderr).toMatch(/131 072 tokens in \d+ files, 1[78] MB: .*whole\nnext: sae-lens-ts train .*whole …\n$/);
   expect(readdirSync(folder).sort()).toEqual(['long.jsonl', 'whole']);
 });
 

@@ -10,7 +10,7 @@ it('a profile is a table, longest part first, with what no step can do without',
     'Where the time of 10 steps went (2s, 200 ms each):',
     '  encode            75.0 %  150 ms',
     '  decode            25.0 %  50 ms',
-    '  The products with the encoder alone would take 100 ms a step here:  50.0 % of it.',
+    '  The products with the encoder alone would take 100 ms a step here: 50.0 % of it.',
   ]);
 });
 
