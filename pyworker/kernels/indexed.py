@@ -8,10 +8,8 @@ Legend: B batch, D d_in, F d_sae, K latents kept of a row, N = B · K.
 
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import functional
 from typing_extensions import override
 
 from pyworker.kernels.selection import largest, largest_in_two_stages
@@ -52,7 +50,7 @@ class EncodeTopK(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x_BD, W_enc_DF = ctx.saved_tensors
         grad_W_enc_DF = ctx.support.sums(grads[0].flatten(), x_BD).t()
-        grad_b_enc_F = torch.zeros_like(W_enc_DF[0]).index_add_(0, ctx.support.latent_N, grads[0].flatten())
+        grad_b_enc_F = ctx.support.totals(grads[0].flatten())
         grad_b_dec_D = -(W_enc_DF @ grad_b_enc_F) if ctx.has_b_dec else None
         return None, grad_b_dec_D, grad_W_enc_DF, grad_b_enc_F, None, None, None
 
@@ -63,13 +61,15 @@ class DecodeTopK(Function):
     @override
     @staticmethod
     def forward(ctx: Any, values_BK: Tensor, indices_BK: Tensor, W_dec_FD: Tensor) -> Tensor:
-        ctx.save_for_backward(values_BK, indices_BK, W_dec_FD)
-        return functional.embedding_bag(indices_BK, W_dec_FD, per_sample_weights=values_BK, mode="sum")
+        ctx.support = Support.of_rows(indices_BK, W_dec_FD.shape[0])
+        ctx.save_for_backward(values_BK, W_dec_FD)
+        return ctx.support.weighted_rows(values_BK.flatten(), W_dec_FD)
 
     @override
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        values_BK, indices_BK, W_dec_FD = ctx.saved_tensors
-        support, grad_BD = Support.of_rows(indices_BK, W_dec_FD.shape[0]), grads[0].contiguous()
-        grad_values_BK = support.products(grad_BD, W_dec_FD).view_as(values_BK)
-        return grad_values_BK, None, support.sums(values_BK.flatten(), grad_BD)
+        values_BK, W_dec_FD = ctx.saved_tensors
+        of_values_N, of_W_dec_FD = ctx.support.products_and_sums(
+            values_BK.flatten(), grads[0].contiguous(), W_dec_FD
+        )
+        return of_values_N.view_as(values_BK), None, of_W_dec_FD
