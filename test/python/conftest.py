@@ -4,7 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from complete_config import config_for
+
+# Read when Triton is first imported: without a GPU its kernels are interpreted, on the CPU.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 SHARED = Path(os.environ.get("SAE_LENS_TS_SHARED", Path(__file__).parents[3] / "shared"))
 
