@@ -1,21 +1,29 @@
 """The operations every architecture is made of, behind one seam: see :mod:`pyworker.kernels.sparse_code`."""
 
 from pyworker.kernels.indexed import EncodeTopK
+from pyworker.kernels.ragged import encode_above
 from pyworker.kernels.sparse_code import (
     IndexedCode,
     SparseCode,
     batch_top_k,
     decode,
+    encode,
     encode_select,
     top_k,
 )
 
+INDEXED_DTYPES = ("float32", "float64")
+"""What the sparse products of torch have on every CPU."""
+
 __all__ = [
+    "INDEXED_DTYPES",
     "EncodeTopK",
     "IndexedCode",
     "SparseCode",
     "batch_top_k",
     "decode",
+    "encode",
+    "encode_above",
     "encode_select",
     "top_k",
 ]

@@ -1,7 +1,8 @@
 """The active latents of a batch, and the operations on them.
 
-Architectures and the training loop see codes only through this module. There are two forms of one, exact both and
-differentiated by autograd: a dense matrix, and rows of indices and values where their number is fixed (TopK).
+Architectures and the training loop see codes only through this module. There are three forms of one, all exact and
+differentiated by autograd: a dense matrix, rows of indices and values where their number is fixed (TopK), and by index
+with a number of its own for each row (:mod:`pyworker.kernels.ragged`).
 
 Legend: B batch, D d_in, F d_sae (latents), K active latents of a row.
 """
@@ -12,42 +13,77 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from pyworker.kernels.encode import Encode
 from pyworker.kernels.indexed import DecodeTopK
 
 
 class SparseCode:
-    """The latents of a batch: for each row the values of those that are active, zero elsewhere."""
+    """The latents of a batch: for each row the values of those that are active, zero elsewhere.
 
-    def __init__(self, values_BF: Tensor):
-        self._values_BF = values_BF
+    What an architecture does to latents one by one it writes once, for every form: from :attr:`values` and from what
+    lies :meth:`beside` them to :meth:`with_values`.
 
-    def dense(self) -> Tensor:
-        """The code as a matrix ``[B, F]``, zeros included."""
-        return self._values_BF
+    Args:
+        values: one number for each place that is kept: here all, ``[B, F]``.
+    """
 
-    def firing_counts(self) -> Tensor:
-        """How many rows each latent is active in: int64 ``[F]``."""
-        return torch.count_nonzero(self._values_BF, dim=0)
+    def __init__(self, values: Tensor):
+        self.values = values
 
-    def l0(self) -> Tensor:
-        """How many latents are active in each row: int64 ``[B]``."""
-        return torch.count_nonzero(self._values_BF, dim=-1)
+    def with_values(self, values: Tensor) -> "SparseCode":
+        """Other numbers in the same places."""
+        return SparseCode(values)
+
+    def beside(self, weights_F: Tensor) -> Tensor:
+        """A number for each latent, so that it meets the values of that latent."""
+        return weights_F
 
     def weighted(self, weights_F: Tensor) -> "SparseCode":
         """The code with every latent multiplied by its weight."""
-        return SparseCode(self._values_BF * weights_F)
+        return self.with_values(self.values * self.beside(weights_F))
+
+    def dense(self) -> Tensor:
+        """The code as a matrix ``[B, F]``, zeros included."""
+        return self.values
+
+    def matrix(self) -> Tensor | None:
+        """The same where it lies ready; None where it would have to be made."""
+        return self.values
+
+    def firing_counts(self) -> Tensor:
+        """How many rows each latent is active in: int64 ``[F]``."""
+        return torch.count_nonzero(self.values, dim=0)
+
+    def l0(self) -> Tensor:
+        """How many latents are active in each row: int64 ``[B]``."""
+        return torch.count_nonzero(self.values, dim=-1)
+
+    def row_sums(self) -> Tensor:
+        """The sum of each row: ``[B]``."""
+        return self.values.sum(dim=-1)
+
+    def row_norms(self, p: float) -> Tensor:
+        """The p-norm of each row: ``[B]``."""
+        return self.values.norm(p=p, dim=-1)
+
+    def weighted_sums(self, weights_F: Tensor) -> Tensor:
+        """The sum of each row with every latent multiplied by its weight: ``[B]``."""
+        if self.values.dtype == weights_F.dtype:
+            return self.values @ weights_F
+        return (self.values * weights_F).sum(dim=-1)  # bfloat16 of autocast: the sum is not to be
 
     def columns(self, begin: int, end: int) -> "SparseCode":
         """The code of the latents from ``begin`` to before ``end`` alone."""
-        return SparseCode(self._values_BF[..., begin:end])
+        return SparseCode(self.values[..., begin:end])
 
     def smallest_positive(self) -> Tensor:
         """The smallest value above zero, infinity when there is none."""
-        return torch.where(self._values_BF > 0, self._values_BF, torch.inf).min()
+        positive = torch.where(self.values > 0, self.values, torch.inf)
+        return positive.min() if positive.numel() > 0 else positive.new_tensor(torch.inf)
 
     def decode(self, W_dec_FD: Tensor) -> Tensor:
         """The sum of decoder rows weighted by the code: ``[B, D]``, no bias."""
-        return self._values_BF @ W_dec_FD
+        return self.values @ W_dec_FD
 
 
 class IndexedCode(SparseCode):
@@ -60,60 +96,72 @@ class IndexedCode(SparseCode):
     """
 
     def __init__(self, indices_BK: Tensor, values_BK: Tensor, d_sae: int):
-        self._indices_BK, self._values_BK, self._d_sae = indices_BK, values_BK, d_sae
+        super().__init__(values_BK)
+        self._indices_BK, self._d_sae = indices_BK, d_sae
+
+    @override
+    def with_values(self, values: Tensor) -> "IndexedCode":
+        return IndexedCode(self._indices_BK, values, self._d_sae)
+
+    @override
+    def beside(self, weights_F: Tensor) -> Tensor:
+        return weights_F[self._indices_BK]
+
+    @override
+    def matrix(self) -> Tensor | None:
+        return None
 
     @override
     def dense(self) -> Tensor:
-        zeros_BF = self._values_BK.new_zeros(*self._values_BK.shape[:-1], self._d_sae)
-        return zeros_BF.scatter(-1, self._indices_BK, self._values_BK)
+        zeros_BF = self.values.new_zeros(*self.values.shape[:-1], self._d_sae)
+        return zeros_BF.scatter(-1, self._indices_BK, self.values)
 
     @override
     def firing_counts(self) -> Tensor:
-        counts_F = torch.zeros(self._d_sae, dtype=torch.int64, device=self._values_BK.device)
-        return counts_F.index_add_(0, self._indices_BK.flatten(), (self._values_BK != 0).flatten().long())
-
-    @override
-    def l0(self) -> Tensor:
-        return torch.count_nonzero(self._values_BK, dim=-1)
-
-    @override
-    def weighted(self, weights_F: Tensor) -> "IndexedCode":
-        return IndexedCode(self._indices_BK, self._values_BK * weights_F[self._indices_BK], self._d_sae)
+        counts_F = torch.zeros(self._d_sae, dtype=torch.int64, device=self.values.device)
+        return counts_F.index_add_(0, self._indices_BK.flatten(), (self.values != 0).flatten().long())
 
     @override
     def decode(self, W_dec_FD: Tensor) -> Tensor:
-        values_BK = self._values_BK.to(W_dec_FD.dtype)  # autocast leaves sparse products alone
+        values_BK = self.values.to(W_dec_FD.dtype)  # autocast leaves sparse products alone
         return DecodeTopK.apply(values_BK, self._indices_BK, W_dec_FD)  # type: ignore[return-value]
 
 
 def encode_select(
-    x_BD: Tensor,
+    rows_BD: Tensor,
+    b_dec_D: Tensor | None,
     W_enc_DF: Tensor,
     b_enc_F: Tensor,
     select: Callable[[Tensor], Tensor | SparseCode],
     *,
     latent_scale_F: Tensor | None = None,
     add_noise: Callable[[Tensor], Tensor] | None = None,
-) -> tuple[SparseCode, Tensor]:
+) -> tuple[SparseCode, SparseCode]:
     """Pre-activations of a batch, and the latents that ``select`` lets through.
 
     Args:
-        x_BD: centred, normalised input.
+        rows_BD: normalised input.
+        b_dec_D: subtracted from it, or None.
         select: pre-activations to activations, for example ``torch.relu``, or to a code; what it sets to zero is
             not active.
         latent_scale_F: multiplies the pre-activations before selection (decoder norms of a TopK SAE).
         add_noise: applied to the pre-activations before scaling and selection.
 
     Returns:
-        the code, and the pre-activations ``[B, F]`` that it was selected from.
+        the code, and the pre-activations that it was selected from.
     """
-    z_BF = x_BD @ W_enc_DF + b_enc_F
+    z_BF = encode(rows_BD, b_dec_D, W_enc_DF, b_enc_F)
     if add_noise is not None:
         z_BF = add_noise(z_BF)
     if latent_scale_F is not None:
         z_BF = z_BF * latent_scale_F
     selected = select(z_BF)
-    return selected if isinstance(selected, SparseCode) else SparseCode(selected), z_BF
+    return selected if isinstance(selected, SparseCode) else SparseCode(selected), SparseCode(z_BF)
+
+
+def encode(rows_BD: Tensor, b_dec_D: Tensor | None, W_enc_DF: Tensor, b_F: Tensor) -> Tensor:
+    """All pre-activations ``(rows - b_dec) · W_enc + b``: ``[B, F]``. ``b_dec`` is left out where it is None."""
+    return Encode.apply(rows_BD, b_dec_D, W_enc_DF, b_F)  # type: ignore[return-value]
 
 
 def decode(code: SparseCode, W_dec_FD: Tensor) -> Tensor:

@@ -78,6 +78,18 @@ class Support:
             return gpu.totals(self.by_latent, values_N)
         return values_N.new_zeros(self.n_latents).index_add_(0, self.latent_N, values_N)
 
+    def weighted_rows(self, values_N: Tensor, W_FD: Tensor) -> Tensor:
+        """For each row the weighted sum ``[B, D]`` of what its latents have in W."""
+        ends_B = torch.bincount(self.row_N, minlength=self.n_rows).cumsum(0)
+        return functional.embedding_bag(
+            self.latent_N,
+            W_FD,
+            functional.pad(ends_B, (1, 0)),
+            mode="sum",
+            per_sample_weights=values_N,
+            include_last_offset=True,
+        )
+
     @cached_property
     def by_latent(self) -> tuple[Tensor, Tensor, Tensor]:
         """The entries sorted by latent, rows ascending: where each latent's begin ``[F + 1]``, their rows ``[N]``, and

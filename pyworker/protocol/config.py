@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
-Kernels = Literal["auto", "dense", "sparse"]
 Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 NormalizeActivations = Literal[
     "none", "expected_average_only_in", "constant_norm_rescale", "layer_norm", "covariance_whitening"
 ]
+Kernels = Literal["auto", "dense", "sparse"]
 
 
 class TrainingSAEConfig(msgspec.Struct, forbid_unknown_fields=True, tag_field="architecture", kw_only=True):
@@ -58,6 +58,12 @@ class TrainingSAEConfig(msgspec.Struct, forbid_unknown_fields=True, tag_field="a
     """Start of the decoder bias: zeros, or the mean or geometric median of a buffer of activations."""
     noise_scale: float
     """Standard deviation of Gaussian noise added to the pre-activations while training."""
+    kernels: Kernels
+    """How a training step works: sparse keeps only the latents of each row that matter, dense a matrix of
+    all. The same sums in another order. auto takes sparse where it is faster, on a CPU in float32 or float64
+    without noise and compilation: with a fixed k from 8 latents for each active one, else dense until the
+    measured density is small.
+    """
 
 
 class StandardTrainingSAEConfig(TrainingSAEConfig, tag="standard", forbid_unknown_fields=True, kw_only=True):
@@ -122,11 +128,6 @@ class TopKTrainingSAEConfig(TrainingSAEConfig, tag="topk", forbid_unknown_fields
     """Weight of the loss that lets dead latents explain the error that is left over."""
     rescale_acts_by_decoder_norm: bool
     """Choose the top k by activation times decoder norm."""
-    kernels: Kernels
-    """How a training step works: sparse keeps only the k latents of each row, dense a matrix of all. The
-    same sums in another order. auto takes sparse on a CPU in float32 or float64 from 8 latents for each
-    active one, without noise and compilation.
-    """
     two_stage_selection: bool
     """Find the k largest latents with a product in bfloat16, then exactly among those that its error leaves
     open: the latents are the same. Pays where the processor multiplies bfloat16. For float32 and work by

@@ -161,6 +161,12 @@ class TrainingRun:
             row["system/gpu_bytes"] = torch.cuda.memory_allocated()
         self.session.metrics("metrics", {"step": step, **row})
 
+    def on_kernels(self, step: int, kernels: str) -> None:
+        """A line in the log."""
+        self.session.log(
+            "info", f"training step {step}: {kernels} kernels from here on, by the density of the latents"
+        )
+
     def on_sparsity(self, step: int, row: dict[str, float], log10_frequency_F: Tensor) -> None:
         """Send a row and the distribution behind it."""
         self.session.metrics("metrics", {"step": step, **row})

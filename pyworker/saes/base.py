@@ -50,8 +50,8 @@ class SAE(nn.Module):
 
     # -- what an architecture defines ------------------------------------------------------------------------
 
-    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor | None]:
-        """The code of prepared rows, and the pre-activations ``[B, F]`` it was selected from, where they were kept."""
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, SparseCode | None]:
+        """The code of prepared rows, and the pre-activations it was selected from, as far as they were kept."""
         raise NotImplementedError
 
     def decode_rows(self, code: SparseCode) -> Tensor:
@@ -93,6 +93,11 @@ class SAE(nn.Module):
     def prepare(self, x_BD: Tensor) -> tuple[Tensor, RowNormalization | None]:
         """Cast and normalise rows."""
         return normalize_rows(self.cfg.normalize_activations, x_BD.to(self.W_dec.dtype))
+
+    @property
+    def b_dec_in(self) -> Tensor | None:
+        """What is subtracted from prepared rows before they are encoded."""
+        return self.b_dec if self.cfg.apply_b_dec_to_input else None
 
     def centred(self, rows_BD: Tensor) -> Tensor:
         """Prepared rows as the encoder sees them."""

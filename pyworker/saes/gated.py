@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pyworker.kernels import SparseCode, decode, encode_select
+from pyworker.kernels import SparseCode, decode, encode
 from pyworker.protocol.config import GatedTrainingSAEConfig
+from pyworker.saes.adaptive import AdaptiveTrainingSAE
 from pyworker.saes.base import SAE
-from pyworker.saes.training import Coefficient, Forward, StepInput, TrainingSAE
+from pyworker.saes.training import Coefficient, Forward, StepInput
 
 
 class GatedSAE(SAE):
@@ -22,12 +23,24 @@ class GatedSAE(SAE):
     latent_offsets = ("b_gate", "b_mag")
 
     @override
-    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, SparseCode]:
         # Both paths share one product, as in the paper: x·(W·exp(r)) = (x·W)·exp(r).
-        projection_BF = self.centred(rows_BD) @ self.W_enc
-        gate_BF = projection_BF + self.b_gate > 0
-        magnitude_BF = projection_BF * self.r_mag.exp() + self.b_mag
-        return SparseCode(gate_BF * torch.relu(magnitude_BF)), magnitude_BF
+        projection = self.project(rows_BD)
+        open_ = self.gate(projection).values > 0
+        return projection.with_values(open_ * torch.relu(self.magnitude(projection).values)), projection
+
+    def project(self, rows_BD: Tensor) -> SparseCode:
+        """``x_c · W_enc``."""
+        return SparseCode(encode(rows_BD, self.b_dec_in, self.W_enc, torch.zeros_like(self.b_gate)))
+
+    def gate(self, projection: SparseCode) -> SparseCode:
+        """The path that says which latents are active."""
+        return projection.with_values(projection.values + projection.beside(self.b_gate))
+
+    def magnitude(self, projection: SparseCode) -> SparseCode:
+        """The path that says how much."""
+        factor, offset = projection.beside(self.r_mag.exp()), projection.beside(self.b_mag)
+        return projection.with_values(projection.values * factor + offset)
 
     @override
     def shift_latents(self, shift_F: Tensor) -> None:
@@ -40,7 +53,7 @@ class GatedSAE(SAE):
         return {**super().weight_histograms(), **biases}
 
 
-class GatedTrainingSAE(TrainingSAE, GatedSAE):
+class GatedTrainingSAE(AdaptiveTrainingSAE, GatedSAE):
     """Has no place for ``noise_scale``: SAELens never added noise to a gated SAE (golden/README.md, trap
     4)."""
 
@@ -52,13 +65,24 @@ class GatedTrainingSAE(TrainingSAE, GatedSAE):
         return {"l1": Coefficient(self.training_cfg.l1_coefficient, self.training_cfg.l1_warm_up_steps)}
 
     @override
+    def bounds(self) -> Tensor:
+        """``p + b_gate > 0`` where ``p > -b_gate``, in floating point too."""
+        return -self.b_gate.detach()
+
+    @override
+    def project(self, rows_BD: Tensor) -> SparseCode:
+        return self.pre_activations(rows_BD, torch.zeros_like(self.b_gate))
+
+    @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
         # Both losses see the raw input, also under run-time normalisation, as in both versions of SAELens
         # (trap 9).
-        x_BD = forward.x_BD.to(self.W_dec.dtype)
-        centred_BD = x_BD - self.b_dec if self.cfg.apply_b_dec_to_input else x_BD
-        gate_code, _ = encode_select(centred_BD, self.W_enc, self.b_gate, torch.relu)
-        sparsity_B = gate_code.weighted(self.W_dec.norm(dim=1)).dense().sum(dim=-1)
+        projection = forward.pre
+        if projection is None or forward.rows is not None:
+            projection = self.project(forward.x_BD.to(self.W_dec.dtype))
+        gate = self.gate(projection)
+        gate_code = gate.with_values(torch.relu(gate.values))
+        sparsity_B = gate_code.weighted_sums(self.W_dec.norm(dim=1))
         via_gate_BD = decode(gate_code, self.W_dec) + self.b_dec
         return {
             "l1_loss": step.coefficients["l1"] * sparsity_B.mean(),

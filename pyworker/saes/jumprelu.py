@@ -15,8 +15,9 @@ from typing_extensions import override
 
 from pyworker.kernels import SparseCode, encode_select
 from pyworker.protocol.config import JumpReLUTrainingSAEConfig
+from pyworker.saes.adaptive import AdaptiveTrainingSAE
 from pyworker.saes.base import SAE
-from pyworker.saes.training import Coefficient, Forward, StepInput, TrainingSAE
+from pyworker.saes.training import Coefficient, Forward, StepInput
 
 
 def in_window(z_BF: Tensor, threshold_F: Tensor, bandwidth: float) -> Tensor:
@@ -42,7 +43,7 @@ class JumpReLU(Function):
         grad_z_BF = (z_BF > threshold_F) * grads[0]
         if ctx.ste_to_input:
             grad_z_BF = grad_z_BF + window_BF
-        return grad_z_BF, -window_BF.sum(dim=0), None, None
+        return grad_z_BF, -window_BF.sum_to_size(threshold_F.shape), None, None
 
 
 class Step(Function):
@@ -60,7 +61,12 @@ class Step(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         z_BF, threshold_F = ctx.saved_tensors
         window_BF = in_window(z_BF, threshold_F, ctx.bandwidth) * grads[0] / ctx.bandwidth
-        return (window_BF if ctx.ste_to_input else None), -window_BF.sum(dim=0), None, None
+        return (
+            (window_BF if ctx.ste_to_input else None),
+            -window_BF.sum_to_size(threshold_F.shape),
+            None,
+            None,
+        )
 
 
 class JumpReLUSAE(SAE):
@@ -70,17 +76,18 @@ class JumpReLUSAE(SAE):
     latent_offsets = ("b_enc", "threshold")
 
     @override
-    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, SparseCode]:
         threshold_F = self.threshold
         return encode_select(
-            self.centred(rows_BD),
+            rows_BD,
+            self.b_dec_in,
             self.W_enc,
             self.b_enc,
             lambda z_BF: torch.relu(z_BF) * (z_BF > threshold_F),
         )
 
 
-class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
+class JumpReLUTrainingSAE(AdaptiveTrainingSAE, JumpReLUSAE):
     """v6 trains ``threshold`` itself, kept at 0 or above; v5 trained its logarithm. Both in float32: a
     step of Adam would be rounded away in bfloat16."""
 
@@ -127,13 +134,21 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
         return {"l0": Coefficient(self.training_cfg.l0_coefficient, self.training_cfg.l0_warm_up_steps)}
 
     @override
-    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
-        cfg = self.training_cfg
+    def bounds(self) -> Tensor:
+        """The lower edges of the windows, and a little less, so that rounding cuts nothing off."""
+        return self.theta(self.W_dec).detach() - (0.5 + 1e-3) * self.training_cfg.jumprelu_bandwidth
 
-        def select(z_BF: Tensor) -> Tensor:
-            return JumpReLU.apply(z_BF, self.theta(z_BF), cfg.jumprelu_bandwidth, cfg.jumprelu_ste_to_input)  # type: ignore[return-value]
+    @override
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, SparseCode]:
+        pre = self.pre_activations(rows_BD, self.b_enc)
+        return pre.with_values(self._at_threshold(JumpReLU, pre)), pre
 
-        return encode_select(self.centred(rows_BD), self.W_enc, self.b_enc, select, add_noise=self.add_noise)
+    def _at_threshold(self, function: type[Function], pre: SparseCode) -> Tensor:
+        """:class:`JumpReLU` or :class:`Step` of pre-activations."""
+        cfg, theta_F = self.training_cfg, self.theta(pre.values)
+        return function.apply(  # type: ignore[return-value]
+            pre.values, pre.beside(theta_F), cfg.jumprelu_bandwidth, cfg.jumprelu_ste_to_input
+        )
 
     @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
@@ -151,10 +166,9 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
         cfg = self.training_cfg
         if cfg.jumprelu_sparsity_loss_mode == "tanh":
             weighted = forward.code.weighted(self.W_dec.norm(dim=1))
-            return torch.tanh(cfg.jumprelu_tanh_scale * weighted.dense()).sum(dim=-1)
-        z_BF = forward.hidden_pre_BF
-        active_BF = Step.apply(z_BF, self.theta(z_BF), cfg.jumprelu_bandwidth, cfg.jumprelu_ste_to_input)
-        l0_B: Tensor = active_BF.sum(dim=-1)  # type: ignore[union-attr]
+            return weighted.with_values(torch.tanh(cfg.jumprelu_tanh_scale * weighted.values)).row_sums()
+        assert forward.pre is not None
+        l0_B = forward.pre.with_values(self._at_threshold(Step, forward.pre)).row_sums()
         if cfg.jumprelu_sparsity_loss_mode == "step":
             return l0_B
         assert cfg.target_l0 is not None
@@ -162,6 +176,7 @@ class JumpReLUTrainingSAE(TrainingSAE, JumpReLUSAE):
 
     def _pre_act_loss(self, step: StepInput, forward: Forward) -> Tensor:
         """Pull the pre-activations of dead latents towards their threshold (Anthropic, January 2025)."""
-        z_BF = forward.hidden_pre_BF
-        missing_BF = torch.relu(self.theta(z_BF) - z_BF) * step.dead_F * self.W_dec.norm(dim=1)
-        return missing_BF.sum(dim=-1).mean()
+        dead_N = step.dead_F.nonzero().squeeze(-1)
+        z_BN = self.pre_activations_of(forward, dead_N)
+        missing_BN = torch.relu(self.theta(z_BN)[dead_N] - z_BN) * self.W_dec[dead_N].norm(dim=1)
+        return missing_BN.sum(dim=-1).mean()

@@ -13,12 +13,15 @@ from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode, encode_select
 from pyworker.protocol.config import StandardTrainingSAEConfig
 from pyworker.saes.activations import activation_function, topk_activation_k
+from pyworker.saes.adaptive import AdaptiveTrainingSAE
 from pyworker.saes.base import SAE
 from pyworker.saes.config import SAEConfig
 from pyworker.saes.mse import squared_error
-from pyworker.saes.training import Coefficient, Forward, StepInput, TrainingSAE
+from pyworker.saes.training import Coefficient, Forward, StepInput
 
 GHOST_EPSILON = 1e-6
+ZERO_BELOW_ZERO = ("relu", "tanh-relu")
+"""Activation functions without negative latents, and without any where the pre-activation is negative."""
 
 
 class StandardSAE(SAE):
@@ -33,8 +36,8 @@ class StandardSAE(SAE):
         )
 
     @override
-    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
-        return encode_select(self.centred(rows_BD), self.W_enc, self.b_enc, self.activation)
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, SparseCode]:
+        return encode_select(rows_BD, self.b_dec_in, self.W_enc, self.b_enc, self.activation)
 
     @override
     def fold_W_dec_norm(self) -> None:
@@ -50,7 +53,7 @@ class StandardSAE(SAE):
         return {**super().weight_histograms(), "weights/b_e": self.b_enc.detach()}
 
 
-class StandardTrainingSAE(TrainingSAE, StandardSAE):
+class StandardTrainingSAE(AdaptiveTrainingSAE, StandardSAE):
     """Penalises the p-norm of the latents; ghost gradients revive dead ones where asked for."""
 
     training_cfg: StandardTrainingSAEConfig
@@ -84,22 +87,29 @@ class StandardTrainingSAE(TrainingSAE, StandardSAE):
         return {"l1": Coefficient(self.training_cfg.l1_coefficient, self.training_cfg.l1_warm_up_steps)}
 
     @override
-    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, Tensor]:
-        return encode_select(
-            self.centred(rows_BD), self.W_enc, self.b_enc, self.activation, add_noise=self.add_noise
-        )
+    def has_bounds(self) -> bool:
+        return self.training_cfg.activation_fn in ZERO_BELOW_ZERO
+
+    @override
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, SparseCode]:
+        pre = self.pre_activations(rows_BD, self.b_enc)
+        return pre.with_values(self.activation(pre.values)), pre
 
     @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
         cfg = self.training_cfg
-        code = forward.code
-        if cfg.scale_sparsity_penalty_by_decoder_norm:
-            code = code.weighted(self.W_dec.norm(dim=1))
-        sparsity_B = code.dense().norm(p=cfg.lp_norm, dim=-1)
-        losses = {"l1_loss": (step.coefficients["l1"] * sparsity_B).mean()}
+        losses = {"l1_loss": (step.coefficients["l1"] * self._sparsity(forward.code)).mean()}
         if cfg.use_ghost_grads:
             losses["ghost_grad_loss"] = self._ghost_grad_loss(step, forward)
         return losses
+
+    def _sparsity(self, code: SparseCode) -> Tensor:
+        """The p-norm of each row: ``[B]``."""
+        cfg = self.training_cfg
+        norms_F = self.W_dec.norm(dim=1) if cfg.scale_sparsity_penalty_by_decoder_norm else None
+        if cfg.lp_norm == 1 and cfg.activation_fn in ZERO_BELOW_ZERO:  # no latent is negative
+            return code.row_sums() if norms_F is None else code.weighted_sums(norms_F)
+        return (code if norms_F is None else code.weighted(norms_F)).row_norms(cfg.lp_norm)
 
     def _ghost_grad_loss(self, step: StepInput, forward: Forward) -> Tensor:
         """Let dead latents explain the residual through an exponential (Jermyn & Templeton 2024).
@@ -108,7 +118,7 @@ class StandardTrainingSAE(TrainingSAE, StandardSAE):
         counts.
         """
         residual_BD = forward.x_BD - forward.reconstruction_BD
-        ghosts_BN = torch.exp(forward.hidden_pre_BF[:, step.dead_F])
+        ghosts_BN = torch.exp(self.pre_activations_of(forward, step.dead_F.nonzero().squeeze(-1)))
         ghost_BD = ghosts_BN @ self.W_dec[step.dead_F]
         size_B1 = residual_BD.norm(dim=-1, keepdim=True)
         scale_B1 = size_B1 / (GHOST_EPSILON + 2 * ghost_BD.norm(dim=-1, keepdim=True))

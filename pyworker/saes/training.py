@@ -45,15 +45,20 @@ class StepInput:
 @dataclass
 class Forward:
     """What the losses of an architecture are computed from. ``prepared_BD`` are the normalised rows; the
-    pre-activations are there where the kernels kept them."""
+    pre-activations are there as far as the kernels kept them."""
 
     x_BD: Tensor
     reconstruction_BD: Tensor
     squared_error_BD: Tensor
     code: SparseCode
-    hidden_pre_BF: Tensor | None
+    pre: SparseCode | None
     prepared_BD: Tensor
     rows: RowNormalization | None
+
+    @property
+    def hidden_pre_BF(self) -> Tensor | None:
+        """All pre-activations, where they were kept."""
+        return None if self.pre is None else self.pre.matrix()
 
 
 @dataclass
@@ -63,7 +68,7 @@ class StepOutput:
 
     reconstruction_BD: Tensor
     code: SparseCode
-    hidden_pre_BF: Tensor | None
+    pre: SparseCode | None
     loss: Tensor
     losses: dict[str, Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
@@ -121,18 +126,18 @@ class TrainingSAE(SAE):
         x_BD = step.x_BD
         prepared_BD, rows = self.prepare(x_BD)
         with part("encode"):
-            code, hidden_pre_BF = self.encode_rows(prepared_BD)
+            code, pre = self.encode_rows(prepared_BD)
         with part("decode"):
             out_BD = self.decode_rows(code)
         if rows is not None:
             out_BD = rows.restore(out_BD)
         error_BD = squared_error(out_BD, x_BD, self.training_cfg.mse_loss_normalization)
-        forward = Forward(x_BD, out_BD, error_BD, code, hidden_pre_BF, prepared_BD, rows)
+        forward = Forward(x_BD, out_BD, error_BD, code, pre, prepared_BD, rows)
         losses = {"mse_loss": error_BD.sum(dim=-1).mean(), **self.sparsity_losses(step, forward)}
         loss = torch.stack(
             [part.to(torch.promote_types(part.dtype, torch.float32)) for part in losses.values()]
         )
-        return StepOutput(out_BD, code, hidden_pre_BF, loss.sum(), losses)
+        return StepOutput(out_BD, code, pre, loss.sum(), losses)
 
     @override
     def decode_rows(self, code: SparseCode) -> Tensor:

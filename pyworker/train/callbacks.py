@@ -20,6 +20,9 @@ class TrainerCallbacks(Protocol):
         """A sampling window is full. The tensor is the histogram's data: float32 ``[F]`` on the SAE's
         device."""
 
+    def on_kernels(self, step: int, kernels: str) -> None:
+        """From the step after this one on the work is done by other kernels: the density of the latents made it pay."""
+
     def evaluate(self, step: int) -> dict[str, float] | None:
         """Run the evaluations; the SAE is in eval mode and takes activations through the trainer's scaler."""
 

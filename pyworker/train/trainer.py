@@ -158,7 +158,10 @@ class SAETrainer:
             if batch_BD is None:  # a source that waits for others ends when it is to stop, too
                 return "stopped" if self.callbacks.should_stop() else "data_ended"
             self._turn_sampling_window()
+            kernels = self.sae.kernels()
             x_BD, output = self.train_step(batch_BD)
+            if self.sae.kernels() != kernels:
+                self.callbacks.on_kernels(self.n_training_steps, self.sae.kernels())
             with part("metrics"):
                 self._report(x_BD, output)
             self._checkpoint_if_due()

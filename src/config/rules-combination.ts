@@ -23,21 +23,32 @@ const HALF_FLOAT = {
 const NOT_BY_INDEX: readonly [wanted: string, isSo: (config: ResolvedConfig) => boolean][] = [
   ['dtype float32 or float64', ({ sae }) => sae.dtype !== 'float32' && sae.dtype !== 'float64'],
   ['noise_scale 0', ({ sae }) => sae.noise_scale > 0],
+  [
+    'activation_fn relu or tanh-relu',
+    ({ sae }) => 'activation_fn' in sae && sae.activation_fn !== 'relu' && sae.activation_fn !== 'tanh-relu',
+  ],
   ['compile_sae false', ({ compile_sae }) => compile_sae],
 ];
 
 /** Options that contradict each other, or ask for what there is not. */
 export const combinationRules: readonly Rule[] = [
   {
-    keys: ['sae.kernels', 'sae.use_sparse_activations', 'sae.dtype', 'sae.noise_scale', 'compile_sae'],
+    keys: [
+      'sae.kernels',
+      'sae.use_sparse_activations',
+      'sae.activation_fn',
+      'sae.dtype',
+      'sae.noise_scale',
+      'compile_sae',
+    ],
     check: ({ config }) => {
       const { sae } = config;
-      if (!('kernels' in sae)) return undefined;
       const value = sae.kernels;
-      if (value === 'dense' && sae.use_sparse_activations) {
+      const asked = 'use_sparse_activations' in sae && sae.use_sparse_activations;
+      if (value === 'dense' && asked) {
         return { value, message: '"dense" contradicts use_sparse_activations true', hint: 'leave one of the two out' };
       }
-      if (value !== 'sparse' && !sae.use_sparse_activations) return undefined;
+      if (value !== 'sparse' && !asked) return undefined;
       const wanted = NOT_BY_INDEX.filter(([, isSo]) => isSo(config)).map(([what]) => what);
       if (wanted.length === 0) return undefined;
       return { value: 'sparse', message: `"sparse" needs ${wanted.join(', ')}`, hint: 'or use kernels: auto' };

@@ -79,6 +79,12 @@ export const sharedSaeShape = {
   noise_scale: option(nonNegative().default(0), {
     description: 'Standard deviation of Gaussian noise added to the pre-activations while training.',
   }),
+  kernels: option(z.enum(['auto', 'dense', 'sparse']).meta({ title: 'Kernels' }).default('auto'), {
+    description:
+      'How a training step works: sparse keeps only the latents of each row that matter, dense a matrix of all. The same sums in ' +
+      'another order. auto takes sparse where it is faster, on a CPU in float32 or float64 without noise and compilation: with a ' +
+      'fixed k from 8 latents for each active one, else dense until the measured density is small.',
+  }),
 };
 
 const standardShape = {
@@ -161,11 +167,6 @@ const topkShape = {
 
 const topkOnlyShape = {
   ...topkShape,
-  kernels: option(z.enum(['auto', 'dense', 'sparse']).meta({ title: 'Kernels' }).default('auto'), {
-    description:
-      'How a training step works: sparse keeps only the k latents of each row, dense a matrix of all. The same sums in another ' +
-      'order. auto takes sparse on a CPU in float32 or float64 from 8 latents for each active one, without noise and compilation.',
-  }),
   two_stage_selection: option(z.boolean().default(false), {
     description:
       'Find the k largest latents with a product in bfloat16, then exactly among those that its error leaves open: the latents ' +

@@ -5,6 +5,10 @@
 What is timed is all that a step is: forward, statistics, backward, clipping, Adam, schedules; by the clock and by
 seconds of CPU, which a busy machine disturbs less. ``peak`` is what a step holds beyond weights, gradients of the step
 before and moments of Adam. The JSON on stdout has every run, medians, ranges and SAELens' median over ours.
+
+``--density 0.01`` gives both the same weights, with the offset of each latent (``b_enc``; ``threshold`` of JumpReLU;
+``b_gate`` and ``b_mag``) such that this share of the latents is active on the first batch, and a learning rate that
+leaves it so.
 """
 
 import argparse
@@ -29,6 +33,7 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 WARM_UP = 2
+RESTING_LR = 1e-9
 PROCESS = psutil.Process()
 
 
@@ -50,18 +55,33 @@ def ours(asked: argparse.Namespace, options: dict[str, Any]) -> Any:
     config = config_for(asked.architecture, run, d_in=asked.d_in, d_sae=asked.d_sae, **options)
     config.feature_sampling_window = config.dead_feature_window = 10**6
     if asked.architecture == "topk":
-        config.sae.kernels, config.sae.two_stage_selection = asked.kernels, asked.two_stages
+        config.sae.two_stage_selection = asked.two_stages
+    config.sae.kernels = asked.kernels
+    config.lr = config.lr if asked.density is None else RESTING_LR
     trainer = SAETrainer(create_sae(config.sae, seeded_generator(0)), config, Silent(), Silent())
 
     def step(x_BD: Tensor) -> None:
         trainer.train_step(x_BD)
         trainer.n_training_steps += 1
 
-    step.kernels = trainer.sae.kernels()  # type: ignore[attr-defined]
+    step.sae = trainer.sae  # type: ignore[attr-defined]
     return step
 
 
-def saelens(asked: argparse.Namespace, options: dict[str, Any]) -> Callable[[Tensor], object]:
+@torch.no_grad()
+def set_density(sae: Any, x_BD: Tensor, density: float) -> None:
+    """Move the offsets of the latents so that they are active as often as is wanted."""
+    z_BF = (x_BD - sae.b_dec) @ sae.W_enc
+    bounds_F = z_BF.kthvalue(max(1, round(len(x_BD) * (1 - density))), dim=0).values
+    if hasattr(sae, "threshold"):
+        sae.threshold.copy_(bounds_F)
+        return
+    for name in ("b_enc", "b_gate", "b_mag"):
+        if hasattr(sae, name):
+            getattr(sae, name).copy_(-bounds_F)
+
+
+def saelens(asked: argparse.Namespace, options: dict[str, Any]) -> Any:
     """A step of SAELens, as its trainer takes it."""
     from sae_lens import LoggingConfig
     from sae_lens.config import SAETrainerConfig
@@ -72,8 +92,8 @@ def saelens(asked: argparse.Namespace, options: dict[str, Any]) -> Callable[[Ten
     config = SAETrainerConfig(
         total_training_samples=10**9,
         train_batch_size_samples=asked.batch,
-        lr=1e-3,
-        lr_end=1e-4,
+        lr=1e-3 if asked.density is None else RESTING_LR,
+        lr_end=1e-4 if asked.density is None else RESTING_LR,
         autocast=asked.autocast,
         feature_sampling_window=10**6,
         dead_feature_window=10**6,
@@ -86,6 +106,7 @@ def saelens(asked: argparse.Namespace, options: dict[str, Any]) -> Callable[[Ten
         trainer.step(x_BD)
         trainer.n_training_steps += 1
 
+    step.sae = sae  # type: ignore[attr-defined]
     return step
 
 
@@ -128,6 +149,34 @@ def options_of(asked: argparse.Namespace) -> dict[str, Any]:
     return {"l0_coefficient": 1.0} if asked.architecture == "jumprelu" else {"l1_coefficient": 1.0}
 
 
+class Rows:
+    """Sparse sums of random directions, of the length that ``normalize_activations`` gives them."""
+
+    def __init__(self, asked: argparse.Namespace, generator: torch.Generator):
+        self.asked, self.generator = asked, generator
+        self.basis = torch.randn(4 * asked.d_in, asked.d_in, generator=generator) / asked.d_in**0.5
+
+    def draw(self) -> Tensor:
+        """The next batch."""
+        codes = torch.relu(torch.randn(self.asked.batch, 4 * self.asked.d_in, generator=self.generator) - 2)
+        x_BD = codes @ self.basis
+        return x_BD * (self.asked.d_in**0.5 / x_BD.norm(dim=-1).mean())
+
+
+def start_at_density(asked: argparse.Namespace, steps: dict[str, Any], rows: Rows) -> float:
+    """Both from the same weights at the wanted density, ours past its choice of kernels; what the density is."""
+    from pyworker.saes.adaptive import AGREEING_STEPS
+
+    x_BD = rows.draw()
+    sae = steps["ours"].sae
+    set_density(sae, x_BD, asked.density)
+    steps["saelens"].sae.load_state_dict(sae.state_dict())
+    for _ in range(AGREEING_STEPS if sae.adapts else 0):
+        steps["ours"](x_BD)
+    with torch.no_grad():
+        return (sae.encode(x_BD) != 0).float().mean().item()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--architecture", default="topk")
@@ -140,6 +189,7 @@ def main() -> None:
         ("threads", 1),
     ):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--density", type=float, help="share of active latents, for those without k")
     parser.add_argument("--autocast", action="store_true")
     parser.add_argument("--kernels", choices=["auto", "dense", "sparse"], default="auto")
     parser.add_argument("--two_stages", action="store_true", help="bfloat16 picks, float32 decides")
@@ -147,13 +197,13 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     options, generator = options_of(asked), torch.Generator().manual_seed(0)
     steps: dict[str, Any] = {"ours": ours(asked, options), "saelens": saelens(asked, options)}
-    basis = torch.randn(4 * asked.d_in, asked.d_in, generator=generator) / asked.d_in**0.5
+    rows = Rows(asked, generator)
+    density = None if asked.density is None else start_at_density(asked, steps, rows)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in (*steps, "gemm")}
     W_DF = torch.randn(asked.d_in, asked.d_sae, generator=generator)
     load = [os.getloadavg()]
     for number in range(WARM_UP + asked.runs):
-        codes = torch.relu(torch.randn(asked.batch, 4 * asked.d_in, generator=generator) - 2)
-        x_BD = codes @ basis
+        x_BD = rows.draw()
         for name in list(steps) if number % 2 == 0 else list(steps)[::-1]:
             seconds = measured(lambda name=name, x_BD=x_BD: steps[name](x_BD))
             runs[name] += [seconds] if number >= WARM_UP else []
@@ -168,7 +218,7 @@ def main() -> None:
     }
     shape = f"{asked.architecture} {asked.d_in} -> {asked.d_sae}, batch {asked.batch}"
     result["shape"] = f"{shape}, k {asked.k}" if "k" in options else shape
-    result["kernels"] = steps["ours"].kernels
+    result["kernels"], result["measured_density"] = steps["ours"].sae.kernels(), density
     measures: dict[str, Any] = {}
     for what, unit, scale in (("wall", "ms", 1e3), ("cpu", "ms of CPU", 1e3), ("peak", "MB", 1e-6)):
         of_all = {name: summary([run[what] * scale for run in made]) for name, made in runs.items()}

@@ -22,7 +22,9 @@ from torch import Tensor
 
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.saes import SAE, StepInput, StepOutput, create_sae, load_sae, seeded_generator
+from pyworker.saes.gated import GatedSAE
 from pyworker.saes.init import unit_rows
+from pyworker.saes.topk import TopKSAE
 from pyworker.train import SAETrainer
 from pyworker.train.activation_scaler import Whitening
 
@@ -40,13 +42,16 @@ EXPECTED = {
 class Replay:
     """One case: the trainer with the recorded inputs, and eyes on what it does."""
 
-    def __init__(self, line: dict[str, Any]):
+    def __init__(self, line: dict[str, Any], kernels: str):
         folder, self.case, self.kind = Path(line["folder"]), line["case"], line["kind"]
         self.record = json.loads((folder / "index.json").read_text())[self.case]
         self.tensors = RecordedTensors(folder / f"{self.case}.safetensors")
         self.config = msgspec.convert(line["config"], LanguageModelSAERunnerConfig)
         # Where b_dec started is recorded with the other weights.
         self.config.sae.b_dec_init_method = "zeros"
+        sae = self.config.sae
+        if sae.noise_scale == 0 and getattr(sae, "activation_fn", "relu") in ("relu", "tanh-relu"):
+            sae.kernels = kernels
         self.steps = self.record["steps"]
         self.crash = self.record.get("error")
         self.compared = Comparison()
@@ -154,7 +159,7 @@ class Replay:
         c.numbers(f"n_dead.{i}", step.dead_F.sum().item(), recorded["n_dead_before"], 0)
         seen = {
             "sae_out": output.reconstruction_BD,
-            "feature_acts": output.code.dense(),
+            "feature_acts": self._feature_acts(output),
             "hidden_pre": self._hidden_pre(step, output),
             "dead_mask": step.dead_F,
             "batch_scaled": step.x_BD,
@@ -166,15 +171,21 @@ class Replay:
                 wide = 5 if self.ghost and name == "hidden_pre" else 1
                 c.tensors(f"{name}.{i}", tensor.detach(), theirs_i, wide * OUTPUT_ATOL)
 
+    def _feature_acts(self, output: StepOutput) -> Tensor:
+        """TopK by index leaves latents in the units of their pre-activations."""
+        sae: Any = self.trainer.sae
+        scaled = not isinstance(sae, TopKSAE) or sae.code_is_scaled or not sae.rescales
+        return (output.code if scaled else output.code.weighted(sae.W_dec.norm(dim=1))).dense()
+
     def _hidden_pre(self, step: StepInput, output: StepOutput) -> Tensor:
         """Kernels that work by index keep none: those of the dense ones then, with the same weights."""
-        if output.hidden_pre_BF is not None:
-            return output.hidden_pre_BF
         sae: Any = self.trainer.sae
-        by_index, sae.by_index = sae.by_index, False
-        hidden_pre_BF = sae.encode_rows(sae.prepare(step.x_BD)[0])[1]
-        sae.by_index = by_index
-        return hidden_pre_BF
+        pre = output.pre
+        if pre is None or pre.matrix() is None:
+            by_index, sae.by_index = sae.by_index, False
+            pre = sae.encode_rows(sae.prepare(step.x_BD)[0])[1]
+            sae.by_index = by_index
+        return (sae.magnitude(pre) if isinstance(sae, GatedSAE) else pre).dense()
 
     def _compare_grad(self, name: str, parameter: Tensor) -> None:
         theirs = self.tensors.get(f"grad.{self.step}.{name}")
@@ -276,12 +287,12 @@ class Replay:
             self.compared.notes.append(f"not recorded: {', '.join(absent)}")
 
 
-def replay(line: dict[str, Any]) -> Comparison:
+def replay(line: dict[str, Any], kernels: str) -> Comparison:
     """The comparison of one line, whatever happens in it."""
     if "config" not in line:
         return Comparison(0, [line["error"]])
     try:
-        return Replay(line).run()
+        return Replay(line, kernels).run()
     except Exception as error:  # a case that breaks fails; the others still count
         return Comparison(0, [" ".join(f"{type(error).__name__}: {error}".split())])
 
@@ -295,6 +306,9 @@ def main() -> int:
     parser.add_argument(
         "--allow-missing", action="store_true", help="cases of architectures not built yet may fail"
     )
+    parser.add_argument(
+        "--kernels", default="auto", help="auto, dense or sparse; cases that cannot work by index stay dense"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     text = arguments.resolved.read_text() if arguments.resolved else sys.stdin.read()
@@ -306,7 +320,7 @@ def main() -> int:
             print(f"MISSING {name}: architecture {line['missing']} is not built yet")
             missing += 1
             continue
-        compared = replay(line)
+        compared = replay(line, arguments.kernels)
         if line.get("left_out"):
             compared.notes.insert(0, f"left out, has no effect: {', '.join(line['left_out'])}")
         notes = f" ({'; '.join(compared.notes)})" if compared.notes else ""

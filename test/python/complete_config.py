@@ -25,6 +25,7 @@ SAE_FIELDS: dict[str, Any] = {
     "mse_loss_normalization": None,
     "b_dec_init_method": "zeros",
     "noise_scale": 0.0,
+    "kernels": "auto",
 }
 
 ARCHITECTURE_FIELDS: dict[str, dict[str, Any]] = {
@@ -63,7 +64,7 @@ ARCHITECTURE_FIELDS["matryoshka_batchtopk"] = {
     "matryoshka_widths": [4, 12],
     "use_matryoshka_aux_loss": False,
 }
-ARCHITECTURE_FIELDS["topk"] |= {"kernels": "auto", "two_stage_selection": False}
+ARCHITECTURE_FIELDS["topk"]["two_stage_selection"] = False
 
 RUN_FIELDS: dict[str, Any] = {
     "model_name": "tiny",

@@ -40,7 +40,7 @@ def test_a_training_step_by_index_has_the_loss_and_gradients_of_the_dense_one(
     }
     dense, dense_grads = step(make_config, "dense", dtype, **options)
     sparse, sparse_grads = step(make_config, "sparse", dtype, **options)
-    assert dense.hidden_pre_BF is not None and sparse.hidden_pre_BF is None
+    assert dense.pre is not None and sparse.pre is None
     assert dense.losses["auxiliary_reconstruction_loss"] > 0
     assert sparse.loss.item() == pytest.approx(dense.loss.item(), rel=bound)
     assert relative(sparse.reconstruction_BD, dense.reconstruction_BD) <= bound

@@ -88,14 +88,15 @@ def test_lp_norm_has_a_finite_gradient_at_zero(units, make_config, p):
         make_config(d_sae=10, lp_norm=float(p), scale_sparsity_penalty_by_decoder_norm=False).sae,
         seeded_generator(0),
     )
-    a = units[f"lp_norm_{p}/a"].clone().requires_grad_()
+    z = units[f"lp_norm_{p}/a"].clone().requires_grad_()
+    a = torch.relu(z)
     x = torch.zeros(a.shape[0], 8)
-    forward = Forward(x, x, x, SparseCode(a), a, x, None)
+    forward = Forward(x, x, x, SparseCode(a), SparseCode(a), x, None)
     step = StepInput(x, torch.zeros(10, dtype=torch.bool), {"l1": 1.0})
     loss = sae.sparsity_losses(step, forward)["l1_loss"]
     close(loss, units[f"lp_norm_{p}/norm"].mean())
     loss.backward()
-    torch.testing.assert_close(a.grad * a.shape[0], units[f"lp_norm_{p}/grad"], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(z.grad * a.shape[0], units[f"lp_norm_{p}/grad"], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", [None, "dense_batch"])
@@ -107,7 +108,7 @@ def test_ghost_gradients(units, make_config, mode, dead):
     sae.load_state_dict({"W_dec": units[f"{name}/W_dec"]}, strict=False)
     x, out = units[f"{name}/x"], units[f"{name}/sae_out"]
     z = units[f"{name}/hidden_pre"].clone().requires_grad_()
-    forward = Forward(x, out, squared_error(out, x, mode), SparseCode(torch.relu(z)), z, x, None)
+    forward = Forward(x, out, squared_error(out, x, mode), SparseCode(torch.relu(z)), SparseCode(z), x, None)
     step = StepInput(x, units[f"{name}/dead_mask"].bool(), {"l1": 0.0})
     loss = sae._ghost_grad_loss(step, forward)
     close(loss, units[f"{name}/loss"][0])

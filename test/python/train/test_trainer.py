@@ -39,7 +39,7 @@ class Recorder:
     def __init__(self, stop_at=None, request_at=None, folder=None, stop_in=None):
         self.stop_at, self.request_at, self.folder, self.stop_in = stop_at, request_at, folder, stop_in
         self.metrics, self.sparsity, self.checkpoints, self.stages, self.evaluated = {}, {}, [], [], []
-        self.steps = 0
+        self.kernels, self.steps = [], 0
         self.trainer = None
 
     def on_stage(self, stage, message, done=None, total=None):
@@ -47,6 +47,9 @@ class Recorder:
 
     def on_metrics(self, step, row):
         self.metrics[step] = row
+
+    def on_kernels(self, step, kernels):
+        self.kernels.append((step, kernels))
 
     def on_sparsity(self, step, row, log10_frequency_F):
         self.sparsity[step] = (row, log10_frequency_F)
@@ -84,6 +87,45 @@ def test_training_lowers_the_error_of_every_architecture(make_config, architectu
     errors = [row["losses/mse_loss"] for row in seen.metrics.values()]
     assert errors[-1] < 0.7 * errors[0]
     assert (result.ended, result.n_training_steps, result.n_training_samples) == ("done", 90, 5760)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [
+        ("standard", {"l1_coefficient": 0.5}),
+        ("gated", {"l1_coefficient": 0.5}),
+        # In float32 rounding decides now and then which side of a window a latent is on.
+        ("jumprelu", {"jumprelu_bandwidth": 0.3, "jumprelu_init_threshold": 0.3, "dtype": "float64"}),
+    ],
+)
+def test_200_steps_by_index_are_200_dense_ones_and_repeat_bit_for_bit(make_config, architecture, options):
+    run = {"training_tokens": 64 * 200, "lr": 3e-3}
+
+    def trained(kernels):
+        config = make_config(architecture, run, kernels=kernels, **options)
+        trainer, seen = make_trainer(config, batches=Batches(n=200))
+        trainer.fit()
+        return trainer.sae, [row["losses/overall_loss"] for row in seen.metrics.values()]
+
+    _, dense_losses = trained("dense")
+    sparse, sparse_losses = trained("sparse")
+    again, _ = trained("sparse")
+    assert len(dense_losses) == 100
+    assert sparse_losses == pytest.approx(dense_losses, rel=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(sparse.parameters(), again.parameters(), strict=True))
+
+
+def test_a_run_whose_latents_become_few_goes_by_index_says_so_once_and_repeats(make_config):
+    config = make_config("standard", {"training_tokens": 64 * 60, "lr": 1e-2}, l1_coefficient=30.0)
+    trainer, seen = make_trainer(config)
+    trainer.fit()
+    assert [kernels for _, kernels in seen.kernels] == ["sparse"]
+    again, seen_again = make_trainer(config)
+    again.fit()
+    assert seen_again.kernels == seen.kernels
+    assert all(
+        torch.equal(a, b) for a, b in zip(trainer.sae.parameters(), again.sae.parameters(), strict=True)
+    )
 
 
 def test_metrics_have_saelens_names_on_saelens_steps(make_config):
