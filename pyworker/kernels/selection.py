@@ -31,15 +31,17 @@ def largest(x_BD: Tensor, W_DF: Tensor, b_F: Tensor, scale_F: Tensor | None, k: 
     Returns:
         the pre-activations ``[B, K]``, not scaled, and their latents ``[B, K]``, in no order; of equal ones, any.
     """
+    # Scaled weights are fewer numbers than scaled pre-activations, as long as a batch has more rows than columns.
+    scaled_DF = W_DF if scale_F is None else (W_DF.t() * scale_F[:, None]).t()
+    offset_F = b_F if scale_F is None else b_F * scale_F
     block = max(1, BLOCK_BYTES // (W_DF.shape[1] * x_BD.element_size()))
-    kept: list[Tensor] = []
+    kept: list[tuple[Tensor, Tensor]] = []
     for first in range(0, x_BD.shape[0], block):
-        z_PF = affine(x_BD[first : first + block], W_DF, b_F)
-        compared_PF = z_PF if scale_F is None else z_PF * scale_F
+        compared_PF = affine(x_BD[first : first + block], scaled_DF, offset_F)
         with part("select"):
-            kept.append(torch.topk(compared_PF, k, dim=-1, sorted=False).indices)
-            kept.append(z_PF.gather(-1, kept[-1]))
-    return torch.cat(kept[1::2]), torch.cat(kept[::2])
+            kept.append(tuple(torch.topk(compared_PF, k, dim=-1, sorted=False)))
+    compared_BK, indices_BK = (torch.cat(tensors) for tensors in zip(*kept, strict=True))
+    return compared_BK if scale_F is None else compared_BK / scale_F[indices_BK], indices_BK
 
 
 def largest_in_two_stages(

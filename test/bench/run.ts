@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- step|data|cli [flags]`: our speed against SAELens 6.54.12, measured here and now. One table on
+ * `npm run bench -- step|run|data [flags]`: our speed against SAELens 6.54.12, measured here and now. One table on
  * stdout, or JSON with `--json`; other flags go to the program in test/bench that measures.
  */
 import { spawnSync } from 'node:child_process';
@@ -50,7 +50,21 @@ function data(): Result[] {
 /** Both sides run in the process of SAELens, which our step needs nothing of. */
 const step = (): Result[] => [measure(python.SAE_LENS_TS_JUDGE_PYTHON, 'step.py')];
 
-const programs: Record<string, () => Result[]> = { step, data };
+/** The command line against a script with SAELens' runner; `--model` and what belongs to it choose another. */
+function run(): Result[] {
+  if (!hasFixtures) throw new Error(`the text and the model of this benchmark are not at ${SHARED}`);
+  return [
+    measure(
+      python.SAE_LENS_TS_PYTHON,
+      'run.py',
+      ...['--judge', python.SAE_LENS_TS_JUDGE_PYTHON],
+      ...['--model', join(SHARED, 'fixtures/models/stories260K')],
+      ...['--text', join(SHARED, 'fixtures/datasets/tinystories/train.parquet')],
+    ),
+  ];
+}
+
+const programs: Record<string, () => Result[]> = { step, run, data };
 const program = programs[what];
 if (program === undefined) {
   console.error(`usage: npm run bench -- ${Object.keys(programs).join('|')} [--json] [flags of the program]`);
