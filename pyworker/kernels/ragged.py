@@ -52,11 +52,13 @@ class RaggedCode(SparseCode):
 
     @override
     def firing_counts(self) -> Tensor:
-        return torch.bincount(self.support.latent_N[self.values != 0], minlength=self.support.n_latents)
+        counts_F = torch.zeros(self.support.n_latents, dtype=torch.int64, device=self.values.device)
+        return counts_F.index_add_(0, self.support.latent_N, (self.values != 0).long())
 
     @override
     def l0(self) -> Tensor:
-        return torch.bincount(self.support.row_N[self.values != 0], minlength=self.support.n_rows)
+        counts_B = torch.zeros(self.support.n_rows, dtype=torch.int64, device=self.values.device)
+        return counts_B.index_add_(0, self.support.row_N, (self.values != 0).long())
 
     @override
     def row_sums(self) -> Tensor:
@@ -149,7 +151,7 @@ class _Encode(Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x_BD, W_enc_DF = ctx.saved_tensors
         support, grad_N = ctx.support, grads[0].contiguous()
-        grad_F = torch.zeros_like(W_enc_DF[0]).index_add_(0, support.latent_N, grad_N)
+        grad_F = support.totals(grad_N)
         grad_b_dec_D = -(W_enc_DF @ grad_F) if ctx.has_b_dec else None
         return None, None, None, grad_b_dec_D, support.sums(grad_N, x_BD).t(), grad_F
 
@@ -168,5 +170,5 @@ class _Decode(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         values_N, W_dec_FD = ctx.saved_tensors
-        support, grad_BD = ctx.support, grads[0].contiguous()
-        return support.products(grad_BD, W_dec_FD), None, support.sums(values_N, grad_BD)
+        of_values_N, of_W_dec_FD = ctx.support.products_and_sums(values_N, grads[0].contiguous(), W_dec_FD)
+        return of_values_N, None, of_W_dec_FD

@@ -75,11 +75,12 @@ def _decide(
 ) -> tuple[Tensor, Tensor]:
     """The exact pre-activations of the candidates, and the largest of each row."""
     row_N, latent_N = pairs_2N
-    z_N = Support(row_N, latent_N, x_BD.shape[0], W_DF.shape[1]).products(x_BD, W_DF.t()) + b_F[latent_N]
+    support = Support(row_N, latent_N, x_BD.shape[0], W_DF.shape[1])
+    z_N = support.products(x_BD, W_DF.t()) + b_F[latent_N]
     compared_N = z_N if scale_F is None else z_N * scale_F[latent_N]
-    counts_B = torch.bincount(row_N, minlength=x_BD.shape[0])
-    place_N = torch.arange(len(row_N), device=row_N.device) - (counts_B.cumsum(0) - counts_B)[row_N]
-    compared_BC = compared_N.new_full((x_BD.shape[0], int(counts_B.max())), -torch.inf)
+    place_N = torch.arange(len(row_N), device=row_N.device) - support.row_starts[row_N]
+    most = int(support.row_starts.diff().max())
+    compared_BC = compared_N.new_full((x_BD.shape[0], most), -torch.inf)
     compared_BC[row_N, place_N] = compared_N
     number_BC = torch.zeros_like(compared_BC, dtype=torch.int64)
     number_BC[row_N, place_N] = torch.arange(len(row_N), device=row_N.device)

@@ -39,10 +39,10 @@ class Support:
 
     def weighted_rows(self, values_N: Tensor, W_FD: Tensor) -> Tensor:
         """For each row the weighted sum ``[B, D]`` of what its latents have in W."""
-        starts_B1, gpu = _starts(self.row_N, self.n_rows), gpu_kernels(W_FD)
+        gpu = gpu_kernels(W_FD)
         if gpu:
-            return gpu.weighted_rows(starts_B1, self.latent_N, values_N, W_FD)
-        return _bags(self.latent_N, W_FD, starts_B1, values_N)
+            return gpu.weighted_rows(self.row_starts, self.latent_N, values_N, W_FD)
+        return _bags(self.latent_N, W_FD, self.row_starts, values_N)
 
     def products(self, rows_BD: Tensor, W_FD: Tensor) -> Tensor:
         """``⟨rows[b], W[f]⟩`` of each pair: ``[N]``. Latent by latent: each row of W is read once."""
@@ -78,17 +78,10 @@ class Support:
             return gpu.totals(self.by_latent, values_N)
         return values_N.new_zeros(self.n_latents).index_add_(0, self.latent_N, values_N)
 
-    def weighted_rows(self, values_N: Tensor, W_FD: Tensor) -> Tensor:
-        """For each row the weighted sum ``[B, D]`` of what its latents have in W."""
-        ends_B = torch.bincount(self.row_N, minlength=self.n_rows).cumsum(0)
-        return functional.embedding_bag(
-            self.latent_N,
-            W_FD,
-            functional.pad(ends_B, (1, 0)),
-            mode="sum",
-            per_sample_weights=values_N,
-            include_last_offset=True,
-        )
+    @cached_property
+    def row_starts(self) -> Tensor:
+        """Where the pairs of each row begin, and the end: ``[B + 1]``."""
+        return _starts(self.row_N, self.n_rows)
 
     @cached_property
     def by_latent(self) -> tuple[Tensor, Tensor, Tensor]:

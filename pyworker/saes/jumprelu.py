@@ -176,7 +176,7 @@ class JumpReLUTrainingSAE(AdaptiveTrainingSAE, JumpReLUSAE):
 
     def _pre_act_loss(self, step: StepInput, forward: Forward) -> Tensor:
         """Pull the pre-activations of dead latents towards their threshold (Anthropic, January 2025)."""
-        dead_N = step.dead_F.nonzero().squeeze(-1)
+        dead_N = step.dead_latents()
         z_BN = self.pre_activations_of(forward, dead_N)
         missing_BN = torch.relu(self.theta(z_BN)[dead_N] - z_BN) * self.W_dec[dead_N].norm(dim=1)
         return missing_BN.sum(dim=-1).mean()

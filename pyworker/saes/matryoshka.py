@@ -24,7 +24,7 @@ class MatryoshkaBatchTopKTrainingSAE(BatchTopKTrainingSAE):
     @override
     def sparsity_losses(self, step: StepInput, forward: Forward) -> dict[str, Tensor]:
         cfg = self.training_cfg
-        by_level = cfg.use_matryoshka_aux_loss and bool(step.dead_F.any())
+        by_level = cfg.use_matryoshka_aux_loss and step.dead_latents().numel() > 0
         widths = self.widths() if by_level else self.widths()[:-1]
         losses, auxiliary, begin = {}, [], 0
         for width, partial_BD in self._partial_reconstructions(forward, widths):

@@ -118,8 +118,8 @@ class StandardTrainingSAE(AdaptiveTrainingSAE, StandardSAE):
         counts.
         """
         residual_BD = forward.x_BD - forward.reconstruction_BD
-        ghosts_BN = torch.exp(self.pre_activations_of(forward, step.dead_F.nonzero().squeeze(-1)))
-        ghost_BD = ghosts_BN @ self.W_dec[step.dead_F]
+        dead_N = step.dead_latents()
+        ghost_BD = torch.exp(self.pre_activations_of(forward, dead_N)) @ self.W_dec[dead_N]
         size_B1 = residual_BD.norm(dim=-1, keepdim=True)
         scale_B1 = size_B1 / (GHOST_EPSILON + 2 * ghost_BD.norm(dim=-1, keepdim=True))
         ghost_BD = ghost_BD * scale_B1.detach()

@@ -158,7 +158,7 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
             residual_BD: what is to be explained; default: what the whole SAE leaves.
             begin, end: only the latents from ``begin`` to before ``end`` take part.
         """
-        dead_N = step.dead_F[begin:end].nonzero().squeeze(-1) + begin
+        dead_N = step.dead_latents(begin, end)
         n_dead = dead_N.numel()
         if n_dead == 0:
             return forward.squared_error_BD.new_zeros(())

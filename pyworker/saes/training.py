@@ -35,11 +35,19 @@ class Coefficient:
 
 @dataclass
 class StepInput:
-    """What one step sees. ``dead_F``: which latents count as dead, before this step."""
+    """What one step sees. ``dead_F``: which latents count as dead, before this step; ``dead_N``: their numbers,
+    ascending, where they are known already."""
 
     x_BD: Tensor
     dead_F: Tensor
     coefficients: dict[str, float]
+    dead_N: Tensor | None = None
+
+    def dead_latents(self, begin: int = 0, end: int | None = None) -> Tensor:
+        """The numbers of the dead latents from ``begin`` to before ``end``. For all there is no wait for the device."""
+        if self.dead_N is not None and begin == 0 and end is None:
+            return self.dead_N
+        return self.dead_F[begin:end].nonzero().squeeze(-1) + begin
 
 
 @dataclass

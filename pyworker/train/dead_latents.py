@@ -1,12 +1,13 @@
 """Which latents fire, how often, and which count as dead (reference §2.1).
 
-Legend: B batch, F d_sae (latents).
+Legend: B batch, F d_sae (latents), N dead latents.
 """
 
 import torch
 from torch import Tensor
 
 from pyworker.kernels import SparseCode
+from pyworker.train.transfer import Transfer
 
 SPARSITY_FLOOR = 1e-10
 """Keeps the logarithm of a frequency of zero finite; SAELens' files hold the same -10."""
@@ -30,6 +31,7 @@ class FiringStatistics:
         self.n_samples = 0
         self.last_firings_F = torch.zeros_like(self.firings_F)
         self.last_n_samples = 0
+        self._number_dead()
 
     @torch.no_grad()
     def update(self, code: SparseCode, batch_size: int) -> None:
@@ -39,6 +41,7 @@ class FiringStatistics:
         self.steps_since_fired_F.masked_fill_(counts_F > 0, 0)
         self.firings_F += counts_F
         self.n_samples += batch_size
+        self._number_dead()
 
     def dead(self) -> Tensor:
         """bool ``[F]``; before the first window has passed nothing is rare, only silent."""
@@ -54,6 +57,17 @@ class FiringStatistics:
         self.last_firings_F, self.last_n_samples = self.firings_F, self.n_samples
         self.firings_F = torch.zeros_like(self.firings_F)
         self.n_samples = 0
+        self._number_dead()
+
+    def dead_latents(self) -> Tensor:
+        """The numbers ``[N]`` of those that were dead when last counted, ascending. How many they are was sent to the
+        host then, so that it need not wait now."""
+        n_dead = int(self._n_dead.get())
+        return torch.nonzero_static(self._dead_F, size=n_dead).squeeze(-1)
+
+    def _number_dead(self) -> None:
+        self._dead_F = self.dead()
+        self._n_dead = Transfer(self._dead_F.sum())
 
     def frequencies(self) -> Tensor:
         """The share of samples of the current window that each latent fired on: ``[F]``, NaN-free."""

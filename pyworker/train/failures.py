@@ -3,48 +3,95 @@ gives up."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.optim import Adam
 
 from pyworker.errors import WorkerError
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.saes import StepOutput
+from pyworker.train.transfer import Transfer
 
 
-def check_finite(
-    step: int, lr: float, x_BD: Tensor, output: StepOutput, grad_norm: Tensor, dtype: str
-) -> None:
-    """Stop before the optimizer writes a number that is not finite into the weights. Costs one sync with
-    the device.
+@dataclass
+class _Step:
+    """What is said of a step that is not finite."""
 
-    Raises:
-        WorkerError: NOT_FINITE, naming the step, the terms, the largest activation, the learning rate, and the
-            dtype where it is not float32.
+    finite: Transfer
+    number: int
+    lr: float
+    x_BD: Tensor
+    losses: dict[str, Tensor]
+    grad_norm: Tensor
+
+
+class FiniteSteps:
+    """Stops training before the optimizer writes a number that is not finite into the weights.
+
+    On a GPU the host does not wait to know: the device itself keeps the optimizer from writing, in that step and all
+    that follow, and the failure is raised one step later, or when :meth:`settle` is called.
+
+    Args:
+        optimizer: fused.
+        dtype: of the SAE, named where it is not float32.
+        device: where the SAE is.
     """
-    if torch.isfinite(output.loss.detach() + grad_norm):
-        return
+
+    def __init__(self, optimizer: Adam, dtype: str, device: str):
+        self.optimizer, self.dtype = optimizer, dtype
+        self.lags = torch.device(device).type == "cuda"
+        self._unknown: _Step | None = None
+
+    def check(self, number: int, lr: float, x_BD: Tensor, output: StepOutput, grad_norm: Tensor) -> None:
+        """Called between the gradients and the optimizer.
+
+        Raises:
+            WorkerError: NOT_FINITE, naming the step, the terms, the largest activation, the learning rate, and the
+                dtype where it is not float32.
+        """
+        finite = torch.isfinite(output.loss.detach() + grad_norm)
+        losses = {name: value.detach() for name, value in output.losses.items()}
+        step = _Step(Transfer(finite), number, lr, x_BD, losses, grad_norm)
+        if self.lags:
+            broken = (~finite).float()
+            before = getattr(self.optimizer, "found_inf", broken)
+            self.optimizer.found_inf = torch.maximum(before, broken)  # what torch's scaler of gradients uses
+            self.settle()
+            self._unknown = step
+        elif not step.finite.get():
+            raise _not_finite(step, self.dtype)
+
+    def settle(self) -> None:
+        """Wait until it is known of every step. Raises as :meth:`check`."""
+        step, self._unknown = self._unknown, None
+        if step is not None and not step.finite.get():
+            raise _not_finite(step, self.dtype)
+
+
+def _not_finite(step: _Step, dtype: str) -> WorkerError:
     terms = {
-        **{name: value.item() for name, value in output.losses.items()},
-        "gradient_norm": grad_norm.item(),
+        **{name: value.item() for name, value in step.losses.items()},
+        "gradient_norm": step.grad_norm.item(),
     }
     broken = [name for name, value in terms.items() if not torch.isfinite(torch.tensor(value))]
-    largest = x_BD.abs().max().item()
+    largest = step.x_BD.abs().max().item()
     narrow = "" if dtype == "float32" else f", dtype {dtype}"
-    raise WorkerError(
+    return WorkerError(
         "NOT_FINITE",
-        f"training step {step}: {', '.join(broken) or 'loss'} not finite "
-        f"(largest activation {largest:.4g}, learning rate {lr:.4g}{narrow}); "
-        f"the weights are those of step {step - 1}",
+        f"training step {step.number}: {', '.join(broken) or 'loss'} not finite "
+        f"(largest activation {largest:.4g}, learning rate {step.lr:.4g}{narrow}); "
+        f"the weights are those of step {step.number - 1}",
         hint=f"{'Set dtype to float32, l' if narrow else 'L'}ower lr, lengthen lr_warm_up_steps, or set "
         "normalize_activations to expected_average_only_in."
-        if torch.isfinite(x_BD).all()
+        if torch.isfinite(step.x_BD).all()
         else "The activations are not finite in sae.dtype: set it to float32, or normalize_activations to none.",
         details={
-            "step": step,
+            "step": step.number,
             "terms": {name: str(value) for name, value in terms.items()},
             "max_abs_activation": str(largest),
-            "lr": lr,
+            "lr": step.lr,
             "dtype": dtype,
         },
     )

@@ -21,7 +21,7 @@ from pyworker.train.activation_scaler import ActivationScaler
 from pyworker.train.b_dec_init import initial_b_dec
 from pyworker.train.callbacks import TrainerCallbacks
 from pyworker.train.dead_latents import FiringStatistics
-from pyworker.train.failures import check_finite, named_compile_errors, named_memory_errors
+from pyworker.train.failures import FiniteSteps, named_compile_errors, named_memory_errors
 from pyworker.train.finetuning import FineTuning
 from pyworker.train.metrics import sparsity_metrics, step_metrics
 from pyworker.train.optimizer import clip_gradients, make_optimizer, set_learning_rate
@@ -96,6 +96,7 @@ class SAETrainer:
         self.finetuning = FineTuning(sae, config)
         self.parameters = list(sae.parameters())
         self.optimizer = make_optimizer(self.parameters, config)
+        self.finite = FiniteSteps(self.optimizer, config.sae.dtype, sae.cfg.device)
         self.scaler = ActivationScaler()
         self.firing = FiringStatistics(
             sae.cfg.d_sae, sae.cfg.device, config.dead_feature_window, config.dead_feature_threshold
@@ -119,6 +120,7 @@ class SAETrainer:
                 return self._result("stopped")
             with profiled(self.profile):
                 ended = self._loop()
+                self.finite.settle()
             self.scaler.fold_into(self.sae)
             self.scaler.clear()
             if self.config.save_final_checkpoint:
@@ -180,14 +182,15 @@ class SAETrainer:
         sae.constrain()
         lr = self.schedule.at(self.n_training_steps)
         with part("losses"), self._autocast():
-            output = self.training_forward(StepInput(x_BD, self.firing.dead(), self.coefficients()))
+            dead_N = None if config.compile_sae else self.firing.dead_latents()
+            output = self.training_forward(StepInput(x_BD, self.firing.dead(), self.coefficients(), dead_N))
         with part("statistics"):
             self.firing.update(output.code, config.train_batch_size_tokens)
         with part("backward"):
             output.loss.backward()
         with part("clip"):
             grad_norm = clip_gradients(self.parameters, config.max_grad_norm)
-            check_finite(self.n_training_steps, lr, x_BD, output, grad_norm, config.sae.dtype)
+            self.finite.check(self.n_training_steps, lr, x_BD, output, grad_norm)
         with part("optimizer"):
             set_learning_rate(self.optimizer, lr)
             self.optimizer.step()
@@ -215,6 +218,7 @@ class SAETrainer:
         logger, step = self.config.logger, self.n_training_steps
         if (step + 1) % logger.wandb_log_frequency != 0:
             return
+        self.finite.settle()
         row = step_metrics(x_BD, output, self.firing)
         row["details/current_learning_rate"] = self.schedule.at(step)
         row["details/n_training_samples"] = self.n_training_samples
@@ -241,6 +245,7 @@ class SAETrainer:
             scheduled = True
         requested = self.callbacks.take_checkpoint_request()
         if scheduled or requested:
+            self.finite.settle()
             self.callbacks.on_checkpoint("scheduled" if scheduled else "requested", self.n_training_samples)
 
     def _result(self, ended: Literal["done", "stopped", "data_ended"]) -> TrainResult:

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from pyworker.errors import WorkerError
+from pyworker.kernels import SparseCode
 from pyworker.saes import create_sae, load_sae, seeded_generator
 from pyworker.train import SAETrainer
+from pyworker.train.dead_latents import FiringStatistics
 
 
 class Batches:
@@ -338,3 +340,46 @@ def test_bfloat16_weights_train_and_save(make_config, tmp_path, architecture):
     assert seen.metrics[9]["losses/mse_loss"] < seen.metrics[1]["losses/mse_loss"]
     trainer.write_sae_files(tmp_path)
     assert load_sae(tmp_path)[0].W_dec.dtype == torch.bfloat16
+
+
+def test_a_device_that_is_not_waited_for_writes_nothing_either_and_the_failure_is_the_same(make_config):
+    errors, weights = [], []
+    for lags in (False, True):
+        trainer, _ = make_trainer(make_config(), batches=Batches(poison_at=2))
+        trainer.finite.lags = lags
+        with pytest.raises(WorkerError) as caught:
+            trainer.fit()
+        errors.append((caught.value.code, caught.value.message, caught.value.details))
+        weights.append([p.detach() for p in trainer.sae.parameters()])
+        assert trainer.n_training_steps == (3 if lags else 2), "it is known one step later"
+    assert errors[0] == errors[1]
+    assert all(map(torch.equal, *weights)), "the step after the broken one was written"
+
+
+@pytest.mark.parametrize("then", ["checkpoint", "metrics", "end of the data"])
+def test_nothing_is_said_or_kept_of_a_step_before_it_is_known_to_be_finite(make_config, then):
+    config = make_config()
+    config.logger.wandb_log_frequency = 4 if then == "metrics" else 1000
+    recorder = Recorder(request_at=4 if then == "checkpoint" else None)
+    batches = Batches(n=4 if then == "end of the data" else 9, poison_at=3)
+    trainer, seen = make_trainer(config, recorder, batches)
+    trainer.finite.lags = True
+    with pytest.raises(WorkerError) as caught:
+        trainer.fit()
+    assert caught.value.details["step"] == 3
+    assert trainer.n_training_steps == (4 if then == "end of the data" else 3)
+    assert not seen.metrics and not seen.checkpoints
+
+
+def test_the_numbers_of_dead_latents_follow_every_step_and_window():
+    firing = FiringStatistics(d_sae=12, device="cpu", dead_feature_window=2, dead_feature_threshold=0.02)
+    generator, seen = seeded_generator(0), set()
+    for _ in range(5):
+        for _ in range(6):
+            z = torch.rand(10, 12, generator=generator) - torch.linspace(0.5, 1.0, 12)
+            firing.update(SparseCode(torch.relu(z)), 10)
+            assert torch.equal(firing.dead_latents(), firing.dead().nonzero().squeeze(-1))
+            seen.add(len(firing.dead_latents()))
+        firing.start_window()
+        assert torch.equal(firing.dead_latents(), firing.dead().nonzero().squeeze(-1))
+    assert len(seen) > 2, "the number of dead latents moved"
