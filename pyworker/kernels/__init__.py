@@ -11,6 +11,7 @@ from pyworker.kernels.sparse_code import (
     encode_select,
     top_k,
 )
+from pyworker.kernels.support import has_triton
 
 INDEXED_DTYPES = ("float32", "float64")
 """What the sparse products of torch have on every CPU."""
@@ -25,5 +26,6 @@ __all__ = [
     "encode",
     "encode_above",
     "encode_select",
+    "has_triton",
     "top_k",
 ]

@@ -15,7 +15,7 @@ from torch.autograd import Function
 from typing_extensions import override
 
 from pyworker.kernels.encode import pre_activations
-from pyworker.kernels.selection import BLOCK_BYTES
+from pyworker.kernels.row_blocks import rows_of_a_block
 from pyworker.kernels.sparse_code import SparseCode
 from pyworker.kernels.support import Support
 
@@ -123,7 +123,7 @@ def selected(
 
 def blocks(x_BD: Tensor, W_enc_DF: Tensor, b_F: Tensor) -> Iterator[tuple[int, Tensor]]:
     """All pre-activations, some rows at a time: the number of the first row, and ``[P, F]``."""
-    size = max(1, BLOCK_BYTES // (W_enc_DF.shape[1] * x_BD.element_size()))
+    size = rows_of_a_block(x_BD, W_enc_DF.shape[1], x_BD.element_size())
     for first in range(0, x_BD.shape[0], size):
         yield first, pre_activations(x_BD[first : first + size], W_enc_DF, b_F)
 

@@ -9,11 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from pyworker.kernels.product import affine
+from pyworker.kernels.row_blocks import rows_of_a_block
 from pyworker.kernels.support import Support
 from pyworker.profile import part
-
-BLOCK_BYTES = 16 * 2**20
-"""Pre-activations of so many bytes are held at a time: about what a core's share of the cache keeps."""
 
 ROUNDING = {torch.bfloat16: 2.0**-9, torch.float32: 2.0**-24}
 """The largest relative error of rounding to nearest."""
@@ -34,7 +32,7 @@ def largest(x_BD: Tensor, W_DF: Tensor, b_F: Tensor, scale_F: Tensor | None, k: 
     # Scaled weights are fewer numbers than scaled pre-activations, as long as a batch has more rows than columns.
     scaled_DF = W_DF if scale_F is None else (W_DF.t() * scale_F[:, None]).t()
     offset_F = b_F if scale_F is None else b_F * scale_F
-    block = max(1, BLOCK_BYTES // (W_DF.shape[1] * x_BD.element_size()))
+    block = rows_of_a_block(x_BD, W_DF.shape[1], x_BD.element_size())
     kept: list[tuple[Tensor, Tensor]] = []
     for first in range(0, x_BD.shape[0], block):
         compared_PF = affine(x_BD[first : first + block], scaled_DF, offset_F)
@@ -55,7 +53,7 @@ def largest_in_two_stages(
     offset_F = b_F if scale_F is None else b_F * scale_F
     rough_x_BD, rough_W_FD, rough_b_F = (t.bfloat16() for t in (x_BD, scaled_FD, offset_F))
     error_B = _error(x_BD, rough_x_BD, scaled_FD, rough_W_FD, offset_F)
-    block = max(1, BLOCK_BYTES // (W_DF.shape[1] * 2))
+    block = rows_of_a_block(x_BD, W_DF.shape[1], 2)
     found: list[Tensor] = []
     for first in range(0, x_BD.shape[0], block):
         rough_PF = functional.linear(rough_x_BD[first : first + block], rough_W_FD, rough_b_F)

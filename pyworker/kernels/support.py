@@ -105,9 +105,10 @@ def _bags(index_N: Tensor, rows: Tensor, starts: Tensor, weights_N: Tensor) -> T
 def gpu_kernels(tensor: Tensor) -> Any:
     """The module with the kernels for a tensor's device: None on a CPU, and where there is no Triton. torch's build for
     CUDA brings it on Linux; elsewhere torch's own operations do on a GPU what they do on a CPU."""
-    return _triton_kernels() if tensor.is_cuda else None
+    return import_module("pyworker.kernels.triton_kernels") if tensor.is_cuda and has_triton() else None
 
 
 @cache
-def _triton_kernels() -> Any:
-    return import_module("pyworker.kernels.triton_kernels") if find_spec("triton") else None
+def has_triton() -> bool:
+    """Whether Triton is installed."""
+    return find_spec("triton") is not None

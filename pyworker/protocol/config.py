@@ -62,7 +62,8 @@ class TrainingSAEConfig(msgspec.Struct, forbid_unknown_fields=True, tag_field="a
     """How a training step works: sparse keeps only the latents of each row that matter, dense a matrix of
     all. The same sums in another order. auto takes sparse where it is faster, on a CPU in float32 or float64
     without noise and compilation: with a fixed k from 8 latents for each active one, else dense until the
-    measured density is small.
+    measured density is small. On CUDA, with a fixed k in float32, from 40, with autocast from 300: by
+    arithmetic, no GPU was measured.
     """
 
 

@@ -33,7 +33,7 @@ class BatchTopKTrainingSAE(TopKTrainingSAE):
         self.register_buffer("topk_threshold", torch.zeros((), dtype=torch.float64, device=self.W_dec.device))
 
     @override
-    def chooses_index(self) -> bool:
+    def chooses_index(self, autocast: bool = False) -> bool:
         return False
 
     @override

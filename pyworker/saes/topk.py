@@ -11,7 +11,16 @@ import torch
 from torch import Generator, Tensor
 from typing_extensions import override
 
-from pyworker.kernels import INDEXED_DTYPES, EncodeTopK, IndexedCode, SparseCode, decode, encode_select, top_k
+from pyworker.kernels import (
+    INDEXED_DTYPES,
+    EncodeTopK,
+    IndexedCode,
+    SparseCode,
+    decode,
+    encode_select,
+    has_triton,
+    top_k,
+)
 from pyworker.protocol.config import TopKTrainingSAEConfig
 from pyworker.saes.base import SAE
 from pyworker.saes.training import Forward, StepInput, TrainingSAE
@@ -19,6 +28,11 @@ from pyworker.saes.training import Forward, StepInput, TrainingSAE
 PAYS_FROM = 8
 """From so many latents for each active one, work by index is faster on a CPU: measured 0.96 times dense at 4, 1.3 at 8,
 2.6 at 64, 3.8 at 164 (docs/benchmarks.md)."""
+
+PAYS_ON_GPU_FROM, PAYS_UNDER_AUTOCAST_FROM = 40, 300
+"""The same in our kernels on a GPU, by arithmetic, not measured: where reading the rows of k latents takes as long as a
+product with all: an H100's 67 TFLOP/s in float32, or 989 in bfloat16, over 3.35 TB/s. An A100 has half of both. Other
+trainers change over at 250."""
 
 
 class TopKSAE(SAE):
@@ -87,21 +101,22 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
         super().__init__(training_cfg, generator)
         self.by_index = self.chooses_index()
 
-    def chooses_index(self) -> bool:
+    def chooses_index(self, autocast: bool = False) -> bool:
         """Whether training uses the kernels that work by index."""
         cfg = self.training_cfg
         if cfg.kernels != "auto" or cfg.use_sparse_activations:
             return cfg.kernels == "sparse" or cfg.use_sparse_activations
-        return (
-            cfg.noise_scale == 0
-            and cfg.dtype in INDEXED_DTYPES
-            and torch.device(cfg.device).type == "cpu"
-            and self.cfg.d_sae >= PAYS_FROM * cfg.k
+        return cfg.noise_scale == 0 and pays_by_index(
+            torch.device(cfg.device).type, cfg.dtype, autocast, self.cfg.d_sae / cfg.k
         )
 
     @override
     def kernels(self) -> str:
         return "sparse" if self.by_index else "dense"
+
+    @override
+    def prepare_to_autocast(self) -> None:
+        self.by_index = self.chooses_index(autocast=True)
 
     @override
     def prepare_to_compile(self) -> None:
@@ -188,3 +203,11 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
             return forward.hidden_pre_BF[:, latents_N]
         z_BN = self.centred(forward.prepared_BD) @ self.W_enc[:, latents_N] + self.b_enc[latents_N]
         return z_BN * self.W_dec[latents_N].norm(dim=1) if self.rescales else z_BN
+
+
+def pays_by_index(device: str, dtype: str, autocast: bool, latents_for_each_active: float) -> bool:
+    """Whether a step by index is expected to be faster than a dense one."""
+    if device == "cuda":
+        least = PAYS_UNDER_AUTOCAST_FROM if autocast else PAYS_ON_GPU_FROM
+        return dtype == "float32" and has_triton() and latents_for_each_active >= least
+    return device == "cpu" and dtype in INDEXED_DTYPES and latents_for_each_active >= PAYS_FROM

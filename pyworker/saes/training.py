@@ -167,6 +167,9 @@ class TrainingSAE(SAE):
         """What a training step is made of, for the log."""
         return "dense"
 
+    def prepare_to_autocast(self) -> None:
+        """Leave aside what is slower than a product in bfloat16."""
+
     def prepare_to_compile(self) -> None:
         """Leave aside what ``torch.compile`` cannot trace."""
 

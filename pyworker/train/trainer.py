@@ -104,6 +104,8 @@ class SAETrainer:
         self.n_training_steps = 0
         self.n_training_samples = 0
         self.pending_checkpoints = checkpoints.thresholds(config, self.total_samples)
+        if config.autocast:
+            sae.prepare_to_autocast()
         self.training_forward = self._training_forward()
         self.profile = Profile(sae.cfg.device) if config.profile else None
 

@@ -29,6 +29,7 @@ const PYTHON_DOORS: Record<string, RegExp> = {
   datasets: /^pyworker\/data\//,
   zmq: /^pyworker\/(channel|serve)\.py$/,
   pyarrow: /^pyworker\/(protocol\/frames\.py$|data\/)/,
+  triton: /^pyworker\/kernels\/triton_kernels\.py$/,
   wandb: /^pyworker\/facade\/wandb_run\.py$/,
 };
 

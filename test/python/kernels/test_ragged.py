@@ -71,7 +71,7 @@ def test_gradients_of_all_pre_activations_are_those_of_finite_differences():
 def test_blocks_of_rows_are_the_rows_of_one_block(monkeypatch):
     rows, W, b = draw(50, 8), draw(8, 24), draw(24)
     whole = encode_above(rows, None, W, b)
-    monkeypatch.setattr("pyworker.kernels.ragged.BLOCK_BYTES", 7 * 24 * 8)
+    monkeypatch.setattr("pyworker.kernels.row_blocks.BLOCK_BYTES", 7 * 24 * 8)
     parts = encode_above(rows, None, W, b)
     torch.testing.assert_close(parts.dense(), whole.dense())
     assert torch.equal(parts.l0(), whole.l0())

@@ -90,7 +90,7 @@ def test_blocks_of_rows_are_the_rows_of_one_block(monkeypatch):
     generator = seeded_generator(6)
     rows, W, b = (torch.randn(*shape, generator=generator) for shape in ((50, 8), (8, 24), (24,)))
     whole = EncodeTopK.apply(rows, None, W, b, None, 4, False)
-    monkeypatch.setattr("pyworker.kernels.selection.BLOCK_BYTES", 7 * 24 * 4)
+    monkeypatch.setattr("pyworker.kernels.row_blocks.BLOCK_BYTES", 7 * 24 * 4)
     parts = EncodeTopK.apply(rows, None, W, b, None, 4, False)
     torch.testing.assert_close(parts[0].sort().values, whole[0].sort().values)
     assert torch.equal(parts[1].sort().values, whole[1].sort().values)

@@ -12,6 +12,8 @@ from pyworker.kernels import EncodeTopK
 from pyworker.kernels.indexed import DecodeTopK
 from pyworker.kernels.support import Support, gpu_kernels
 from pyworker.saes import StepInput, create_sae, seeded_generator
+from pyworker.saes.topk import pays_by_index
+from pyworker.train import SAETrainer
 
 pytest.importorskip("triton", reason="triton is not installed: it is built for Linux alone")
 from pyworker.kernels import triton_kernels
@@ -128,6 +130,21 @@ def test_gradients_are_those_of_finite_differences(on_gpu):
         return DecodeTopK.apply(torch.tanh(z), indices, W_dec)
 
     assert torch.autograd.gradcheck(reconstruct, parameters)
+
+
+def test_auto_works_by_index_on_a_gpu_where_arithmetic_says_that_it_pays(make_config, monkeypatch):
+    assert pays_by_index("cuda", "float32", False, 40) and not pays_by_index("cuda", "float32", False, 39)
+    assert pays_by_index("cuda", "float32", True, 300) and not pays_by_index("cuda", "float32", True, 299)
+    assert not any(pays_by_index("cuda", dtype, False, 1000) for dtype in ("float64", "bfloat16"))
+    assert not pays_by_index("mps", "float32", False, 1000)
+
+    def kernels_of_a_run(**run):
+        config = make_config("topk", run)
+        sae = create_sae(config.sae, seeded_generator(0))
+        return SAETrainer(sae, config, batches=None, callbacks=None).sae.kernels()
+
+    monkeypatch.setattr("pyworker.saes.topk.pays_by_index", lambda *asked: not asked[2])
+    assert kernels_of_a_run() == "sparse" and kernels_of_a_run(autocast=True) == "dense"
 
 
 def test_a_worker_on_a_cpu_does_without_triton():
