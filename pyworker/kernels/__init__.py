@@ -1,5 +1,6 @@
 """The operations every architecture is made of, behind one seam: see :mod:`pyworker.kernels.sparse_code`."""
 
+from pyworker.kernels.batch_selection import encode_batch_top_k
 from pyworker.kernels.indexed import EncodeTopK
 from pyworker.kernels.ragged import encode_above
 from pyworker.kernels.sparse_code import (
@@ -25,6 +26,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_above",
+    "encode_batch_top_k",
     "encode_select",
     "has_triton",
     "top_k",

@@ -18,6 +18,7 @@ from pyworker.kernels.encode import pre_activations
 from pyworker.kernels.row_blocks import rows_of_a_block
 from pyworker.kernels.sparse_code import SparseCode
 from pyworker.kernels.support import Support
+from pyworker.profile import part
 
 
 class RaggedCode(SparseCode):
@@ -104,11 +105,12 @@ def encode_above(
         x_BD = rows_BD if b_dec_D is None else rows_BD - b_dec_D
         row, latent, z = [], [], []
         for first, z_PF in blocks(x_BD, W_enc_DF, b_F):
-            kept_PF = z_PF > (0 if bound_F is None else bound_F)
-            row_M, latent_M = kept_PF.nonzero(as_tuple=True)
-            row.append(row_M + first)
-            latent.append(latent_M)
-            z.append(z_PF[row_M, latent_M])
+            with part("select"):
+                kept_PF = z_PF > (0 if bound_F is None else bound_F)
+                row_M, latent_M = kept_PF.nonzero(as_tuple=True)
+                row.append(row_M + first)
+                latent.append(latent_M)
+                z.append(z_PF[row_M, latent_M])
         support = Support(torch.cat(row), torch.cat(latent), x_BD.shape[0], W_enc_DF.shape[1])
         z_N = torch.cat(z).to(W_enc_DF.dtype)
     return selected(support, z_N, x_BD, b_dec_D, W_enc_DF, b_F)

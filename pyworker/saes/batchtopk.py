@@ -14,10 +14,10 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from pyworker.errors import WorkerError
-from pyworker.kernels import SparseCode, batch_top_k
+from pyworker.kernels import SparseCode, batch_top_k, encode_batch_top_k
 from pyworker.protocol.config import BatchTopKTrainingSAEConfig, MatryoshkaBatchTopKTrainingSAEConfig
 from pyworker.saes.config import SAEConfig
-from pyworker.saes.topk import TopKTrainingSAE
+from pyworker.saes.topk import TopKSAE, TopKTrainingSAE
 from pyworker.saes.training import StepInput, StepOutput
 
 
@@ -34,7 +34,10 @@ class BatchTopKTrainingSAE(TopKTrainingSAE):
 
     @override
     def chooses_index(self, autocast: bool = False) -> bool:
-        return False
+        """On a GPU only where it is asked for: each block of rows would wait for the bound of the one before."""
+        cfg = self.training_cfg
+        asked = cfg.kernels == "sparse" or cfg.use_sparse_activations
+        return super().chooses_index(autocast) and (asked or torch.device(cfg.device).type == "cpu")
 
     @override
     def selection(self) -> Any:
@@ -43,6 +46,22 @@ class BatchTopKTrainingSAE(TopKTrainingSAE):
             return partial(batch_top_k, k=self.training_cfg.k)
         threshold = self.topk_threshold.item()
         return lambda z_BF: torch.relu(z_BF) * (z_BF > threshold)
+
+    @override
+    def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, SparseCode | None]:
+        if not (self.by_index and self.training):
+            return TopKSAE.encode_rows(self, rows_BD)
+        scale_F = self.W_dec.norm(dim=1) if self.rescales else None
+        compared_F = None if scale_F is None else scale_F.detach()
+        pre = encode_batch_top_k(
+            rows_BD, self.b_dec_in, self.W_enc, self.b_enc, compared_F, self.training_cfg.k
+        )
+        return pre if scale_F is None else pre.weighted(scale_F), None
+
+    @property
+    @override
+    def code_is_scaled(self) -> bool:
+        return self.rescales  # the threshold follows the latents in the units they are compared in
 
     @override
     def training_forward(self, step: StepInput) -> StepOutput:

@@ -99,12 +99,6 @@ const UNUSED: readonly Unused[] = [
     ['sae.activation_fn'],
     ({ sae }) => !('activation_fn' in sae) || sae.activation_fn === 'topk',
   ],
-  [
-    'sae.use_sparse_activations',
-    'architecture topk: over a batch the latents of a row have no fixed number',
-    [],
-    ({ sae }) => sae.architecture === 'topk',
-  ],
   ['sae.noise_scale', 'an architecture other than gated', [], ({ sae }) => sae.architecture !== 'gated'],
   [
     'sae.jumprelu_tanh_scale',

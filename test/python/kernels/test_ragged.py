@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyworker.kernels import SparseCode, decode, encode, encode_above
+from pyworker.kernels import SparseCode, batch_top_k, decode, encode, encode_above, encode_batch_top_k
 from pyworker.kernels.ragged import RaggedCode
 from pyworker.kernels.support import Support
 from pyworker.saes import StepInput, create_sae, seeded_generator
@@ -95,6 +96,10 @@ VARIANTS = {
     "tanh": ("jumprelu", {"jumprelu_sparsity_loss_mode": "tanh"}),
     "dead latents": ("jumprelu", {"pre_act_loss_coefficient": 0.3, "vocabulary": "v6"}),
     "logarithm of the threshold": ("jumprelu", {"vocabulary": "v5", "jumprelu_bandwidth": 0.5}),
+    "batch": ("batchtopk", {}),
+    "batch, latents as they are": ("batchtopk", {"rescale_acts_by_decoder_norm": False}),
+    "matryoshka": ("matryoshka_batchtopk", {}),
+    "matryoshka, dead latents by level": ("matryoshka_batchtopk", {"use_matryoshka_aux_loss": True}),
 }
 
 
@@ -119,7 +124,7 @@ def step(make_config, variant, kernels, dtype="float64"):
 def test_a_step_by_index_has_the_losses_and_gradients_of_the_dense_one(make_config, variant, dtype, bound):
     dense, dense_grads = step(make_config, variant, "dense", dtype)
     sparse, sparse_grads = step(make_config, variant, "sparse", dtype)
-    assert isinstance(sparse.code, RaggedCode) and sparse.pre.matrix() is None
+    assert isinstance(sparse.code, RaggedCode) and (sparse.pre is None or sparse.pre.matrix() is None)
     assert 0 < sparse.code.l0().sum() < 0.9 * 64 * 32
     for name, loss in dense.losses.items():
         assert sparse.losses[name].item() == pytest.approx(loss.item(), rel=bound), name
@@ -131,12 +136,44 @@ def test_a_step_by_index_has_the_losses_and_gradients_of_the_dense_one(make_conf
         )
 
 
-@pytest.mark.parametrize("variant", ["l1", "gated", "step", "dead latents"])
+@pytest.mark.parametrize("variant", ["l1", "gated", "step", "dead latents", "matryoshka"])
 def test_a_step_by_index_repeats_bit_for_bit(make_config, variant):
     first, first_grads = step(make_config, variant, "sparse", "float32")
     again, again_grads = step(make_config, variant, "sparse", "float32")
     assert torch.equal(first.loss, again.loss)
     assert all(torch.equal(first_grads[name], again_grads[name]) for name in first_grads)
+
+
+class Largest(TorchDispatchMode):
+    """The largest tensor that any operation makes, backward too."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        made = [t for t in (out if isinstance(out, tuple | list) else [out]) if isinstance(t, torch.Tensor)]
+        self.numel = max([self.numel, *(t.numel() for t in made if t.layout == torch.strided)])
+        return out
+
+
+@pytest.mark.parametrize("architecture", ["standard", "gated", "jumprelu", "matryoshka_batchtopk"])
+def test_by_index_no_matrix_of_all_latents_is_ever_there(monkeypatch, make_config, architecture):
+    monkeypatch.setattr("pyworker.kernels.ragged.BLOCK_BYTES", 16 * 32 * 4)
+    largest = {}
+    for kernels in ("dense", "sparse"):
+        sae = create_sae(make_config(architecture, kernels=kernels).sae, seeded_generator(2))
+        with torch.no_grad():
+            for name in ("b_enc", "b_gate", "b_mag"):
+                if hasattr(sae, name):
+                    getattr(sae, name).fill_(-0.2)
+        x = torch.randn(256, 8, generator=seeded_generator(1))
+        with Largest() as mode:
+            step = StepInput(x, torch.zeros(32, dtype=torch.bool), {"l1": 0.3, "l0": 0.2})
+            output = sae.training_forward(step)
+            output.loss.backward()
+        assert output.code.l0().sum() > 0
+        largest[kernels] = mode.numel
+    assert largest["dense"] >= 256 * 32 and largest["sparse"] <= 256 * 32 / 3
 
 
 def test_auto_goes_by_index_when_few_latents_are_active_and_back_when_many_are(make_config):
@@ -177,3 +214,16 @@ def test_latents_below_zero_are_no_work_by_index(make_config, activation_fn):
         "activation_fn_kwargs": {"k": 4} if activation_fn == "topk" else {},
     }
     assert not create_sae(make_config("standard", **kwargs).sae, seeded_generator(0)).adapts
+
+
+@pytest.mark.parametrize("k", [0.01, 1.0, 2.5, 7.0, 20.0])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_the_largest_of_a_batch_are_the_same_however_it_is_cut_into_blocks(monkeypatch, k, scaled):
+    rows, W, b = draw(50, 8), draw(8, 24), draw(24)
+    scale = draw(24, seed=9).abs() if scaled else None
+    monkeypatch.setattr("pyworker.kernels.ragged.BLOCK_BYTES", 7 * 24 * 8)
+    code = encode_batch_top_k(rows, None, W, b, scale, k)
+    z = rows @ W + b
+    same = batch_top_k(z * scale if scaled else z, k)
+    torch.testing.assert_close(code.dense(), torch.where(same > 0, z, 0))
+    assert (code.support.row_N.diff() >= 0).all()

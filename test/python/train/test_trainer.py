@@ -96,8 +96,9 @@ def test_training_lowers_the_error_of_every_architecture(make_config, architectu
     [
         ("standard", {"l1_coefficient": 0.5}),
         ("gated", {"l1_coefficient": 0.5}),
-        # In float32 rounding decides now and then which side of a window a latent is on.
+        # In float32 rounding decides now and then which side of a threshold a latent is on.
         ("jumprelu", {"jumprelu_bandwidth": 0.3, "jumprelu_init_threshold": 0.3, "dtype": "float64"}),
+        ("matryoshka_batchtopk", {"dtype": "float64"}),
     ],
 )
 def test_200_steps_by_index_are_200_dense_ones_and_repeat_bit_for_bit(make_config, architecture, options):

@@ -41,9 +41,9 @@ test.each<[string, object, RegExp]>([
   ],
   ['no widths', run({}, { architecture: 'matryoshka_batchtopk' }), /matryoshka_widths \| is not set/],
   [
-    'a decode by rows over a batch',
-    run({}, { architecture: 'batchtopk', use_sparse_activations: true }),
-    /use_sparse_activations \| .*no effect/,
+    'sparse kernels and latents that are never zero',
+    run({}, { architecture: 'standard', activation_fn: 'gelu', kernels: 'sparse' }),
+    /kernels \| "sparse" needs activation_fn relu or tanh-relu/,
   ],
   [
     'sparse kernels and noise',
