@@ -158,7 +158,7 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("architecture", ["standard", "gated", "jumprelu", "matryoshka_batchtopk"])
 def test_by_index_no_matrix_of_all_latents_is_ever_there(monkeypatch, make_config, architecture):
-    monkeypatch.setattr("pyworker.kernels.ragged.BLOCK_BYTES", 16 * 32 * 4)
+    monkeypatch.setattr("pyworker.kernels.row_blocks.BLOCK_BYTES", 16 * 32 * 4)
     largest = {}
     for kernels in ("dense", "sparse"):
         sae = create_sae(make_config(architecture, kernels=kernels).sae, seeded_generator(2))
@@ -221,7 +221,7 @@ def test_latents_below_zero_are_no_work_by_index(make_config, activation_fn):
 def test_the_largest_of_a_batch_are_the_same_however_it_is_cut_into_blocks(monkeypatch, k, scaled):
     rows, W, b = draw(50, 8), draw(8, 24), draw(24)
     scale = draw(24, seed=9).abs() if scaled else None
-    monkeypatch.setattr("pyworker.kernels.ragged.BLOCK_BYTES", 7 * 24 * 8)
+    monkeypatch.setattr("pyworker.kernels.row_blocks.BLOCK_BYTES", 7 * 24 * 8)
     code = encode_batch_top_k(rows, None, W, b, scale, k)
     z = rows @ W + b
     same = batch_top_k(z * scale if scaled else z, k)
