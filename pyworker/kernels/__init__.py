@@ -1,10 +1,9 @@
 """The operations every architecture is made of, behind one seam: see :mod:`pyworker.kernels.sparse_code`."""
 
 from pyworker.kernels.batch_selection import encode_batch_top_k
-from pyworker.kernels.indexed import EncodeTopK
+from pyworker.kernels.indexed import IndexedCode, encode_top_k
 from pyworker.kernels.ragged import encode_above
 from pyworker.kernels.sparse_code import (
-    IndexedCode,
     SparseCode,
     batch_top_k,
     decode,
@@ -19,7 +18,6 @@ INDEXED_DTYPES = ("float32", "float64")
 
 __all__ = [
     "INDEXED_DTYPES",
-    "EncodeTopK",
     "IndexedCode",
     "SparseCode",
     "batch_top_k",
@@ -28,6 +26,7 @@ __all__ = [
     "encode_above",
     "encode_batch_top_k",
     "encode_select",
+    "encode_top_k",
     "has_triton",
     "top_k",
 ]

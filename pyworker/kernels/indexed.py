@@ -1,75 +1,84 @@
-"""Top-k by index: nothing of the size batch × d_sae outlives its block of rows, forward or backward.
+"""The largest latents of each row, by index: nothing of the size batch × d_sae outlives its block of rows.
 
-The gradient of the selected pre-activations is zero everywhere else, so every product of the backward pass has only
-``B · K`` terms. It is exact: the same sums as the dense step, in another order.
-
-Legend: B batch, D d_in, F d_sae, K latents kept of a row, N = B · K.
+Legend: B batch, D d_in, F d_sae, K latents kept of a row.
 """
 
-from typing import Any
-
+import torch
 from torch import Tensor
-from torch.autograd import Function
 from typing_extensions import override
 
+from pyworker.kernels.by_index import DecodeByIndex, EncodeByIndex
 from pyworker.kernels.selection import largest, largest_in_two_stages
+from pyworker.kernels.sparse_code import SparseCode
 from pyworker.kernels.support import Support
 
 
-class EncodeTopK(Function):
-    """The pre-activations ``[B, K]`` of the latents that are largest, and which they are.
+class IndexedCode(SparseCode):
+    """The same number of latents of each row, and only their decoder rows are read.
 
-    ``apply(rows_BD, b_dec_D, W_enc_DF, b_enc_F, scale_F, k, two_stages)``: ``(rows - b_dec) · W_enc + b_enc``, compared
-    after multiplication by ``scale_F`` where it is given. The rows are data: no gradient reaches them. That of
-    ``b_dec`` needs their sum only, one product of a matrix with a vector (Gao et al. 2024, appendix D).
+    Args:
+        support: which latents, ``K`` of each row.
+        values_BK: their values, zeros allowed.
     """
 
+    def __init__(self, support: Support, values_BK: Tensor):
+        super().__init__(values_BK)
+        self.support = support
+
+    @property
+    def indices_BK(self) -> Tensor:
+        """Which latents."""
+        return self.support.latent_N.view_as(self.values)
+
     @override
-    @staticmethod
-    def forward(
-        ctx: Any,
-        rows_BD: Tensor,
-        b_dec_D: Tensor | None,
-        W_enc_DF: Tensor,
-        b_enc_F: Tensor,
-        scale_F: Tensor | None,
-        k: int,
-        two_stages: bool,
-    ) -> tuple[Tensor, Tensor]:
+    def with_values(self, values: Tensor) -> "IndexedCode":
+        return IndexedCode(self.support, values)
+
+    @override
+    def beside(self, weights_F: Tensor) -> Tensor:
+        return weights_F[self.indices_BK]
+
+    @override
+    def matrix(self) -> Tensor | None:
+        return None
+
+    @override
+    def dense(self) -> Tensor:
+        zeros_BF = self.values.new_zeros(self.support.n_rows, self.support.n_latents)
+        return zeros_BF.scatter(-1, self.indices_BK, self.values)
+
+    @override
+    def firing_counts(self) -> Tensor:
+        counts_F = torch.zeros(self.support.n_latents, dtype=torch.int64, device=self.values.device)
+        return counts_F.index_add_(0, self.support.latent_N, (self.values != 0).flatten().long())
+
+    @override
+    def decode(self, W_dec_FD: Tensor) -> Tensor:
+        values_N = self.values.flatten().to(W_dec_FD.dtype)  # autocast leaves sparse products alone
+        return DecodeByIndex.apply(values_N, self.support, W_dec_FD)  # type: ignore[return-value]
+
+
+def encode_top_k(
+    rows_BD: Tensor,
+    b_dec_D: Tensor | None,
+    W_enc_DF: Tensor,
+    b_F: Tensor,
+    scale_F: Tensor | None,
+    k: int,
+    two_stages: bool,
+) -> IndexedCode:
+    """The ``k`` largest of each row of ``(rows - b_dec) · W_enc + b``, as a code.
+
+    Args:
+        rows_BD: data: no gradient reaches them.
+        b_dec_D: None where it is not subtracted.
+        scale_F: pre-activations are compared after multiplication by it; the code is without. No gradient reaches it.
+        two_stages: choose candidates with a product in bfloat16.
+    """
+    with torch.no_grad():
         x_BD = rows_BD if b_dec_D is None else rows_BD - b_dec_D
         select = largest_in_two_stages if two_stages else largest
-        z_BK, indices_BK = select(x_BD, W_enc_DF, b_enc_F, scale_F, k)
-        ctx.support = Support.of_rows(indices_BK, W_enc_DF.shape[1])
-        ctx.has_b_dec = b_dec_D is not None
-        ctx.save_for_backward(x_BD, W_enc_DF)
-        ctx.mark_non_differentiable(indices_BK)
-        return z_BK.to(b_enc_F.dtype), indices_BK
-
-    @override
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_BD, W_enc_DF = ctx.saved_tensors
-        grad_W_enc_DF = ctx.support.sums(grads[0].flatten(), x_BD).t()
-        grad_b_enc_F = ctx.support.totals(grads[0].flatten())
-        grad_b_dec_D = -(W_enc_DF @ grad_b_enc_F) if ctx.has_b_dec else None
-        return None, grad_b_dec_D, grad_W_enc_DF, grad_b_enc_F, None, None, None
-
-
-class DecodeTopK(Function):
-    """The sum ``[B, D]`` of decoder rows, weighted: ``apply(values_BK, indices_BK, W_dec_FD)``."""
-
-    @override
-    @staticmethod
-    def forward(ctx: Any, values_BK: Tensor, indices_BK: Tensor, W_dec_FD: Tensor) -> Tensor:
-        ctx.support = Support.of_rows(indices_BK, W_dec_FD.shape[0])
-        ctx.save_for_backward(values_BK, W_dec_FD)
-        return ctx.support.weighted_rows(values_BK.flatten(), W_dec_FD)
-
-    @override
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        values_BK, W_dec_FD = ctx.saved_tensors
-        of_values_N, of_W_dec_FD = ctx.support.products_and_sums(
-            values_BK.flatten(), grads[0].contiguous(), W_dec_FD
-        )
-        return of_values_N.view_as(values_BK), None, of_W_dec_FD
+        z_BK, indices_BK = select(x_BD, W_enc_DF, b_F, scale_F, k)
+        support, z_N = Support.of_rows(indices_BK, W_enc_DF.shape[1]), z_BK.flatten().to(b_F.dtype)
+    z_N = EncodeByIndex.apply(z_N, support, x_BD, b_dec_D, W_enc_DF, b_F)
+    return IndexedCode(support, z_N.view_as(indices_BK))  # type: ignore[union-attr]

@@ -7,13 +7,12 @@ Legend: B batch, P rows of a block, D d_in, F d_sae, N latents above their bound
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 from typing_extensions import override
 
+from pyworker.kernels.by_index import DecodeByIndex, EncodeByIndex
 from pyworker.kernels.encode import pre_activations
 from pyworker.kernels.row_blocks import rows_of_a_block
 from pyworker.kernels.sparse_code import SparseCode
@@ -84,7 +83,7 @@ class RaggedCode(SparseCode):
     @override
     def decode(self, W_dec_FD: Tensor) -> Tensor:
         values_N = self.values.to(W_dec_FD.dtype)  # autocast leaves sparse products alone
-        return _Decode.apply(values_N, self.support, W_dec_FD)  # type: ignore[return-value]
+        return DecodeByIndex.apply(values_N, self.support, W_dec_FD)  # type: ignore[return-value]
 
 
 def encode_above(
@@ -120,7 +119,7 @@ def selected(
     support: Support, z_N: Tensor, x_BD: Tensor, b_dec_D: Tensor | None, W_enc_DF: Tensor, b_F: Tensor
 ) -> RaggedCode:
     """Pre-activations ``z_N`` that were found without gradients, with them."""
-    return RaggedCode(support, _Encode.apply(z_N, support, x_BD, b_dec_D, W_enc_DF, b_F))  # type: ignore[arg-type]
+    return RaggedCode(support, EncodeByIndex.apply(z_N, support, x_BD, b_dec_D, W_enc_DF, b_F))  # type: ignore[arg-type]
 
 
 def blocks(x_BD: Tensor, W_enc_DF: Tensor, b_F: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -128,49 +127,3 @@ def blocks(x_BD: Tensor, W_enc_DF: Tensor, b_F: Tensor) -> Iterator[tuple[int, T
     size = rows_of_a_block(x_BD, W_enc_DF.shape[1], x_BD.element_size())
     for first in range(0, x_BD.shape[0], size):
         yield first, pre_activations(x_BD[first : first + size], W_enc_DF, b_F)
-
-
-class _Encode(Function):
-    """``apply(z_N, support, x_BD, b_dec_D, W_enc_DF, b_F)``: ``z_N``, with the gradients of what it was made of."""
-
-    @override
-    @staticmethod
-    def forward(
-        ctx: Any,
-        z_N: Tensor,
-        support: Support,
-        x_BD: Tensor,
-        b_dec_D: Tensor | None,
-        W_enc_DF: Tensor,
-        b_F: Tensor,
-    ) -> Tensor:
-        ctx.support, ctx.has_b_dec = support, b_dec_D is not None
-        ctx.save_for_backward(x_BD, W_enc_DF)
-        return z_N
-
-    @override
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_BD, W_enc_DF = ctx.saved_tensors
-        support, grad_N = ctx.support, grads[0].contiguous()
-        grad_F = support.totals(grad_N)
-        grad_b_dec_D = -(W_enc_DF @ grad_F) if ctx.has_b_dec else None
-        return None, None, None, grad_b_dec_D, support.sums(grad_N, x_BD).t(), grad_F
-
-
-class _Decode(Function):
-    """The sum ``[B, D]`` of decoder rows, weighted: ``apply(values_N, support, W_dec_FD)``."""
-
-    @override
-    @staticmethod
-    def forward(ctx: Any, values_N: Tensor, support: Support, W_dec_FD: Tensor) -> Tensor:
-        ctx.support = support
-        ctx.save_for_backward(values_N, W_dec_FD)
-        return support.weighted_rows(values_N, W_dec_FD)
-
-    @override
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        values_N, W_dec_FD = ctx.saved_tensors
-        of_values_N, of_W_dec_FD = ctx.support.products_and_sums(values_N, grads[0].contiguous(), W_dec_FD)
-        return of_values_N, None, of_W_dec_FD

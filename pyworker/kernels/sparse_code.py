@@ -1,8 +1,8 @@
 """The active latents of a batch, and the operations on them.
 
 Architectures and the training loop see codes only through this module. There are three forms of one, all exact and
-differentiated by autograd: a dense matrix, rows of indices and values where their number is fixed (TopK), and by index
-with a number of its own for each row (:mod:`pyworker.kernels.ragged`).
+differentiated by autograd: a dense matrix, by index with the same number in each row
+(:mod:`pyworker.kernels.indexed`, for TopK), and with a number of its own (:mod:`pyworker.kernels.ragged`).
 
 Legend: B batch, D d_in, F d_sae (latents), K active latents of a row.
 """
@@ -11,10 +11,8 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from typing_extensions import override
 
 from pyworker.kernels.encode import Encode
-from pyworker.kernels.indexed import DecodeTopK
 
 
 class SparseCode:
@@ -84,47 +82,6 @@ class SparseCode:
     def decode(self, W_dec_FD: Tensor) -> Tensor:
         """The sum of decoder rows weighted by the code: ``[B, D]``, no bias."""
         return self.values @ W_dec_FD
-
-
-class IndexedCode(SparseCode):
-    """The same by index: only ``K`` latents of each row are kept, and only their decoder rows are read.
-
-    Args:
-        indices_BK: which latents; each row names a latent once.
-        values_BK: their values, zeros allowed.
-        d_sae: how many latents there are.
-    """
-
-    def __init__(self, indices_BK: Tensor, values_BK: Tensor, d_sae: int):
-        super().__init__(values_BK)
-        self._indices_BK, self._d_sae = indices_BK, d_sae
-
-    @override
-    def with_values(self, values: Tensor) -> "IndexedCode":
-        return IndexedCode(self._indices_BK, values, self._d_sae)
-
-    @override
-    def beside(self, weights_F: Tensor) -> Tensor:
-        return weights_F[self._indices_BK]
-
-    @override
-    def matrix(self) -> Tensor | None:
-        return None
-
-    @override
-    def dense(self) -> Tensor:
-        zeros_BF = self.values.new_zeros(*self.values.shape[:-1], self._d_sae)
-        return zeros_BF.scatter(-1, self._indices_BK, self.values)
-
-    @override
-    def firing_counts(self) -> Tensor:
-        counts_F = torch.zeros(self._d_sae, dtype=torch.int64, device=self.values.device)
-        return counts_F.index_add_(0, self._indices_BK.flatten(), (self.values != 0).flatten().long())
-
-    @override
-    def decode(self, W_dec_FD: Tensor) -> Tensor:
-        values_BK = self.values.to(W_dec_FD.dtype)  # autocast leaves sparse products alone
-        return DecodeTopK.apply(values_BK, self._indices_BK, W_dec_FD)  # type: ignore[return-value]
 
 
 def encode_select(

@@ -13,11 +13,10 @@ from typing_extensions import override
 
 from pyworker.kernels import (
     INDEXED_DTYPES,
-    EncodeTopK,
-    IndexedCode,
     SparseCode,
     decode,
     encode_select,
+    encode_top_k,
     has_triton,
     top_k,
 )
@@ -131,10 +130,8 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
         two_stages = self.cfg.dtype == "float32" and (
             self.training_cfg.two_stage_selection or torch.is_autocast_enabled(rows_BD.device.type)
         )
-        z_BK, indices_BK = EncodeTopK.apply(  # type: ignore[misc]
-            rows_BD, b_dec_D, self.W_enc, self.b_enc, scale_F, self.training_cfg.k, two_stages
-        )
-        return IndexedCode(indices_BK, torch.relu(z_BK), self.cfg.d_sae), None
+        pre = encode_top_k(rows_BD, b_dec_D, self.W_enc, self.b_enc, scale_F, self.training_cfg.k, two_stages)
+        return pre.with_values(torch.relu(pre.values)), None
 
     @property
     @override

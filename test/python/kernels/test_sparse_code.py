@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pyworker.kernels import EncodeTopK, IndexedCode, SparseCode, decode, top_k
-from pyworker.kernels.indexed import DecodeTopK
+from pyworker.kernels import IndexedCode, SparseCode, decode, encode_top_k, top_k
+from pyworker.kernels.support import Support
 from pyworker.saes import StepInput, create_sae, seeded_generator
 
 
@@ -73,8 +73,8 @@ def test_gradients_are_those_of_finite_differences():
     parameters = [t.requires_grad_() for t in (draw(4), draw(4, 12), draw(12), draw(12, 4))]
 
     def reconstruct(b_dec, W_enc, b_enc, W_dec):
-        z, indices = EncodeTopK.apply(rows, b_dec, W_enc, b_enc, scale, 3, False)
-        return DecodeTopK.apply(torch.tanh(z), indices, W_dec)
+        code = encode_top_k(rows, b_dec, W_enc, b_enc, scale, 3, False)
+        return decode(code.with_values(torch.tanh(code.values)), W_dec)
 
     assert torch.autograd.gradcheck(reconstruct, parameters)
 
@@ -89,17 +89,20 @@ def test_a_step_by_index_repeats_bit_for_bit(make_config):
 def test_blocks_of_rows_are_the_rows_of_one_block(monkeypatch):
     generator = seeded_generator(6)
     rows, W, b = (torch.randn(*shape, generator=generator) for shape in ((50, 8), (8, 24), (24,)))
-    whole = EncodeTopK.apply(rows, None, W, b, None, 4, False)
+    whole = encode_top_k(rows, None, W, b, None, 4, False)
     monkeypatch.setattr("pyworker.kernels.row_blocks.BLOCK_BYTES", 7 * 24 * 4)
-    parts = EncodeTopK.apply(rows, None, W, b, None, 4, False)
-    torch.testing.assert_close(parts[0].sort().values, whole[0].sort().values)
-    assert torch.equal(parts[1].sort().values, whole[1].sort().values)
+    parts = encode_top_k(rows, None, W, b, None, 4, False)
+    torch.testing.assert_close(parts.dense(), whole.dense())
+    assert torch.equal(parts.indices_BK.sort().values, whole.indices_BK.sort().values)
 
 
 def test_counts_and_matrix_of_an_indexed_code_are_those_of_the_dense_one():
     z = torch.randn(48, 12, generator=seeded_generator(3)) - 1
     kept = torch.topk(z, 4)
-    code, same = IndexedCode(kept.indices, torch.relu(kept.values), 12), SparseCode(top_k(z, 4))
+    code, same = (
+        IndexedCode(Support.of_rows(kept.indices, 12), torch.relu(kept.values)),
+        SparseCode(top_k(z, 4)),
+    )
     assert (code.l0() < 4).any(), "a rectified zero is not active"
     assert torch.equal(code.dense(), same.dense()) and torch.equal(code.l0(), same.l0())
     assert torch.equal(code.firing_counts(), same.firing_counts())

@@ -8,8 +8,7 @@ import sys
 import pytest
 import torch
 
-from pyworker.kernels import EncodeTopK
-from pyworker.kernels.indexed import DecodeTopK
+from pyworker.kernels import decode, encode_top_k
 from pyworker.kernels.support import Support, gpu_kernels
 from pyworker.saes import StepInput, create_sae, seeded_generator
 from pyworker.saes.topk import pays_by_index
@@ -126,8 +125,8 @@ def test_gradients_are_those_of_finite_differences(on_gpu):
     parameters = [draw(*shape, seed=4).requires_grad_() for shape in ((3,), (3, 6), (6,), (6, 3))]
 
     def reconstruct(b_dec, W_enc, b_enc, W_dec):
-        z, indices = EncodeTopK.apply(rows, b_dec, W_enc, b_enc, None, 2, False)
-        return DecodeTopK.apply(torch.tanh(z), indices, W_dec)
+        code = encode_top_k(rows, b_dec, W_enc, b_enc, None, 2, False)
+        return decode(code.with_values(torch.tanh(code.values)), W_dec)
 
     assert torch.autograd.gradcheck(reconstruct, parameters)
 
