@@ -6,28 +6,45 @@ Shapes: P prompts, C context, V vocabulary.
 import copy
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from pyworker.lm.points import LensPoint, ModuleInput, ModuleOutput, Point
+from pyworker.lm.points import HeadsInput, LensPoint, ModuleInput, ModuleOutput, Point
 
-# Where the decoder layers of an architecture are. For these, TransformerLens' blocks.N.hook_resid_pre/post
-# are exactly the layer's input and output, so the plain Hugging Face model is hooked there: same values at
-# several times the speed of the bridge. test/python/lm compares every line of this table with the bridge.
-DECODER_LAYERS = {
-    "GPT2LMHeadModel": "transformer.h",
-    "GPTNeoForCausalLM": "transformer.h",
-    "GPTNeoXForCausalLM": "gpt_neox.layers",
-    "Gemma2ForCausalLM": "model.layers",
-    "LlamaForCausalLM": "model.layers",
-    "MistralForCausalLM": "model.layers",
-    "Qwen2ForCausalLM": "model.layers",
-    "Qwen3ForCausalLM": "model.layers",
+
+@dataclass(frozen=True)
+class LayerModules:
+    """Where in a Hugging Face model the decoder layers are, and in a layer what TransformerLens has hook points for."""
+
+    layers: str
+    attn_out: str = "self_attn"
+    mlp_out: str = "mlp"
+    z_into: str = "self_attn.o_proj"
+    """The module that joins the heads: its input are the values of all heads, one after the other."""
+
+
+# For these architectures the hook points of _PLAIN_HOOK are exactly the input or output of a module, so the plain
+# Hugging Face model is hooked there: same values at several times the speed of the bridge. test/python/lm compares
+# every line of this table with the bridge.
+LAYER_MODULES = {
+    "GPT2LMHeadModel": LayerModules("transformer.h", "attn", z_into="attn.c_proj"),
+    "GPTNeoForCausalLM": LayerModules("transformer.h", "attn", z_into="attn.attention.out_proj"),
+    "GPTNeoXForCausalLM": LayerModules("gpt_neox.layers", "attention", z_into="attention.dense"),
+    "Gemma2ForCausalLM": LayerModules(
+        "model.layers", "post_attention_layernorm", "post_feedforward_layernorm"
+    ),
+    "LlamaForCausalLM": LayerModules("model.layers"),
+    "MistralForCausalLM": LayerModules("model.layers"),
+    "Qwen2ForCausalLM": LayerModules("model.layers"),
+    "Qwen3ForCausalLM": LayerModules("model.layers"),
 }
 
-_RESIDUAL = re.compile(r"blocks\.(\d+)\.hook_resid_(pre|post)")
+_PLAIN_HOOK = re.compile(
+    r"blocks\.(\d+)\.(hook_resid_pre|hook_resid_post|hook_attn_out|hook_mlp_out|attn\.hook_z)"
+)
 
 
 class Backend(Protocol):
@@ -59,9 +76,9 @@ class Backend(Protocol):
 
 def _layers_of(model: nn.Module) -> nn.ModuleList | None:
     """The decoder layers: by the table, else the longest ModuleList that is not inside another one."""
-    path = DECODER_LAYERS.get(type(model).__name__)
-    if path is not None:
-        return model.get_submodule(path)  # type: ignore[return-value]
+    modules = LAYER_MODULES.get(type(model).__name__)
+    if modules is not None:
+        return model.get_submodule(modules.layers)  # type: ignore[return-value]
     outermost: dict[str, nn.ModuleList] = {}
     for name, module in model.named_modules():
         inside = any(name.startswith(f"{other}.") for other in outermost)
@@ -101,7 +118,7 @@ class HuggingFaceModel:
 class TransformerLensModel:
     """``HookedTransformer``: hook points by TransformerLens' names, values without weight processing.
 
-    Starts as the plain Hugging Face model when the architecture's residual stream can be hooked there. Turns
+    Starts as the plain Hugging Face model when the architecture can be hooked there. Turns
     into a TransformerBridge (which wraps that same model, in place) when another hook point is asked for.
     """
 
@@ -137,22 +154,33 @@ class TransformerLensModel:
             self._bridge.eval()
         return self._bridge
 
-    def _residual_layer(self, hook_name: str) -> int | None:
-        """The layer whose input or output this hook point is, when the plain model is enough to read it."""
-        match = _RESIDUAL.fullmatch(hook_name)
-        layer = None if match is None else int(match[1])
-        return layer if layer is not None and layer < self._n_plain_layers else None
+    def _plain_point(self, hook_name: str) -> Point | None:
+        """The place in the plain model that this hook point is; None where only a bridge has it."""
+        modules, match = LAYER_MODULES.get(type(self._model).__name__), _PLAIN_HOOK.fullmatch(hook_name)
+        if modules is None or match is None or int(match[1]) >= self._n_plain_layers:
+            return None
+        layer = _layers_of(self._model)[int(match[1])]
+        match match[2]:
+            case "hook_resid_pre":
+                return ModuleInput(layer)
+            case "hook_resid_post":
+                return ModuleOutput(layer)
+            case "hook_attn_out":
+                return ModuleOutput(layer.get_submodule(modules.attn_out))
+            case "hook_mlp_out":
+                return ModuleOutput(layer.get_submodule(modules.mlp_out))
+            case _:
+                return HeadsInput(layer.get_submodule(modules.z_into), self.config.num_attention_heads)
 
     def as_loaded_for(self, hook_name: str) -> bool:
-        """See Backend. A bridge computes the residual stream with other kernels than the plain model does."""
-        return not self.bridged or self._residual_layer(hook_name) is None
+        """See Backend. A bridge computes with other kernels than the plain model does."""
+        return not self.bridged or self._plain_point(hook_name) is None
 
     def point(self, hook_name: str) -> Point | None:
         """See Backend."""
-        number = None if self.bridged else self._residual_layer(hook_name)
-        if number is not None:
-            layer = _layers_of(self._model)[number]
-            return ModuleInput(layer) if hook_name.endswith("pre") else ModuleOutput(layer)
+        plain = None if self.bridged else self._plain_point(hook_name)
+        if plain is not None:
+            return plain
         found = self.bridge().hook_dict.get(hook_name)
         return None if found is None else LensPoint(found)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 
 from pyworker.errors import WorkerError
-from pyworker.lm.backends import DECODER_LAYERS, HuggingFaceModel, TransformerLensModel, dtype_named, freeze
+from pyworker.lm.backends import LAYER_MODULES, HuggingFaceModel, TransformerLensModel, dtype_named, freeze
 from pyworker.lm.forward_arguments import check_model_kwargs
 from pyworker.lm.gguf import cut_as_the_file_says
 from pyworker.lm.model import LanguageModel
@@ -135,7 +135,7 @@ def _load(
             if key in kwargs
         }
         architectures = AutoConfig.from_pretrained(name, **hub).architectures or []
-        plain_hugging_face = any(architecture in DECODER_LAYERS for architecture in architectures)
+        plain_hugging_face = any(architecture in LAYER_MODULES for architecture in architectures)
     tokenizer = _tokenizer(source, kwargs)
     lens_only = _LENS_ONLY & kwargs.keys()
     if plain_hugging_face and not lens_only:

@@ -83,6 +83,23 @@ class ModuleInput:
 
 
 @dataclass(frozen=True)
+class HeadsInput:
+    """What the heads give to the module that joins them, heads apart: ``[..., heads, d_head]``."""
+
+    module: nn.Module
+    n_heads: int
+
+    def attach(self, visit: Visit) -> Any:
+        """See Point."""
+
+        def visit_heads(joined: Tensor) -> Tensor | None:
+            new = visit(joined.unflatten(-1, (self.n_heads, -1)))
+            return None if new is None else new.flatten(-2)
+
+        return ModuleInput(self.module).attach(visit_heads)
+
+
+@dataclass(frozen=True)
 class LensPoint:
     """A TransformerLens HookPoint; it splits heads apart (hook_z) as TransformerLens shows them."""
 

@@ -5,7 +5,7 @@ import torch
 from tiny_models import CONFIGS, save_tiny_model
 
 from pyworker.errors import WorkerError
-from pyworker.lm.backends import DECODER_LAYERS
+from pyworker.lm.backends import LAYER_MODULES
 from pyworker.lm.checks import check_context_size, check_d_in
 from pyworker.lm.load import LanguageModelConfig, load_language_model
 
@@ -30,22 +30,25 @@ def test_the_same_values_by_both_vocabularies_of_hook_names(tiny: str) -> None:
 
 
 def test_the_table_of_decoder_layers_is_the_table_of_tests() -> None:
-    assert set(DECODER_LAYERS) == set(CONFIGS)
+    assert set(LAYER_MODULES) == set(CONFIGS)
 
 
-@pytest.mark.parametrize("architecture", DECODER_LAYERS)
-def test_the_residual_stream_of_the_plain_model_is_that_of_the_bridge(architecture: str, tmp_path) -> None:
+@pytest.mark.parametrize("architecture", LAYER_MODULES)
+def test_the_hook_points_of_the_plain_model_are_those_of_the_bridge(architecture: str, tmp_path) -> None:
     lm = load(str(save_tiny_model(tmp_path, architecture)))
     last = CONFIGS[architecture].num_hidden_layers - 1
-    names = ["blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", f"blocks.{last}.hook_resid_pre"]
-    names.append(f"blocks.{last}.hook_resid_post")
+    kinds = ["hook_resid_pre", "attn.hook_z", "hook_attn_out", "hook_mlp_out", "hook_resid_post"]
+    names = [f"blocks.{layer}.{kind}" for layer in (0, last) for kind in kinds]
     plain = [lm.activations(TOKENS, name) for name in names]
     logits = lm.logits(TOKENS)
     assert not lm._backend.bridged
-    lm.activations(TOKENS, "blocks.0.hook_mlp_out")
+    lm.hook_points()
     assert lm._backend.bridged
     for name, before in zip(names, plain, strict=True):
-        torch.testing.assert_close(lm.activations(TOKENS, name), before, rtol=1e-4, atol=1e-4)
+        after = lm.activations(TOKENS, name)
+        torch.testing.assert_close(
+            after, before, rtol=1e-4, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
     torch.testing.assert_close(lm.logits(TOKENS), logits, rtol=1e-4, atol=1e-4)
 
 
@@ -80,7 +83,7 @@ def test_the_forward_pass_stops_at_the_hook(tiny: str, class_name: str, autocast
 
 
 def test_the_bridge_stops_at_the_hook_too(tiny: str) -> None:
-    lm = load(tiny, hook_name="blocks.1.hook_mlp_out")
+    lm = load(tiny, hook_name="blocks.1.hook_resid_mid")
     lm.activations(TOKENS)
     later, head = (count_calls(m) for m in (lm._backend.bridge().blocks[2], lm._backend._model.lm_head))
     lm.activations(TOKENS)
@@ -291,6 +294,7 @@ def test_a_model_without_a_tokenizer_reads_tokens_only(tiny: str, tmp_path) -> N
         ("AutoModelForCausalLM", "model.layers.1.mlp"),
         ("HookedTransformer", "blocks.1.hook_resid_post"),
         ("HookedTransformer", "blocks.1.hook_mlp_out"),
+        ("HookedTransformer", "blocks.1.hook_resid_mid"),
     ],
 )
 def test_a_compiled_model_gives_the_same_values(tiny: str, class_name: str, hook: str) -> None:

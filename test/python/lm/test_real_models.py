@@ -33,7 +33,7 @@ def test_layer_2_has_the_same_values_plain_and_bridged(stories: str) -> None:
     tokens = torch.randint(3, 512, (4, 64), generator=torch.Generator().manual_seed(0))
     plain = load(stories, model_class_name="AutoModelForCausalLM").activations(tokens, "model.layers.2")
     lens = load(stories)
-    lens.activations(tokens, "blocks.2.hook_mlp_out")
+    lens.activations(tokens, "blocks.2.hook_resid_mid")
     assert lens._backend.bridged
     torch.testing.assert_close(
         lens.activations(tokens, "blocks.2.hook_resid_post"), plain, rtol=1e-4, atol=1e-4

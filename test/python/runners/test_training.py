@@ -111,7 +111,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(make_co
 
 LENS = {"model_class_name": "HookedTransformer", "hook_name": "blocks.1.hook_resid_post"}
 BEFORE = {
-    "a bridge": {**LENS, "hook_name": "blocks.1.hook_mlp_out"},
+    "a bridge": {**LENS, "hook_name": "blocks.1.hook_resid_mid"},
     "another hook": {**LENS, "hook_name": "blocks.0.hook_resid_pre"},
     "other threads": {**LENS, "n_threads": 3, "seed": 7},
     "the other class": {},
@@ -147,7 +147,7 @@ def test_a_worker_that_was_lent_before_trains_the_same_bits_as_a_new_one(
 
 
 def test_a_model_that_listed_its_hooks_is_loaded_again_only_for_values_the_bridge_changed(place):
-    cfg = LanguageModelConfig(model_name=str(place), hook_name="blocks.1.hook_mlp_out")
+    cfg = LanguageModelConfig(model_name=str(place), hook_name="blocks.1.hook_resid_mid")
     models._held = None
     held = models.language_model(cfg, Session())
     models.list_hooks({"model_name": str(place)}, Session())
