@@ -1,7 +1,6 @@
-import { plainText } from '../plain-text.ts';
 import type { DatasetLook } from '../runners/datasets.ts';
 
-/** A dataset as a person reads it. What it holds is shown without escape sequences. */
+/** A dataset as a person reads it. */
 export function lookText({ columns, n_rows, rows, column, decoded, lengths }: DatasetLook): string {
   const width = Math.max(...columns.map(({ name }) => name.length));
   const lines = [
@@ -19,5 +18,5 @@ export function lookText({ columns, n_rows, rows, column, decoded, lengths }: Da
     lines.push(`row ${at}`, ...Object.entries(row).map(([name, value]) => `  ${name.padEnd(width)}  ${value}`));
     if (decoded !== null) lines.push(`  ${'as text'.padEnd(width)}  ${decoded[at]}`);
   });
-  return `${lines.map(plainText).join('\n')}\n`;
+  return `${lines.join('\n')}\n`;
 }

@@ -1,5 +1,6 @@
 import type { Difference } from '../config/from-differences.ts';
 import { shortly } from '../config/problem.ts';
+import { tableText } from './table.ts';
 
 const HEAD = ['option', 'taken', 'instead of', 'changed to'] as const;
 
@@ -14,9 +15,6 @@ export function fromText(reference: string, differences: readonly Difference[]):
   ]);
   const shown = rows.some((row) => row[3] !== '') ? 4 : 3;
   const table = [[...HEAD], ...rows].map((row) => row.slice(0, shown));
-  const widths = HEAD.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
-  const lines = table.map((row) =>
-    `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd(),
-  );
-  return `from ${reference}: ${differences.length} ${differences.length === 1 ? 'setting that differs' : 'settings that differ'}\n${lines.join('\n')}\n`;
+  const count = `${differences.length} ${differences.length === 1 ? 'setting that differs' : 'settings that differ'}`;
+  return `from ${reference}: ${count}\n${tableText(table, { indent: '  ' })}`;
 }

@@ -1,4 +1,5 @@
 import type { HookPoint } from '../runners/hooks.ts';
+import { tableText } from './table.ts';
 
 /** Sequences and tokens of the batch the shapes were seen with: any others would do. */
 const BATCH = 2;
@@ -23,12 +24,8 @@ export function matchingHooks(hooks: readonly HookPoint[], pattern: string): Hoo
 /** A table of hook points, with a header; layers that are alike share a row unless `all` are wanted. */
 export function hooksText(hooks: readonly HookPoint[], all: boolean): string {
   const rows = all ? hooks.map((hook) => rowOf(hook)) : collapse(hooks);
-  const cells = [['hook point', 'shape', 'd_in'], ...rows.map((row) => [nameOf(row), row.shape, row.dIn])];
-  const width = (column: number) => Math.max(...cells.map((cell) => (cell[column] as string).length));
-  const [names, shapes, sizes] = [width(0), width(1), width(2)];
-  const line = ([name = '', shape = '', dIn = '']: string[]) =>
-    `${name.padEnd(names)}  ${shape.padEnd(shapes)}  ${dIn.padStart(sizes)}`;
-  return `${cells.map(line).join('\n')}\n`;
+  const cells = rows.map((row) => [nameOf(row), row.shape, row.dIn]);
+  return tableText([['hook point', 'shape', 'd_in'], ...cells], { right: [2] });
 }
 
 function collapse(hooks: readonly HookPoint[]): Row[] {

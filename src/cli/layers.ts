@@ -5,10 +5,9 @@ import type { OptionRow } from '../config/option-row.ts';
 import type { Resolution } from '../config/resolve.ts';
 import type { OptionsResolution, RunnerKind } from '../config/resolve-options.ts';
 import { SaeLensError } from '../errors.ts';
-import { plainText } from '../plain-text.ts';
 import { fromText } from './from-text.ts';
 import { flagsLayer } from './option-flags.ts';
-import { printNotice } from './output.ts';
+import { printNotice, printText } from './output.ts';
 
 const ROWS: Readonly<Record<RunnerKind, readonly OptionRow[]>> = {
   pretokenize: PRETOKENIZE_ROWS,
@@ -36,7 +35,7 @@ export async function resolveCommandLine(command: Command, file: string | undefi
     flagsLayer(command, OPTION_ROWS),
   ]);
   for (const layer of begun) {
-    process.stderr.write(plainText(fromText(layer.source, differencesOf(resolution, layer, presets))));
+    printText(fromText(layer.source, differencesOf(resolution, layer, presets)), process.stderr);
   }
   resolution.notices.forEach(printNotice);
   return resolution;

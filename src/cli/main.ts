@@ -14,7 +14,7 @@ import { addPretrained } from './commands/pretrained.ts';
 import { addSetup } from './commands/setup.ts';
 import { addTrain } from './commands/train.ts';
 import { addUpload } from './commands/upload.ts';
-import { printError, toBug, toSaeLensError } from './output.ts';
+import { printError, printText, toBug, toSaeLensError } from './output.ts';
 import { spellFlags } from './spelling.ts';
 
 const words = process.argv.slice(2);
@@ -73,7 +73,7 @@ try {
 function finish(error: unknown): void {
   if (error instanceof CommanderError && error.exitCode === 0) return;
   if (error instanceof CommanderError && error.code === 'commander.help') {
-    process.stderr.write(commandOf(words).helpInformation());
+    printText(commandOf(words).helpInformation(), process.stderr);
     process.exitCode = 2;
     return;
   }

@@ -1,29 +1,21 @@
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
 import { SaeLensError } from '../errors.ts';
-import { plainText } from '../plain-text.ts';
+import { plainJson, plainText } from '../plain-text.ts';
 
 /** A document on stdout. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${jsonText(value, 2)}\n`);
+  process.stdout.write(`${plainJson(value, 2)}\n`);
 }
 
-/** Text with words of others in it, of the hub or of a registry, on stdout: they cannot tell the terminal what to do. */
-export function printText(text: string): void {
-  process.stdout.write(plainText(text));
+/** Text for people. Words of others in it, of a hub, a dataset or a model, cannot tell the terminal what to do. */
+export function printText(text: string, out: NodeJS.WriteStream = process.stdout): void {
+  out.write(plainText(text));
 }
 
 /** What a person should know and no program reads, on stderr. */
 export function printNotice(line: string): void {
-  process.stderr.write(plainText(`note: ${line}\n`));
-}
-
-/** JSON leaves the control characters above ASCII as they are; terminals obey them too. */
-function jsonText(value: unknown, indent = 0): string {
-  return JSON.stringify(value, null, indent).replace(
-    /[\u007f-\u009f]/g,
-    (character) => `\\u00${character.charCodeAt(0).toString(16)}`,
-  );
+  printText(`note: ${line}\n`, process.stderr);
 }
 
 /** Whatever was thrown, as an error with a code. */
@@ -53,7 +45,7 @@ export function toBug(error: unknown): SaeLensError {
 export function printError(error: SaeLensError, json: boolean): void {
   if (json) {
     const { code, message, hint = null, details, exitCode } = error;
-    process.stdout.write(`${jsonText({ error: { code, message, hint, exit_code: exitCode, details } })}\n`);
+    process.stdout.write(`${plainJson({ error: { code, message, hint, exit_code: exitCode, details } })}\n`);
     return;
   }
   const colour = (format: 'red' | 'bold', text: string) =>

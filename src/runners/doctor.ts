@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { freeSpace } from '../artifacts/free-space.ts';
 import { ExitCode, SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
-import { plainText } from '../plain-text.ts';
+import { plainJson, plainText } from '../plain-text.ts';
 import { bytes } from '../sinks/format.ts';
 import { curveAvailable } from '../worker/channel.ts';
 import { locateEnvironment } from '../worker/environment.ts';
@@ -48,7 +48,7 @@ export async function runDoctor(options: DoctorOptions = {}): Promise<number> {
     ...(options.online ? [await hub()] : []),
   ];
   const failed = findings.filter(({ state }) => state === 'fail').length;
-  if (options.json) write(redact(`${JSON.stringify({ ok: failed === 0, findings })}\n`));
+  if (options.json) write(redact(`${plainJson({ ok: failed === 0, findings })}\n`));
   else write(redact(table(findings)));
   return failed === 0 ? ExitCode.done : ExitCode.environment;
 }

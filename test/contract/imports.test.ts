@@ -53,6 +53,16 @@ test('the worker keeps its doors and never runs pickles or remote code; files of
   expect(breaches).toEqual([]);
 });
 
+test('the command line writes through one door, which takes from words of others what terminals obey', async () => {
+  const files = (await readdir(join(root, 'src/cli'), { recursive: true })).filter((file) => file.endsWith('.ts'));
+  const writers: string[] = [];
+  for (const file of files) {
+    const source = await readFile(join(root, 'src/cli', file), 'utf8');
+    if (/process\.std(out|err)\.write|console\./.test(source)) writers.push(file);
+  }
+  expect(writers).toEqual(['output.ts']);
+});
+
 test('no file has more than 400 lines', async () => {
   const long: string[] = [];
   for (const folder of ['src', 'pyworker', 'test', 'bin']) {

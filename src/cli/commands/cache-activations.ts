@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { CACHE_ACTIVATIONS_ROWS } from '../../config/generated/options.ts';
 import { resolveRunnerCommandLine } from '../layers.ts';
 import { addOptionFlags } from '../option-flags.ts';
-import { printJson } from '../output.ts';
+import { printJson, printText } from '../output.ts';
 
 interface CacheActivationsFlags {
   dryRun?: true;
@@ -33,5 +33,5 @@ async function dryRun(config: Config, { json }: CacheActivationsFlags): Promise<
   const { previewCache, previewText } = await import('../../runners/cache-preview.ts');
   const preview = await previewCache(config);
   if (json) return printJson({ config, ...preview });
-  process.stdout.write(`${previewText(config, preview)}\nNothing was started. Run without --dry-run to write it\n`);
+  printText(`${previewText(config, preview)}\nNothing was started. Run without --dry-run to write it\n`);
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { printJson } from '../output.ts';
+import { printJson, printNotice, printText } from '../output.ts';
 
 export function addCache(program: Command): void {
   const command = program.command('cache').summary('look at, verify and repair a cache of activations');
@@ -13,7 +13,7 @@ export function addCache(program: Command): void {
       const { cacheInfo, infoText } = await import('../../runners/cache-info.ts');
       const info = await cacheInfo(path);
       if (json) return printJson(info);
-      process.stdout.write(`${infoText(info)}\n`);
+      printText(`${infoText(info)}\n`);
     });
   command
     .command('verify')
@@ -25,10 +25,8 @@ export function addCache(program: Command): void {
       const { manifest, unknown } = await verifyCache(path);
       const { shards } = manifest;
       if (json) return printJson({ ok: true, files: shards.map(({ file }) => file), unknown });
-      if (unknown.length > 0) process.stderr.write(`warning: not of this cache: ${unknown.join(', ')}\n`);
-      process.stdout.write(
-        `ok: ${shards.length === 1 ? 'the file is' : `all ${shards.length} files are`} what was written\n`,
-      );
+      if (unknown.length > 0) printNotice(`not of this cache: ${unknown.join(', ')}`);
+      printText(`ok: ${shards.length === 1 ? 'the file is' : `all ${shards.length} files are`} what was written\n`);
     });
   command
     .command('repair')
@@ -41,6 +39,6 @@ export function addCache(program: Command): void {
       if (json) return printJson({ repaired: files });
       const text =
         files.length === 0 ? 'nothing to repair: every file is what was written' : `repaired ${files.join(', ')}`;
-      process.stdout.write(`${text}\n`);
+      printText(`${text}\n`);
     });
 }

@@ -6,7 +6,7 @@ import type { OptionRow } from '../../config/option-row.ts';
 import { SaeLensError } from '../../errors.ts';
 import { resolveCommandLine } from '../layers.ts';
 import { addTrainingFlags } from '../option-flags.ts';
-import { printJson } from '../output.ts';
+import { printJson, printText } from '../output.ts';
 
 export function addConfig(program: Command): void {
   const config = program
@@ -22,14 +22,14 @@ export function addConfig(program: Command): void {
     if (print.opts<{ json?: true }>().json) {
       return printJson({ config: resolved, provenance: Object.fromEntries(provenance) });
     }
-    process.stdout.write(configText(resolved, provenance));
+    printText(configText(resolved, provenance));
   });
   config
     .command('schema')
     .description('Print the JSON Schema of a configuration file, for editors.')
     .action(async () => {
       const { jsonSchemaFile } = await import('../../config/generate/json-schema.ts');
-      process.stdout.write(jsonSchemaFile());
+      printText(jsonSchemaFile());
     });
   const explain = config
     .command('explain')
@@ -94,5 +94,5 @@ function explainOption(key: string, json: boolean): void {
     ['variable', `SAE_LENS_TS_${(row.flags[0] as string).replaceAll('.', '__').toUpperCase()}`],
   ];
   const text = lines.filter(([, value]) => value !== '').map(([title, value]) => `  ${title.padEnd(10)} ${value}`);
-  process.stdout.write(`${row.path}\n${text.join('\n')}\n`);
+  printText(`${row.path}\n${text.join('\n')}\n`);
 }

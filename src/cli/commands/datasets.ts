@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { printJson } from '../output.ts';
+import { printJson, printText } from '../output.ts';
+import { tableText } from '../table.ts';
 
 interface PeekFlags {
   name?: string;
@@ -23,8 +24,7 @@ export function addDatasets(program: Command): void {
       const found = pretokenizedDatasets(tokenizer);
       if (json) return printJson(found);
       if (found.length === 0) {
-        process.stdout.write(`No dataset of the list has a tokenizer with "${tokenizer}" in its name\n`);
-        return;
+        return printText(`No dataset of the list has a tokenizer with "${tokenizer}" in its name\n`);
       }
       const rows = found.map((one) => [
         one.id,
@@ -33,7 +33,7 @@ export function addDatasets(program: Command): void {
         String(one.context_size),
         one.created_with_saelens ? 'yes' : 'no',
       ]);
-      printTable([['dataset', 'tokenizer', 'source', 'context', 'by SAELens'], ...rows]);
+      printText(tableText([['dataset', 'tokenizer', 'source', 'context', 'by SAELens'], ...rows]));
     });
   addPeek(command);
 }
@@ -56,23 +56,11 @@ function addPeek(datasets: Command): void {
       const look = await peekDataset({ path, ...options });
       if (json) return printJson(look);
       const { lookText } = await import('../dataset-text.ts');
-      process.stdout.write(lookText(look));
+      printText(lookText(look));
     });
 }
 
 function wholeNumber(text: string): number {
   if (/^\d+$/.test(text)) return Number(text);
   throw new InvalidArgumentError('It must be a whole number.');
-}
-
-function printTable(rows: readonly (readonly string[])[]): void {
-  const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
-  for (const row of rows) {
-    process.stdout.write(
-      `${row
-        .map((cell, at) => cell.padEnd(widths[at] ?? 0))
-        .join('  ')
-        .trimEnd()}\n`,
-    );
-  }
 }

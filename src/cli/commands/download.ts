@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { SaeLensError } from '../../errors.ts';
 import { printJson, printText } from '../output.ts';
+import { tableText } from '../table.ts';
 
 interface DownloadFlags {
   revision?: string;
@@ -40,11 +41,8 @@ export function addDownload(program: Command): void {
       }
       const saes = await stoppable((signal) => publishedSaes(repo, { ...options, signal }));
       if (json) return printJson({ repo, saes });
-      const width = Math.max(0, ...saes.map((sae) => sae.folder.length));
-      for (const sae of saes) {
-        const name = (sae.folder || '.').padEnd(width);
-        printText(`${name}  ${(sae.bytes / 1e6).toFixed(1).padStart(9)} MB\n`);
-      }
+      const rows = saes.map((sae) => [sae.folder || '.', `${(sae.bytes / 1e6).toFixed(1)} MB`]);
+      printText(tableText(rows, { right: [1] }));
       if (saes.length === 0) printText(`${repo} holds no SAE of a format that is known here\n`);
     });
 }

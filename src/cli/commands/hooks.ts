@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { SaeLensError } from '../../errors.ts';
 import { hooksText, matchingHooks } from '../hooks-text.ts';
-import { printJson } from '../output.ts';
+import { printJson, printText } from '../output.ts';
 
 export function addHooks(program: Command): void {
   const command = program
@@ -32,7 +32,7 @@ export function addHooks(program: Command): void {
         );
       }
       if (json) return printJson(hooks);
-      process.stdout.write(hooksText(hooks, all ?? false));
+      printText(hooksText(hooks, all ?? false));
     });
 }
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { PRETOKENIZE_ROWS } from '../../config/generated/options.ts';
 import { resolveRunnerCommandLine } from '../layers.ts';
 import { addOptionFlags } from '../option-flags.ts';
-import { printJson } from '../output.ts';
+import { printJson, printText } from '../output.ts';
 
 interface PretokenizeFlags {
   dryRun?: true;
@@ -31,6 +31,6 @@ export function addPretokenize(program: Command): void {
     const preview = await previewPretokenize(config);
     if (json) return printJson({ config, ...preview.facts });
     const lines = preview.fields.map(([name, value]) => `${name.padEnd(10)} ${value}\n`);
-    process.stdout.write(`${lines.join('')}Nothing was started. Run without --dry-run to pretokenize\n`);
+    printText(`${lines.join('')}Nothing was started. Run without --dry-run to pretokenize\n`);
   });
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { ReleaseSummary } from '../../runners/pretrained.ts';
 import { printJson, printText } from '../output.ts';
+import { tableText } from '../table.ts';
 
 export function addPretrained(program: Command): void {
   const command = program
@@ -27,7 +28,7 @@ function listText(releases: readonly ReleaseSummary[]): string {
     model,
     `${numberOf(saes)}${format === null ? ', no reader' : ''}`,
   ]);
-  return `${table(rows)}\nOne release: sae-lens-ts pretrained RELEASE\n`;
+  return `${tableText(rows, { indent: '  ' })}\nOne release: sae-lens-ts pretrained RELEASE\n`;
 }
 
 function releaseText({ release, repo, model, format, saes }: ReleaseSummary): string {
@@ -37,13 +38,7 @@ function releaseText({ release, repo, model, format, saes }: ReleaseSummary): st
     format === null
       ? 'This version has no reader for its format\n'
       : `Load one: await SAE.fromPretrained('${release}', '${id}')\nFetch it: sae-lens-ts download ${release} ${id}\n`;
-  return `${release}: ${numberOf(saes)} on ${model}, in ${repo}\n\n${table(rows)}\n${use}`;
-}
-
-function table(rows: readonly string[][]): string {
-  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  const lines = rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ')}`.trimEnd());
-  return lines.map((line) => `${line}\n`).join('');
+  return `${release}: ${numberOf(saes)} on ${model}, in ${repo}\n\n${tableText(rows, { indent: '  ' })}\n${use}`;
 }
 
 function numberOf(saes: object): string {

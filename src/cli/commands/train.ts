@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { resolveCommandLine } from '../layers.ts';
 import { addTrainingFlags } from '../option-flags.ts';
-import { printJson, printNotice } from '../output.ts';
+import { printJson, printNotice, printText } from '../output.ts';
 import { planText } from '../plan-text.ts';
 
 interface TrainFlags {
@@ -52,5 +52,5 @@ async function dryRun(config: import('../../config/resolved.ts').ResolvedConfig,
     const { name, paths, plan, wandb } = preview;
     return printJson({ name, folder: paths.folder, output: paths.output, wandb, config, plan });
   }
-  process.stdout.write(`${planText(config, preview)}\nNothing was started. Run without --dry-run to train\n`);
+  printText(`${planText(config, preview)}\nNothing was started. Run without --dry-run to train\n`);
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { printJson, printText } from '../output.ts';
+import { tableText } from '../table.ts';
 
 interface UploadFlags {
   repo: string;
@@ -43,11 +44,8 @@ export function addUpload(program: Command): void {
       );
       if (flags.json) return printJson(result);
       const { url, sent, deleted } = result;
-      const width = Math.max(0, ...sent.map(({ path }) => path.length));
-      for (const { path, bytes } of sent) {
-        printText(`${path.padEnd(width)}  ${(bytes / 1e6).toFixed(3).padStart(11)} MB\n`);
-      }
-      for (const path of deleted) printText(`${path.padEnd(width)}  goes away\n`);
+      const rows = sent.map(({ path, bytes }) => [path, `${(bytes / 1e6).toFixed(3)} MB`]);
+      printText(tableText([...rows, ...deleted.map((path) => [path, 'goes away'])], { right: [1] }));
       const nothing = sent.length + deleted.length === 0 ? 'Nothing to do: everything is there already. ' : '';
       const end = flags.dryRun ? 'Nothing was sent. Run without --dry-run to send it to' : 'It is at';
       printText(`${nothing}${nothing && flags.dryRun ? 'It is at' : end} ${url}\n`);
