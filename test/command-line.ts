@@ -97,7 +97,7 @@ export function commandLineForTests() {
       return marked(marker).find((pid) => facts(pid).includes(`\nPPid:\t${command.pid}\n`)) as number;
     },
     /** A line for the shell, with the command as `$CLI`. */
-    shell: (line: string, env: Record<string, string> = {}): Promise<Ended> =>
+    shell: (line: string, env: CommandOptions['env'] = {}): Promise<Ended> =>
       new Command('bash', ['-c', line], {
         cwd: folder,
         env: environment({ CLI: `${process.execPath} ${BIN}`, ...env }),

@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty';
 import { ExitCode, SaeLensError } from '../errors.ts';
 
 /** After SIGTERM a container has ten seconds; putting down what is done gets most of them (faults L3). */
@@ -6,6 +7,23 @@ const TERMINATION_MS = 8_000;
 const START_STOP_MS = 3_000;
 /** Who asks twice is gone within a second, whatever a disk or a library is doing (faults L2). */
 const SECOND_SIGNAL_MS = 900;
+
+/**
+ * Listens for the signals that end work; gives back what ends the listening. Under nohup no terminal is left to lose:
+ * SIGHUP is ignored then, by us, because Node undoes what nohup has set (faults L4).
+ */
+export function onStopSignal(listener: (signal: NodeJS.Signals) => void): () => void {
+  const hasTerminal = [0, 1, 2].some(isatty);
+  const listeners: readonly (readonly [NodeJS.Signals, (signal: NodeJS.Signals) => void])[] = [
+    ['SIGINT', listener],
+    ['SIGTERM', listener],
+    ['SIGHUP', hasTerminal ? listener : () => {}],
+  ];
+  for (const [signal, heard] of listeners) process.on(signal, heard);
+  return () => {
+    for (const [signal, heard] of listeners) process.off(signal, heard);
+  };
+}
 
 /** Work that can be told to end. */
 interface Stoppable {
@@ -29,7 +47,8 @@ export interface StopWords {
 export class StopOnSignal {
   readonly #words: StopWords;
   readonly #say: (line: string) => void;
-  readonly #signals: readonly NodeJS.Signals[];
+  /** Ends the listening. */
+  readonly close: () => void;
   #work: Stoppable | null = null;
   #hasResults: () => boolean = () => true;
   #first: NodeJS.Signals | null = null;
@@ -42,9 +61,7 @@ export class StopOnSignal {
   constructor(words: StopWords, say: (line: string) => void) {
     this.#words = words;
     this.#say = say;
-    // Under nohup there is no terminal to lose, and SIGHUP must stay ignored (faults L4).
-    this.#signals = process.stderr.isTTY ? ['SIGINT', 'SIGTERM', 'SIGHUP'] : ['SIGINT', 'SIGTERM'];
-    for (const signal of this.#signals) process.on(signal, this.#onSignal);
+    this.close = onStopSignal(this.#onSignal);
   }
 
   /** Of work that was stopped. */
@@ -57,10 +74,6 @@ export class StopOnSignal {
     this.#work = work;
     this.#hasResults = hasResults;
     if (this.#first !== null) void work.kill();
-  }
-
-  close(): void {
-    for (const signal of this.#signals) process.off(signal, this.#onSignal);
   }
 
   /** Work that we ended did not fail. */

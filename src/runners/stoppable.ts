@@ -1,6 +1,5 @@
 import { SaeLensError } from '../errors.ts';
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+import { onStopSignal } from './stop-on-signal.ts';
 
 /**
  * Work with a terminal in front: Ctrl-C and SIGTERM end it in order, so that no process and no file of it stays; the
@@ -10,11 +9,10 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  */
 export async function stoppable<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const stop = new AbortController();
-  const end = (signal: NodeJS.Signals): void => {
-    for (const one of SIGNALS) process.off(one, end);
+  const close = onStopSignal((signal) => {
+    close();
     stop.abort(signal);
-  };
-  for (const signal of SIGNALS) process.on(signal, end);
+  });
   try {
     return await work(stop.signal);
   } catch (error) {
@@ -22,6 +20,6 @@ export async function stoppable<T>(work: (signal: AbortSignal) => Promise<T>): P
     if (!isTerminated || !(error instanceof SaeLensError) || error.code !== 'INTERRUPTED') throw error;
     throw new SaeLensError('TERMINATED', error.message, { hint: error.hint, cause: error });
   } finally {
-    for (const signal of SIGNALS) process.off(signal, end);
+    close();
   }
 }

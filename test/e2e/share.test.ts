@@ -108,6 +108,23 @@ describe('sae-lens-ts upload and download', () => {
     expect([...hub.files('user/saes').keys()].some((path) => path.startsWith('blocks.2'))).toBe(false);
   });
 
+  it('under nohup a terminal that closes does not end it', async () => {
+    let answer = (): void => {};
+    const waits = new Promise<void>((seen) => {
+      hub.fault = first(1, /preupload/, (_, response) => {
+        answer = () => refuse(response, 503, null, 'Ask again.');
+        seen();
+      });
+    });
+    const ended = cli.shell('trap "" HUP; $CLI upload --repo user/saes run=blocks.4 & echo $! > pid; wait $!', env);
+    await waits;
+    process.kill(Number(readFileSync(join(cli.folder, 'pid'), 'utf8')), 'SIGHUP');
+    await new Promise((next) => setTimeout(next, 200));
+    answer();
+    expect(await ended).toMatchObject({ code: 0, stdout: expect.stringContaining('It is at') });
+    hub.fault = () => false;
+  });
+
   it('Ctrl-C in the middle of a file ends it in order, with nothing half; the next run goes on', async () => {
     hub.fault = first(9, /PUT/, () => {});
     writeSaeFolder(

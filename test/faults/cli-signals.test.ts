@@ -63,6 +63,17 @@ describe('a run that is told to end', () => {
     await verifyFolder(kept);
   });
 
+  it('under nohup goes on when the terminal closes', async () => {
+    const command = await training('under-nohup');
+    process.kill(command.pid, 'SIGHUP');
+    const rows = (): number => command.stdout.split('"event":"metrics"').length;
+    for (const before = rows(); rows() < before + 3; ) {
+      expect(command.child.exitCode ?? command.child.signalCode).toBeNull();
+      await new Promise((next) => setTimeout(next, 50));
+    }
+    expect((await signalled(command, 'SIGTERM')).code).toBe(143);
+  });
+
   it('SIGINT while the model is loading: ends at once, there is nothing to save', async () => {
     const command = start(endlessRun('--name', 'loading'));
     await command.saw('loading ');
