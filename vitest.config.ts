@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
 // `forks`, never `threads`: the worker asks the kernel to die with the thread that spawned it, and a
-// leaked socket in a worker thread keeps vitest from ending (docs/testing.md).
+// leaked socket in a worker thread keeps vitest from ending.
 export default defineConfig({
   test: {
     pool: 'forks',

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { isMachinePath } from '../artifacts/machine-paths.ts';
 import type { ResolvedConfig } from '../config/index.ts';
 import { isBundled } from '../worker/bundled.ts';
 
@@ -65,7 +66,7 @@ type Training = Pick<
 export function preparedDatasetFor(config: Training): PretokenizedDataset | null {
   const { dataset_path, context_size } = config;
   if (config.is_dataset_tokenized === true || config.use_cached_activations) return null;
-  if (isBundled(dataset_path) || /^[./~]|\/.*\//.test(dataset_path) || existsSync(dataset_path)) return null;
+  if (isBundled(dataset_path) || isMachinePath(dataset_path) || existsSync(dataset_path)) return null;
   if (/token/i.test(dataset_path) || PRETOKENIZED_DATASETS.some(({ id }) => id === dataset_path)) return null;
   const family = FAMILIES.find(([models]) => models.test(config.model_name))?.[1];
   const fitting = PRETOKENIZED_DATASETS.filter(

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { toJson } from '../artifacts/atomic.ts';
 import { datasetCard } from '../artifacts/dataset-card.ts';
 import { pushDataset } from '../artifacts/hub-dataset.ts';
+import { withoutMachinePaths } from '../artifacts/machine-paths.ts';
 import type { RunnerOptions } from '../config/index.ts';
 import type { Logger } from '../log.ts';
 import { cacheHome } from '../worker/cache-home.ts';
@@ -40,7 +41,8 @@ export async function pushPretokenized({ config, made, worker, log, signal, tell
     const params = { path: made.path, folder, split, num_shards: hf_num_shards };
     await worker.request('pretokenize_parquet', params, { signal, onEvent: (raw) => tell(pretokenizeEvent(raw)) })
       .result;
-    const metadata = published(JSON.parse(await readFile(join(made.path, METADATA_NAME), 'utf8')));
+    const recorded: unknown = JSON.parse(await readFile(join(made.path, METADATA_NAME), 'utf8'));
+    const metadata = withoutMachinePaths(recorded) as Record<string, unknown>;
     await writeFile(join(folder, METADATA_NAME), toJson(metadata));
     const facts = { repo, split, nSequences: made.n_sequences, nDocuments: made.n_documents };
     await writeFile(join(folder, 'README.md'), datasetCard({ ...facts, made: metadata }));
@@ -60,13 +62,4 @@ export async function pushPretokenized({ config, made, worker, log, signal, tell
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-/** Where files lie on this machine is nobody's business: of a local path the last name is told. */
-function published(metadata: Record<string, unknown>): Record<string, unknown> {
-  const tell = (value: unknown): unknown => {
-    if (Array.isArray(value)) return value.map(tell);
-    return typeof value === 'string' && /^[./~]|\/.*\//.test(value) ? basename(value) : value;
-  };
-  return Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, tell(value)]));
 }
