@@ -3,9 +3,9 @@
 Shapes: P prompts, C context, D d_in, F latents, V vocabulary, N kept tokens.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -72,12 +72,22 @@ def run_evals(
     ).metrics
 
 
-@torch.no_grad()
 def evaluate(
     sae: EvaluatedSAE,
     lm: LanguageModel,
     token_batches: Iterable[Tensor],
     scaler: Scaler | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Evaluate one SAE: :func:`evaluate_together` explains the arguments."""
+    return evaluate_together([(sae, scaler)], lm, token_batches, **options)[0]
+
+
+@torch.no_grad()
+def evaluate_together(
+    saes: Sequence[tuple[EvaluatedSAE, Scaler | None]],
+    lm: LanguageModel,
+    token_batches: Iterable[Tensor],
     *,
     hook_name: str | None = None,
     head_index: int | None = None,
@@ -88,17 +98,18 @@ def evaluate(
     compute_sparsity_metrics: bool = True,
     compute_variance_metrics: bool = True,
     compute_featurewise: bool = False,
-) -> Evaluation:
-    """Evaluate on every batch. The defaults compute what SAELens logs while it trains.
+) -> list[Evaluation]:
+    """Evaluate SAEs of one hook on every batch. The defaults compute what SAELens logs while it trains.
 
-    One clean pass gives both the activations and the logits to compare with; without model metrics it ends at
-    the hook. With them, two more passes: the SAE's reconstruction at the kept tokens, and zeros at all.
+    One clean pass for all gives both the activations and the logits to compare with; without model metrics it ends at
+    the hook. With them, one more pass for all with zeros in its place, and one for each SAE with its reconstruction
+    at the kept tokens.
 
     Args:
-        sae: put in evaluation mode meanwhile.
+        saes: each put in evaluation mode meanwhile, with its scaler as in training; None for an SAE that takes raw
+            activations.
         lm: the language model.
         token_batches: tokens_PC, each batch of any size.
-        scaler: as in training; None for an SAE that takes raw activations.
         hook_name: None for the hook of the language model's configuration, with its head.
         head_index: one head of a per-head hook.
         exclude_special_tokens: True leaves the tokenizer's special tokens out, a list those ids, False none.
@@ -110,43 +121,71 @@ def evaluate(
         compute_featurewise: densities and weight statistics of each latent.
 
     Returns:
-        the metrics, with the number of tokens read under ``token_stats/``.
+        for each SAE its metrics, with the number of tokens read under ``token_stats/``.
     """
     special = lm.special_token_ids() if exclude_special_tokens is True else exclude_special_tokens or []
     with_model = compute_ce_loss or compute_kl
-    model = ModelMetrics(ce_loss=compute_ce_loss, kl=compute_kl)
-    reconstruction = ReconstructionMetrics(
-        l2_norms=compute_l2_norms, sparsity=compute_sparsity_metrics, variance=compute_variance_metrics
-    )
-    density = LatentDensity()
     n_tokens = 0
-    with _evaluation_mode(sae):
+    found = [
+        _Found(
+            ModelMetrics(ce_loss=compute_ce_loss, kl=compute_kl),
+            ReconstructionMetrics(
+                l2_norms=compute_l2_norms,
+                sparsity=compute_sparsity_metrics,
+                variance=compute_variance_metrics,
+            ),
+        )
+        for _ in saes
+    ]
+    with ExitStack() as modes:
+        for sae, _ in saes:
+            modes.enter_context(_evaluation_mode(sae))
         for tokens in token_batches:
             tokens_PC = tokens.to(lm.device)
             kept_PC = ~torch.isin(tokens_PC, torch.tensor(special, device=lm.device, dtype=tokens_PC.dtype))
             n_tokens += tokens_PC.numel()
             clean_PCV, x_PCD = _clean_pass(lm, tokens_PC, hook_name, head_index, with_model)
-            latents_BF, x_hat_BD = _through(sae, scaler, x_PCD.flatten(0, 1))
-            x_hat_PCD = x_hat_BD.to(x_PCD.device).unflatten(0, tokens_PC.shape)
-            rows = kept_PC.flatten()
-            reconstruction.add(x_PCD[kept_PC], latents_BF[rows.to(latents_BF.device)], x_hat_PCD[kept_PC])
-            if compute_featurewise:
-                density.add(latents_BF.unflatten(0, tokens_PC.shape), kept_PC)
+            ablated_PCV = None
             if clean_PCV is not None:
-                substituted_PCD = torch.where(kept_PC[..., None], x_hat_PCD.to(x_PCD.dtype), x_PCD)
-                logits = {
-                    "without_sae": clean_PCV,
-                    "with_sae": lm.logits(
-                        tokens_PC, lambda _, new=substituted_PCD: new, hook_name, head_index
-                    ),
-                    "with_ablation": lm.logits(tokens_PC, torch.zeros_like, hook_name, head_index),
-                }
-                model.add(tokens_PC, kept_PC, logits)
-        featurewise = {**density.compute(), **weight_statistics(sae)} if compute_featurewise else {}
-    metrics = {**model.compute(), **reconstruction.compute()}
-    metrics["token_stats/total_tokens_eval_reconstruction"] = n_tokens if with_model else 0
-    metrics["token_stats/total_tokens_eval_sparsity_variance"] = n_tokens
-    return Evaluation(metrics, featurewise)
+                ablated_PCV = lm.logits(tokens_PC, torch.zeros_like, hook_name, head_index)
+            for (sae, scaler), of_sae in zip(saes, found, strict=True):
+                latents_BF, x_hat_BD = _through(sae, scaler, x_PCD.flatten(0, 1))
+                x_hat_PCD = x_hat_BD.to(x_PCD.device).unflatten(0, tokens_PC.shape)
+                rows = kept_PC.flatten().to(latents_BF.device)
+                of_sae.reconstruction.add(x_PCD[kept_PC], latents_BF[rows], x_hat_PCD[kept_PC])
+                if compute_featurewise:
+                    of_sae.density.add(latents_BF.unflatten(0, tokens_PC.shape), kept_PC)
+                if clean_PCV is not None:
+                    substituted_PCD = torch.where(kept_PC[..., None], x_hat_PCD.to(x_PCD.dtype), x_PCD)
+                    logits = {
+                        "without_sae": clean_PCV,
+                        "with_sae": lm.logits(
+                            tokens_PC, lambda _, new=substituted_PCD: new, hook_name, head_index
+                        ),
+                        "with_ablation": ablated_PCV,
+                    }
+                    of_sae.model.add(tokens_PC, kept_PC, logits)
+        return [
+            of_sae.evaluation(sae, n_tokens, with_model, compute_featurewise)
+            for (sae, _), of_sae in zip(saes, found, strict=True)
+        ]
+
+
+@dataclass
+class _Found:
+    """What is known of one SAE so far."""
+
+    model: ModelMetrics
+    reconstruction: ReconstructionMetrics
+    density: LatentDensity = field(default_factory=LatentDensity)
+
+    def evaluation(self, sae: EvaluatedSAE, n_tokens: int, with_model: bool, featurewise: bool) -> Evaluation:
+        metrics = {**self.model.compute(), **self.reconstruction.compute()}
+        metrics["token_stats/total_tokens_eval_reconstruction"] = n_tokens if with_model else 0
+        metrics["token_stats/total_tokens_eval_sparsity_variance"] = n_tokens
+        return Evaluation(
+            metrics, {**self.density.compute(), **weight_statistics(sae)} if featurewise else {}
+        )
 
 
 @torch.no_grad()

@@ -5,15 +5,13 @@ Legend: B batch, D d_in, F d_sae (latents).
 
 import dataclasses
 import shutil
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from pyworker.data.activation_stream import ActivationStream
@@ -23,13 +21,11 @@ from pyworker.profile import Profile
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.device import check_device
 from pyworker.runners.forwarded_logs import forwarded_logs
+from pyworker.runners.trained_sae import TrainedSAE
 from pyworker.runners.training_rows import Evaluation, open_rows
-from pyworker.saes import create_sae, load_sae, seeded_generator
-from pyworker.train import CheckpointKind, SAETrainer, TrainResult
-from pyworker.train.checkpoints import optimizer_tensors
+from pyworker.train import CheckpointKind, TrainingLoop, TrainResult
 
 DEFAULT_EXPANSION_FACTOR = 4
-HISTOGRAM_BINS = 64
 FINAL_EVALUATION = ("evaluate", "evaluating the finished SAE")
 THREADS_AT_START = torch.get_num_threads()
 
@@ -43,21 +39,27 @@ class TrainingPlaces(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
-    """Train one SAE.
+    """Train one SAE, or several on the same activations.
 
     Args:
-        params: ``config``, a resolved LanguageModelSAERunnerConfig; ``places``, a TrainingPlaces; ``recorded``, the
-            ``model_name``, ``dataset_path`` and ``from_pretrained_path`` to write down, where those in ``config`` are
-            paths of this machine; ``fed``, whether the activations are sent down while this runs.
+        params: ``config``, a resolved LanguageModelSAERunnerConfig; ``saes``, for several SAEs the complete
+            configuration of each by its name, as it would be of a run of its own, and None for one; ``places``, a
+            TrainingPlaces; ``recorded``, the ``model_name`` and ``dataset_path`` to write down, where those in
+            ``config`` are paths of this machine; ``fed``, whether the activations are sent down while this runs.
         session: the request, see :class:`pyworker.session.Session`.
 
     Returns:
-        how it ended: ``ended``, ``n_training_steps``, ``n_training_samples``, ``l0``, ``num_dead_features``.
+        how it ended: ``ended``, ``n_training_steps``, ``n_training_samples``, ``l0``, ``num_dead_features``; of several
+        SAEs the last two are their mean and their sum.
 
     Raises:
         WorkerError: whatever loading, reading or training can fail with.
     """
     config = msgspec.convert(params["config"], LanguageModelSAERunnerConfig)
+    saes = {
+        name: msgspec.convert(one, LanguageModelSAERunnerConfig)
+        for name, one in (params["saes"] or {None: params["config"]}).items()
+    }
     places = msgspec.convert(params["places"], TrainingPlaces)
     # A worker that is lent again must compute as a new one does: the numbers depend on the threads, and on what was
     # compiled before.
@@ -65,32 +67,33 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
     if config.compile_llm or config.compile_sae:
         torch.compiler.reset()
     with forwarded_logs(session):
-        choose_devices(config)
-        check_devices(config)
+        for one in (config, *saes.values()):
+            choose_devices(one)
+            check_devices(one)
         rows = open_rows(config, params, session)
         if rows is None:
             return msgspec.to_builtins(TrainResult("stopped", 0, 0, l0=0.0, num_dead_features=0))
         torch.manual_seed(config.seed)
-        config.sae.d_in = rows.d_in
-        if config.sae.d_sae is None:
-            config.sae.d_sae = config.sae.d_in * (config.sae.expansion_factor or DEFAULT_EXPANSION_FACTOR)
         stream = ActivationStream(config, rows.source)
-        config.model_name = params["recorded"]["model_name"]
-        config.dataset_path = rows.dataset_path
+        for one in (config, *saes.values()):
+            one.sae.d_in = rows.d_in
+            if one.sae.d_sae is None:
+                one.sae.d_sae = one.sae.d_in * (one.sae.expansion_factor or DEFAULT_EXPANSION_FACTOR)
+            one.model_name = params["recorded"]["model_name"]
+            one.dataset_path = rows.dataset_path
         try:
-            run = TrainingRun(config, places, stream, rows.evaluation, session)
-            config.from_pretrained_path = params["recorded"]["from_pretrained_path"]
-            return run.run()
+            return TrainingRun(config, saes, places, stream, rows.evaluation, session).run()
         finally:
             stream.close()
 
 
 class TrainingRun:
-    """The trainer's callbacks: the loop's view of the border and of the files."""
+    """The loop's view of the border and of the files, in what concerns the run as a whole."""
 
     def __init__(
         self,
         config: LanguageModelSAERunnerConfig,
+        saes: Mapping[str | None, LanguageModelSAERunnerConfig],
         places: TrainingPlaces,
         stream: ActivationStream,
         evaluation: Evaluation | None,
@@ -98,36 +101,46 @@ class TrainingRun:
     ):
         self.config, self.places, self.session = config, places, session
         self.stream, self.evaluation = stream, evaluation
-        self.process = psutil.Process()
         self.stage: tuple[str, str, int | None, int | None] = ("open_dataset", "", None, None)
         stream.on_fill = self.on_fill
-        sae = create_sae(config.sae, seeded_generator(config.seed))
-        if config.from_pretrained_path is not None:
-            sae.adopt(load_sae(Path(config.from_pretrained_path))[0])
-        self.trainer = SAETrainer(sae, config, TappedBatches(stream, config.hook_name, session), self)
+        batches = TappedBatches(stream, config.hook_name, session)
+        self.saes = [TrainedSAE(name, one, batches, self) for name, one in saes.items()]
+        self.trainers = [sae.trainer for sae in self.saes]
+        self.loop = TrainingLoop(self.trainers, batches, self)
+        self._evaluated: tuple[int, dict[str | None, dict[str, float]]] | None = None
 
     def run(self) -> dict[str, Any]:
         """Estimate, train, evaluate once more, write the output."""
-        config, trainer = self.config, self.trainer
+        config, trainers = self.config, self.trainers
+        sizes = {
+            sae.name: {"d_sae": sae.trainer.sae.cfg.d_sae, "kernels": sae.trainer.sae.kernels()}
+            for sae in self.saes
+        }
         self.session.event(
             "started",
             d_in=config.sae.d_in,
-            d_sae=config.sae.d_sae,
-            total_steps=trainer.total_steps,
+            d_sae=sum(of_sae["d_sae"] for of_sae in sizes.values()),
+            saes=None if None in sizes else sizes,
+            total_steps=trainers[0].total_steps,
             device=config.device,
             torch=str(torch.__version__),
             cpu=torch.backends.cpu.get_cpu_capability(),
             threads=torch.get_num_threads(),
-            kernels=trainer.sae.kernels(),
+            kernels="+".join(sorted({of_sae["kernels"] for of_sae in sizes.values()})),
             n_eval_prompts=self.evaluation.n_prompts if self.evaluation else 0,
         )
-        result = trainer.fit()
-        if trainer.profile is not None:
-            self._say_profile(trainer.profile, result.n_training_steps)
+        results = self.loop.run()
+        if self.loop.profile is not None:
+            self._say_profile(self.loop.profile, results[0].n_training_steps)
+        dead = sum(one.num_dead_features for one in results)
+        l0 = sum(one.l0 for one in results) / len(results)
+        result = dataclasses.replace(results[0], num_dead_features=dead, l0=l0)
         if result.n_training_steps > 0 and result.ended != "stopped":
             self.on_stage(*FINAL_EVALUATION)
-            trainer.sae.eval()
-            self.on_metrics(result.n_training_steps, self._evaluation() or {})
+            for trainer in trainers:
+                trainer.sae.eval()
+            for sae in self.saes:
+                sae.on_metrics(result.n_training_steps, self.evaluated(result.n_training_steps)[sae.name])
         if result.ended == "stopped" and result.n_training_steps == 0:
             return msgspec.to_builtins(result)  # nothing was learned that could be kept
         if result.ended == "stopped":
@@ -136,7 +149,7 @@ class TrainingRun:
             self._write("output", Path(self.places.output), result.n_training_samples)
         return msgspec.to_builtins(result)
 
-    # -- TrainerCallbacks ------------------------------------------------------------------------------------------
+    # -- RunCallbacks ----------------------------------------------------------------------------------------------
 
     def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
         """Say what is going on."""
@@ -153,37 +166,6 @@ class TrainingRun:
             )
         else:
             self.session.stage(*self.stage)
-
-    def on_metrics(self, step: int, row: dict[str, float]) -> None:
-        """Send a row, with the memory this process holds."""
-        row["system/rss_bytes"] = self.process.memory_info().rss
-        if torch.cuda.is_available():
-            row["system/gpu_bytes"] = torch.cuda.memory_allocated()
-        self.session.metrics("metrics", {"step": step, **row})
-
-    def on_kernels(self, step: int, kernels: str) -> None:
-        """A line in the log."""
-        self.session.log(
-            "info", f"training step {step}: {kernels} kernels from here on, by the density of the latents"
-        )
-
-    def on_sparsity(self, step: int, row: dict[str, float], log10_frequency_F: Tensor) -> None:
-        """Send a row and the distribution behind it."""
-        self.session.metrics("metrics", {"step": step, **row})
-        self._histogram(step, "plots/feature_density_line_chart", log10_frequency_F)
-        for name, values in self.trainer.sae.weight_histograms().items():
-            self._histogram(step, name, values)
-
-    def evaluate(self, step: int) -> dict[str, float] | None:
-        """Evaluate on what is held out; not after the last step, when the finished SAE is."""
-        return self._evaluation() if step + 1 < self.trainer.total_steps else None
-
-    def _evaluation(self) -> dict[str, float] | None:
-        """The metrics on what is held out, with the language model to itself."""
-        if self.evaluation is None or self.evaluation.n_prompts == 0:
-            return None
-        with self.stream.paused():
-            return self.evaluation.run(self.trainer.sae, self.trainer.scaler, self._watched)
 
     def should_stop(self) -> bool:
         """Whether the run was asked to end early."""
@@ -205,6 +187,21 @@ class TrainingRun:
         except WorkerError as error:
             self.session.log("warning", f"{error.message}; training goes on without this checkpoint")
 
+    # -- what its SAEs share ---------------------------------------------------------------------------------------
+
+    def evaluated(self, step: int) -> dict[str | None, dict[str, float]]:
+        """The metrics of each SAE on what is held out, with the language model to itself; made for all at once, when
+        the first is asked about. Empty where nothing is held out.
+        """
+        if self._evaluated is None or self._evaluated[0] != step:
+            found: list[dict[str, float]] = [{} for _ in self.trainers]
+            if self.evaluation is not None and self.evaluation.n_prompts > 0:
+                with self.stream.paused():
+                    scaled = [(trainer.sae, trainer.scaler) for trainer in self.trainers]
+                    found = self.evaluation.run(scaled, self._watched)
+            self._evaluated = step, dict(zip((sae.name for sae in self.saes), found, strict=True))
+        return self._evaluated[1]
+
     def _watched(self, batches: Iterable, n_batches: int) -> Iterator:
         """Each batch of an evaluation is a sign of life, and of the last one a progress to show."""
         for done, batch in enumerate(batches):
@@ -214,17 +211,24 @@ class TrainingRun:
                 self.session.stage(*self.stage)
             yield batch
 
-    # -- parts -----------------------------------------------------------------------------------------------------
+    def _say_profile(self, profile: Profile, n_steps: int) -> None:
+        n_rows = self.config.train_batch_size_tokens
+        self.session.event(
+            "profile",
+            n_steps=n_steps,
+            parts=[{"part": name, **dataclasses.asdict(part)} for name, part in profile.parts.items()],
+            product_s=sum(best_seconds(one.sae.W_enc.detach(), n_rows) for one in self.trainers) * n_steps,
+        )
 
     def _checkpoint(self, name: int | str) -> Path:
         return Path(self.places.checkpoints) / str(name)
 
     def _write(self, purpose: str, final: Path, n_training_samples: int) -> None:
+        """One folder for all SAEs, so that it becomes complete at once: of one its files, of several a folder each."""
         staging = final.with_name(f"{final.name}.{self.places.staging_suffix}")
         try:
-            self.trainer.write_sae_files(staging)
-            if purpose != "output":
-                self._write_state_files(staging)
+            for sae in self.saes:
+                sae.write(staging if sae.name is None else staging / sae.name, purpose != "output")
         except (OSError, SafetensorError) as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise WorkerError(
@@ -237,33 +241,8 @@ class TrainingRun:
             purpose=purpose,
             staging=str(staging),
             final=str(final),
+            saes=[sae.name for sae in self.saes if sae.name is not None],
             n_training_samples=n_training_samples,
-        )
-
-    def _write_state_files(self, staging: Path) -> None:
-        """What W&B is to get besides the SAE; written only when it is asked for."""
-        logger, trainer = self.config.logger, self.trainer
-        if logger.log_optimizer_state_to_wandb:
-            tensors = optimizer_tensors(trainer.optimizer, trainer.sae)
-            save_file(tensors, staging / "optimizer_state.safetensors")
-        if logger.log_activations_store_to_wandb and self.stream.rows is not None:
-            n_read = self.stream.rows.sequence_N.max() + 1
-            save_file({"n_sequences_read": n_read.cpu()}, staging / "activations_store.safetensors")
-
-    def _say_profile(self, profile: Profile, n_steps: int) -> None:
-        sae, n_rows = self.trainer.sae, self.config.train_batch_size_tokens
-        self.session.event(
-            "profile",
-            n_steps=n_steps,
-            parts=[{"part": name, **dataclasses.asdict(part)} for name, part in profile.parts.items()],
-            product_s=best_seconds(sae.W_enc.detach(), n_rows) * n_steps,
-        )
-
-    def _histogram(self, step: int, name: str, values_F: Tensor) -> None:
-        values_F = values_F.detach().float().cpu()
-        counts, edges = torch.histogram(values_F[torch.isfinite(values_F)], HISTOGRAM_BINS)
-        self.session.event(
-            "histogram", step=step, name=name, counts=counts.int().tolist(), edges=edges.tolist()
         )
 
 

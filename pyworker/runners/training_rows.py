@@ -1,7 +1,7 @@
 """What a training run reads, and what it is evaluated on: by the language model, from a cache, or fed from outside."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from pyworker.data.model_rows import LanguageModelRows
 from pyworker.data.row_source import RowSource
 from pyworker.data.rows import Rows
 from pyworker.errors import WorkerError
-from pyworker.evals import evaluate_rows, run_evals
+from pyworker.evals import evaluate_rows, evaluate_together
 from pyworker.evals.run import Scaler
 from pyworker.lm.checks import check_context_size, check_d_in
 from pyworker.lm.load import load_special_token_ids
@@ -33,6 +33,9 @@ FRAMES_AHEAD = 4
 Watch = Callable[[Iterable, int], Iterator]
 """(batches, how many) → the same batches; each one is a sign of life."""
 
+ScaledSAEs = Sequence[tuple[SAE, Scaler]]
+"""SAEs in training, each with what is done to the activations before it sees them."""
+
 
 class Evaluation(Protocol):
     """What a run is evaluated on, always the same.
@@ -43,8 +46,8 @@ class Evaluation(Protocol):
 
     n_prompts: int
 
-    def run(self, sae: SAE, scaler: Scaler, watch: Watch) -> dict[str, float]:
-        """The metrics of the SAE as it is."""
+    def run(self, saes: ScaledSAEs, watch: Watch) -> list[dict[str, float]]:
+        """The metrics of each SAE as it is."""
         ...
 
 
@@ -183,13 +186,14 @@ class InModel:
         self._excluded = config.exclude_special_tokens
         self._open, self._opened = opened, None
 
-    def run(self, sae: SAE, scaler: Scaler, watch: Watch) -> dict[str, float]:
+    def run(self, saes: ScaledSAEs, watch: Watch) -> list[dict[str, float]]:
         """See :class:`Evaluation`."""
         if self._opened is None:
             self._opened = self._open()
         lm, tokens = self._opened
         batches = watch(tokens.batches(), tokens.n_batches)
-        return run_evals(sae, lm, batches, scaler, exclude_special_tokens=self._excluded, compute_kl=True)
+        found = evaluate_together(saes, lm, batches, exclude_special_tokens=self._excluded, compute_kl=True)
+        return [of_sae.metrics for of_sae in found]
 
 
 class OnRows:
@@ -213,8 +217,11 @@ class OnRows:
         self._excluded_ids = torch.tensor(ids, dtype=torch.int32)
         self._held_out = held_out
 
-    def run(self, sae: SAE, scaler: Scaler, watch: Watch) -> dict[str, float]:
+    def run(self, saes: ScaledSAEs, watch: Watch) -> list[dict[str, float]]:
         """See :class:`Evaluation`."""
+        return [self._run(sae, scaler, watch) for sae, scaler in saes]
+
+    def _run(self, sae: SAE, scaler: Scaler, watch: Watch) -> dict[str, float]:
         batches = watch(self._held_out.batches(), self._held_out.n_batches)
         return evaluate_rows(sae, map(self._kept, batches), scaler)
 

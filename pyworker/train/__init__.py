@@ -2,7 +2,8 @@
 
 from pyworker.train.activation_scaler import ActivationScaler
 from pyworker.train.callbacks import CheckpointKind, TrainerCallbacks
-from pyworker.train.trainer import ActivationBatches, SAETrainer, TrainResult
+from pyworker.train.loop import TrainingLoop, TrainResult
+from pyworker.train.trainer import ActivationBatches, SAETrainer
 
 __all__ = [
     "ActivationBatches",
@@ -11,4 +12,5 @@ __all__ = [
     "SAETrainer",
     "TrainResult",
     "TrainerCallbacks",
+    "TrainingLoop",
 ]

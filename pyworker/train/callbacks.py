@@ -7,11 +7,27 @@ from torch import Tensor
 CheckpointKind = Literal["scheduled", "requested", "final"]
 
 
-class TrainerCallbacks(Protocol):
-    """The loop's only view of the worker. None of these may block on a slow reader."""
+class RunCallbacks(Protocol):
+    """What concerns a run as a whole. None of these may block on a slow reader."""
 
     def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
         """A stage began or moved on: ``estimate_scale`` (each batch), ``init_b_dec``, ``train`` (each step)."""
+
+    def should_stop(self) -> bool:
+        """Asked before every step and every batch of the estimate. A stop is orderly: the SAE is folded and can be
+        saved as it is."""
+        ...
+
+    def take_checkpoint_request(self) -> bool:
+        """Asked after every step; answering true takes the request."""
+        ...
+
+    def on_checkpoint(self, kind: CheckpointKind, n_training_samples: int) -> None:
+        """A checkpoint is due: the files come from ``write_sae_files`` of each trainer."""
+
+
+class TrainerCallbacks(RunCallbacks, Protocol):
+    """A trainer's only view of the worker: its run, and what concerns its SAE."""
 
     def on_metrics(self, step: int, row: dict[str, float]) -> None:
         """The metrics of a logging step, under SAELens' names (reference §4.3)."""
@@ -25,15 +41,3 @@ class TrainerCallbacks(Protocol):
 
     def evaluate(self, step: int) -> dict[str, float] | None:
         """Run the evaluations; the SAE is in eval mode and takes activations through the trainer's scaler."""
-
-    def should_stop(self) -> bool:
-        """Asked before every step and every batch of the estimate. A stop is orderly: the SAE is folded and can be
-        saved as it is."""
-        ...
-
-    def take_checkpoint_request(self) -> bool:
-        """Asked after every step; answering true takes the request."""
-        ...
-
-    def on_checkpoint(self, kind: CheckpointKind, n_training_samples: int) -> None:
-        """A checkpoint is due: the files come from ``write_sae_files``."""

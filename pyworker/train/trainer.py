@@ -1,4 +1,4 @@
-"""The training loop.
+"""One SAE in training.
 
 Legend: B batch, D d_in.
 """
@@ -6,14 +6,13 @@ Legend: B batch, D d_in.
 import math
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from pyworker.profile import Profile, part, profiled
+from pyworker.profile import part
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.saes import StepInput, StepOutput, TrainingSAE, save_inference, to_inference
 from pyworker.train import checkpoints
@@ -21,8 +20,9 @@ from pyworker.train.activation_scaler import ActivationScaler
 from pyworker.train.b_dec_init import initial_b_dec
 from pyworker.train.callbacks import TrainerCallbacks
 from pyworker.train.dead_latents import FiringStatistics
-from pyworker.train.failures import FiniteSteps, named_compile_errors, named_memory_errors
+from pyworker.train.failures import FiniteSteps, named_compile_errors
 from pyworker.train.finetuning import FineTuning
+from pyworker.train.loop import Ended, Stopped, TrainingLoop, TrainResult
 from pyworker.train.metrics import sparsity_metrics, step_metrics
 from pyworker.train.optimizer import clip_gradients, make_optimizer, set_learning_rate
 from pyworker.train.schedules import LearningRateSchedule, coefficient_at
@@ -44,21 +44,6 @@ class ActivationBatches(Protocol):
         ...
 
 
-class _Stopped(Exception):
-    """Somebody asked to stop before there was anything to keep."""
-
-
-@dataclass
-class TrainResult:
-    """How training ended, and what the last sampling window says about the SAE."""
-
-    ended: Literal["done", "stopped", "data_ended"]
-    n_training_steps: int
-    n_training_samples: int
-    l0: float
-    num_dead_features: int
-
-
 class SAETrainer:
     """Trains one SAE on batches of activations.
 
@@ -68,8 +53,9 @@ class SAETrainer:
         batches: see :class:`ActivationBatches`; what is estimated from data is asked of it only when
             ``normalize_activations`` or ``b_dec_init_method`` wants it.
         callbacks: where metrics, checkpoints and questions go.
+        name: what it is called beside others that are trained with it; None for one that is alone.
 
-    ``scaler`` and ``firing`` may be read between steps; evaluations need the scaler. ``profile``: where the time went.
+    ``scaler`` and ``firing`` may be read between steps; evaluations need the scaler.
     """
 
     def __init__(
@@ -78,8 +64,10 @@ class SAETrainer:
         config: LanguageModelSAERunnerConfig,
         batches: ActivationBatches,
         callbacks: TrainerCallbacks,
+        name: str | None = None,
     ):
         self.sae, self.config, self.batches, self.callbacks = sae, config, batches, callbacks
+        self.name = name
         self.total_samples = config.training_tokens + config.finetuning_tokens
         # The last batch may reach beyond the last token; the schedule counts whole batches only, as SAELens does.
         self.total_steps = math.ceil(self.total_samples / config.train_batch_size_tokens)
@@ -103,31 +91,14 @@ class SAETrainer:
         )
         self.n_training_steps = 0
         self.n_training_samples = 0
-        self.pending_checkpoints = checkpoints.thresholds(config, self.total_samples)
+        self.row: dict[str, float] | None = None
         if config.autocast:
             sae.prepare_to_autocast()
         self.training_forward = self._training_forward()
-        self.profile = Profile(sae.cfg.device) if config.profile else None
 
     def fit(self) -> TrainResult:
-        """Train until the samples, the data or the user's patience end; then fold what was estimated from data.
-
-        Raises:
-            WorkerError: NOT_FINITE, OUT_OF_MEMORY, DATASET_EXHAUSTED, TRAINING_FAILED.
-        """
-        with named_memory_errors(self.config):
-            try:
-                self.prepare()
-            except _Stopped:
-                return self._result("stopped")
-            with profiled(self.profile):
-                ended = self._loop()
-                self.finite.settle()
-            self.scaler.fold_into(self.sae)
-            self.scaler.clear()
-            if self.config.save_final_checkpoint:
-                self.callbacks.on_checkpoint("final", self.n_training_samples)
-        return self._result(ended)
+        """Train alone, to the end: see :meth:`TrainingLoop.run`."""
+        return TrainingLoop([self], self.batches, self.callbacks).run()[0]
 
     def prepare(self) -> None:
         """Estimate the scale of the activations, then put ``b_dec`` in their middle, scaled alike (trap 1)."""
@@ -148,32 +119,44 @@ class SAETrainer:
         total = min(self.config.n_batches_for_norm_estimate, self.total_steps)
         for done, batch_BD in enumerate(batches):
             if self.callbacks.should_stop():
-                raise _Stopped
+                raise Stopped
             self.callbacks.on_stage("estimate_scale", "estimating the scale of the activations", done, total)
             yield batch_BD
 
-    def _loop(self) -> Literal["done", "stopped", "data_ended"]:
-        while self.n_training_samples < self.total_samples:
-            self.callbacks.on_stage("train", "training the SAE", self.n_training_steps, self.total_steps)
-            if self.callbacks.should_stop():
-                return "stopped"
-            with part("rows"):
-                batch_BD = next(self.batches, None)
-            if batch_BD is None:  # a source that waits for others ends when it is to stop, too
-                return "stopped" if self.callbacks.should_stop() else "data_ended"
-            self._turn_sampling_window()
-            kernels = self.sae.kernels()
-            x_BD, output = self.train_step(batch_BD)
-            if self.sae.kernels() != kernels:
-                self.callbacks.on_kernels(self.n_training_steps, self.sae.kernels())
+    def advance(self, batch_BD: Tensor) -> None:
+        """Take one step on a raw batch; where a row of metrics is due, it waits for :meth:`report`."""
+        self._turn_sampling_window()
+        kernels = self.sae.kernels()
+        x_BD, output = self.train_step(batch_BD)
+        if self.sae.kernels() != kernels:
+            self.callbacks.on_kernels(self.n_training_steps, self.sae.kernels())
+        if (self.n_training_steps + 1) % self.config.logger.wandb_log_frequency == 0:
             with part("metrics"):
-                self._report(x_BD, output)
-            self._checkpoint_if_due()
-            self.n_training_steps += 1
-            self.finetuning.begin_if_due(self.sae, self.n_training_samples)
-        if self._window_is_full() and self.config.sae.vocabulary == "v6":
+                self.row = self._metrics(x_BD, output)
+
+    def report(self) -> None:
+        """Send the row of the step, with an evaluation where one is due."""
+        logger, step, row = self.config.logger, self.n_training_steps, self.row
+        if row is None:
+            return
+        with part("metrics"):
+            if (step + 1) % (logger.wandb_log_frequency * logger.eval_every_n_wandb_logs) == 0:
+                self.sae.eval()
+                row.update(self.callbacks.evaluate(step) or {})
+            self.callbacks.on_metrics(step, row)
+        self.row = None
+
+    def close_step(self) -> None:
+        """The step is over."""
+        self.n_training_steps += 1
+        self.finetuning.begin_if_due(self.sae, self.n_training_samples)
+
+    def end(self, ended: Ended) -> None:
+        """There is no further step: make the SAE take raw activations."""
+        if ended == "done" and self._window_is_full() and self.config.sae.vocabulary == "v6":
             self.callbacks.on_sparsity(self.n_training_steps, *sparsity_metrics(self.firing))
-        return "done"
+        self.scaler.fold_into(self.sae)
+        self.scaler.clear()
 
     def train_step(self, batch_BD: Tensor) -> tuple[Tensor, StepOutput]:
         """One step on a raw batch. The scaled batch and what became of it are returned."""
@@ -216,19 +199,13 @@ class SAETrainer:
 
     # -- what happens between steps --------------------------------------------------------------------------
 
-    def _report(self, x_BD: Tensor, output: StepOutput) -> None:
-        logger, step = self.config.logger, self.n_training_steps
-        if (step + 1) % logger.wandb_log_frequency != 0:
-            return
+    def _metrics(self, x_BD: Tensor, output: StepOutput) -> dict[str, float]:
         self.finite.settle()
         row = step_metrics(x_BD, output, self.firing)
-        row["details/current_learning_rate"] = self.schedule.at(step)
+        row["details/current_learning_rate"] = self.schedule.at(self.n_training_steps)
         row["details/n_training_samples"] = self.n_training_samples
         row.update({f"details/{name}_coefficient": value for name, value in self.coefficients().items()})
-        if (step + 1) % (logger.wandb_log_frequency * logger.eval_every_n_wandb_logs) == 0:
-            self.sae.eval()
-            row.update(self.callbacks.evaluate(step) or {})
-        self.callbacks.on_metrics(step, row)
+        return row
 
     def _window_is_full(self) -> bool:
         """v5 closed its first sampling window one step early."""
@@ -240,17 +217,8 @@ class SAETrainer:
             self.callbacks.on_sparsity(self.n_training_steps, *sparsity_metrics(self.firing))
             self.firing.start_window()
 
-    def _checkpoint_if_due(self) -> None:
-        scheduled = False
-        while self.pending_checkpoints and self.n_training_samples > self.pending_checkpoints[0]:
-            self.pending_checkpoints.pop(0)
-            scheduled = True
-        requested = self.callbacks.take_checkpoint_request()
-        if scheduled or requested:
-            self.finite.settle()
-            self.callbacks.on_checkpoint("scheduled" if scheduled else "requested", self.n_training_samples)
-
-    def _result(self, ended: Literal["done", "stopped", "data_ended"]) -> TrainResult:
+    def result(self, ended: Ended) -> TrainResult:
+        """How it ended, and what is known of the SAE."""
         return TrainResult(ended, self.n_training_steps, self.n_training_samples, **self._sparsity_summary())
 
     def _sparsity_summary(self) -> dict[str, Any]:

@@ -77,7 +77,13 @@ def run(config, folder: Path, session: Session) -> dict:
     places = {"checkpoints": str(folder / "checkpoints"), "output": None, "staging_suffix": "tmp"}
     names = ("model_name", "dataset_path", "from_pretrained_path")
     recorded = {name: getattr(config, name) for name in names}
-    params = {"config": msgspec.to_builtins(config), "places": places, "recorded": recorded, "fed": False}
+    params = {
+        "config": msgspec.to_builtins(config),
+        "places": places,
+        "recorded": recorded,
+        "fed": False,
+        "saes": None,
+    }
     return train(params, session)
 
 
@@ -128,7 +134,13 @@ def trained_weights(config, folder: Path) -> dict[str, torch.Tensor]:
     names = ("model_name", "dataset_path", "from_pretrained_path")
     recorded = {name: getattr(config, name) for name in names}
     train(
-        {"config": msgspec.to_builtins(config), "places": places, "recorded": recorded, "fed": False},
+        {
+            "config": msgspec.to_builtins(config),
+            "places": places,
+            "recorded": recorded,
+            "fed": False,
+            "saes": None,
+        },
         Session(),
     )
     return load_file(folder / "out.t" / "sae_weights.safetensors")

@@ -71,7 +71,13 @@ def run(config, folder: Path, session: Session, fed: bool = False) -> Session:
     }
     names = ("model_name", "dataset_path", "from_pretrained_path")
     recorded = {name: getattr(config, name) for name in names}
-    params = {"config": msgspec.to_builtins(config), "places": places, "recorded": recorded, "fed": fed}
+    params = {
+        "config": msgspec.to_builtins(config),
+        "places": places,
+        "recorded": recorded,
+        "fed": fed,
+        "saes": None,
+    }
     session.result = train(params, session)
     return session
 

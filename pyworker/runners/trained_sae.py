@@ -1,0 +1,117 @@
+"""One SAE of a training run: what its trainer tells goes out under its name, its files into its folder.
+
+Legend: F d_sae (latents).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pyworker.protocol.config import LanguageModelSAERunnerConfig
+from pyworker.saes import create_sae, load_sae, seeded_generator
+from pyworker.train import ActivationBatches, CheckpointKind, SAETrainer
+from pyworker.train.checkpoints import optimizer_tensors
+
+if TYPE_CHECKING:
+    from pyworker.runners.training import TrainingRun
+
+HISTOGRAM_BINS = 64
+
+
+class TrainedSAE:
+    """The callbacks of one trainer.
+
+    Args:
+        name: what it is called beside others of its run; None for one that is alone.
+        config: as of a run of its own.
+        batches: of the run.
+        run: what concerns all its SAEs.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        config: LanguageModelSAERunnerConfig,
+        batches: ActivationBatches,
+        run: TrainingRun,
+    ):
+        self.name, self.config, self.run = name, config, run
+        self.session, self.process = run.session, psutil.Process()
+        self.rows = "metrics" if name is None else f"metrics/{name}"
+        sae = create_sae(config.sae, seeded_generator(config.seed))
+        if config.from_pretrained_path is not None:
+            sae.adopt(load_sae(Path(config.from_pretrained_path))[0])
+        self.trainer = SAETrainer(sae, config, batches, self, name)
+
+    def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
+        """See :class:`pyworker.train.RunCallbacks`."""
+        self.run.on_stage(stage, message, done, total)
+
+    def should_stop(self) -> bool:
+        """See :class:`pyworker.train.RunCallbacks`."""
+        return self.run.should_stop()
+
+    def take_checkpoint_request(self) -> bool:
+        """See :class:`pyworker.train.RunCallbacks`."""
+        return self.run.take_checkpoint_request()
+
+    def on_checkpoint(self, kind: CheckpointKind, n_training_samples: int) -> None:
+        """See :class:`pyworker.train.RunCallbacks`."""
+        self.run.on_checkpoint(kind, n_training_samples)
+
+    def on_metrics(self, step: int, row: dict[str, float]) -> None:
+        """Send a row, with the memory this process holds."""
+        row["system/rss_bytes"] = self.process.memory_info().rss
+        if torch.cuda.is_available():
+            row["system/gpu_bytes"] = torch.cuda.memory_allocated()
+        self.session.metrics(self.rows, {"step": step, **row})
+
+    def on_sparsity(self, step: int, row: dict[str, float], log10_frequency_F: Tensor) -> None:
+        """Send a row and the distribution behind it."""
+        self.session.metrics(self.rows, {"step": step, **row})
+        self._histogram(step, "plots/feature_density_line_chart", log10_frequency_F)
+        for name, values in self.trainer.sae.weight_histograms().items():
+            self._histogram(step, name, values)
+
+    def on_kernels(self, step: int, kernels: str) -> None:
+        """A line in the log."""
+        whose = "" if self.name is None else f"SAE {self.name}: "
+        self.session.log(
+            "info",
+            f"{whose}training step {step}: {kernels} kernels from here on, by the density of the latents",
+        )
+
+    def evaluate(self, step: int) -> dict[str, float] | None:
+        """Evaluate on what is held out; not after the last step, when the finished SAE is."""
+        return self.run.evaluated(step)[self.name] if step + 1 < self.trainer.total_steps else None
+
+    def write(self, folder: Path, with_state: bool) -> None:
+        """Write its files, in inference form; with those of the training's state that W&B is to get besides."""
+        self.trainer.write_sae_files(folder)
+        logger, stream = self.config.logger, self.run.stream
+        if not with_state:
+            return
+        if logger.log_optimizer_state_to_wandb:
+            tensors = optimizer_tensors(self.trainer.optimizer, self.trainer.sae)
+            save_file(tensors, folder / "optimizer_state.safetensors")
+        if logger.log_activations_store_to_wandb and stream.rows is not None:
+            n_read = stream.rows.sequence_N.max() + 1
+            save_file({"n_sequences_read": n_read.cpu()}, folder / "activations_store.safetensors")
+
+    def _histogram(self, step: int, name: str, values_F: Tensor) -> None:
+        values_F = values_F.detach().float().cpu()
+        counts, edges = torch.histogram(values_F[torch.isfinite(values_F)], HISTOGRAM_BINS)
+        self.session.event(
+            "histogram",
+            sae=self.name,
+            step=step,
+            name=name,
+            counts=counts.int().tolist(),
+            edges=edges.tolist(),
+        )
