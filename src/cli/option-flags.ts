@@ -54,6 +54,7 @@ export function flagsLayer(command: Command, rows: readonly OptionRow[]): Layer 
     kind: 'flags',
     source: 'the command line',
     value,
-    at: (path) => flags.get(path.join('.')),
+    // A group given whole, as JSON, is written where its flag is.
+    at: (path) => flags.get(path.join('.')) ?? flags.get(path[0] ?? ''),
   };
 }

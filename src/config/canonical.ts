@@ -39,7 +39,7 @@ export function isOptions(value: unknown): value is Options {
  * `vocabulary: v5`. Flat options alone prove nothing: they are also the command line's, in a file.
  */
 export function isFlatV5(value: unknown): boolean {
-  if (!isOptions(value) || 'sae' in value || isSavedSae(value)) return false;
+  if (!isOptions(value) || 'sae' in value || 'saes' in value || isSavedSae(value)) return false;
   const version = recordedVersion(value);
   return value.vocabulary === 'v5' || (typeof version === 'string' && Number.parseInt(version, 10) < 6);
 }
@@ -94,6 +94,24 @@ export function settingsOf(layer: Layer, problems: Problem[]): Setting[] {
       if (!RECORDS.has(key)) add([group, RENAMED[key] ?? key], [given, key], inner);
     }
   };
+  const addSaes = (value: unknown, given: string) => {
+    const group = (name: string[], inner: unknown, message: string): inner is Options => {
+      if (isOptions(inner) && Object.keys(inner).length > 0) return true;
+      const where = layer.at?.(name);
+      problems.push({ path: name.join('.'), value: inner, message, ...(where ? { where } : {}) });
+      return false;
+    };
+    if (!group([given], value, 'expected names, each with the options of an SAE')) return;
+    for (const [name, options] of Object.entries(value)) {
+      // One that changes nothing is an SAE all the same.
+      if (isOptions(options) && Object.keys(options).length === 0) add(['saes', name, ''], [given, name], null);
+      else if (group([given, name], options, 'expected a group of options')) {
+        for (const [key, inner] of Object.entries(options)) {
+          if (!RECORDS.has(key)) add(['saes', name, RENAMED[key] ?? key], [given, name, key], inner);
+        }
+      }
+    }
+  };
   if (!isOptions(layer.value)) {
     problems.push({ path: '', message: `${layer.source} holds no options: expected keys with values` });
     return settings;
@@ -103,6 +121,7 @@ export function settingsOf(layer: Layer, problems: Problem[]): Setting[] {
     const key = RENAMED[given] ?? given;
     if (RECORDS.has(key) || (recorded && OF_THE_WEIGHTS.has(key))) continue;
     if (key === 'sae' || key === 'logger') addGroup(key, inner, given);
+    else if (key === 'saes') addSaes(inner, given);
     else if (key in runnerOptions) add([key], [given], inner);
     else if (key in loggingOptions) add(['logger', key], [given], inner);
     else if (key === 'architecture' || key in saeOptions) add(['sae', key], [given], inner);

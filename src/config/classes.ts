@@ -15,6 +15,7 @@ import type {
   standardSchema,
   topkSchema,
 } from './sae-schema.ts';
+import type { OwnTraining, SharedSae } from './saes-schema.ts';
 
 type OptionsOf<Schema extends z.ZodType> = Omit<z.input<Schema>, 'architecture'>;
 
@@ -99,6 +100,16 @@ export type TrainingSAEConfig =
   | BatchTopKTrainingSAEConfig
   | MatryoshkaBatchTopKTrainingSAEConfig;
 
+type AnySaeOptions = Partial<
+  StandardOptions & GatedOptions & JumpReLUOptions & OptionsOf<typeof topkSchema> & BatchTopKOptions & MatryoshkaOptions
+> & {
+  architecture?: Architecture;
+};
+
+/** One of several SAEs of a run: what it has otherwise than `sae` and the options of training say for all. */
+export type NamedSAEConfig = (TrainingSAEConfig | Omit<AnySaeOptions, SharedSae>) &
+  Partial<Pick<z.input<typeof runnerSchema>, OwnTraining>>;
+
 /** What {@link LanguageModelSAERunnerConfig} takes: SAELens' options, nested as in 6.x, older names beside them. */
 export type LanguageModelSAERunnerOptions = Omit<
   z.input<typeof runnerSchema>,
@@ -113,17 +124,24 @@ export type LanguageModelSAERunnerOptions = Omit<
   use_ghost_grads?: boolean;
 } & LoggingOptions;
 
+/** The same for several SAEs on one pass of the language model, by name. */
+export type MultiSAETrainingRunnerOptions = Omit<LanguageModelSAERunnerOptions, 'sae'> & {
+  saes: Readonly<Record<string, NamedSAEConfig>>;
+  /** What all of them begin with. */
+  sae?: TrainingSAEConfig | AnySaeOptions;
+};
+
 /**
  * The configuration of a training run, checked and complete from the moment it is made.
  *
  * @throws SaeLensError `CONFIG_INVALID` with all problems at once.
  */
 export const LanguageModelSAERunnerConfig = class LanguageModelSAERunnerConfig {
-  constructor(options: LanguageModelSAERunnerOptions) {
+  constructor(options: LanguageModelSAERunnerOptions | MultiSAETrainingRunnerOptions) {
     Object.assign(this, parseConfigObject(options));
   }
 } as new (
-  options: LanguageModelSAERunnerOptions,
+  options: LanguageModelSAERunnerOptions | MultiSAETrainingRunnerOptions,
 ) => ResolvedConfig;
 export type LanguageModelSAERunnerConfig = ResolvedConfig;
 

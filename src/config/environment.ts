@@ -49,5 +49,10 @@ export function environmentLayer(
   }
   if (problems.length > 0) throw configError(problems, 'the environment');
   if (variables.size === 0) return undefined;
-  return { kind: 'environment', source: 'the environment', value, at: (path) => variables.get(path.join('.')) };
+  return {
+    kind: 'environment',
+    source: 'the environment',
+    value,
+    at: (path) => variables.get(path.join('.')) ?? variables.get(path[0] ?? ''),
+  };
 }

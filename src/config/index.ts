@@ -8,6 +8,8 @@ export {
   type LanguageModelSAERunnerOptions,
   LoggingConfig,
   MatryoshkaBatchTopKTrainingSAEConfig,
+  type MultiSAETrainingRunnerOptions,
+  type NamedSAEConfig,
   PretokenizeRunnerConfig,
   type PretokenizeRunnerOptions,
   StandardTrainingSAEConfig,
@@ -22,5 +24,6 @@ export type { Layer, Provenance } from './layer.ts';
 export { PRESETS, presetLayer } from './presets/index.ts';
 export { parseConfigObject, type Resolution, resolveConfig } from './resolve.ts';
 export { type RunnerOptions, resolveOptions } from './resolve-options.ts';
-export type { ResolvedConfig } from './resolved.ts';
+export type { ResolvedConfig, ResolvedNamedSae } from './resolved.ts';
 export { scheduledSteps, slicedContextSize } from './rules-quantity.ts';
+export { configsOf } from './several.ts';

@@ -32,6 +32,7 @@ export function knownPaths(): string[] {
     ...Object.keys(runnerOptions),
     'architecture',
     'sae.architecture',
+    'saes',
     ...Object.keys(saeOptions).flatMap((key) => [key, `sae.${key}`]),
     ...Object.keys(loggingOptions).flatMap((key) => [key, `logger.${key}`]),
   ];

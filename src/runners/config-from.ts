@@ -1,5 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type LocateOptions, locateSae } from '../artifacts/published-sae.ts';
 import {
   fileLayer,
@@ -7,6 +7,7 @@ import {
   type LanguageModelSAERunnerConfig,
   type LanguageModelSAERunnerOptions,
   type Layer,
+  type NamedSAEConfig,
   resolveConfig,
 } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
@@ -17,6 +18,7 @@ const CONFIGS = ['runner_cfg.json', 'config.yaml', 'cfg.json'];
 /** Options of a run, those of its SAE too, all optional. */
 export type ConfigChanges = Partial<Omit<LanguageModelSAERunnerOptions, 'sae'>> & {
   sae?: { [Key in string]?: unknown };
+  saes?: Readonly<Record<string, NamedSAEConfig>>;
 };
 
 /**
@@ -36,7 +38,18 @@ export async function readFromLayer(reference: string, options: LocateOptions = 
       hint: `looked for ${CONFIGS.join(', ')}; other libraries do not write what this one could take`,
     });
   }
-  return fromLayer(reference, fileLayer(file).value);
+  const { value } = fileLayer(file);
+  const names = Object.keys((value as { saes?: object }).saes ?? {});
+  if (names.length > 0) {
+    throw new SaeLensError(
+      'USAGE',
+      `Cannot start from "${reference}": it is a run of several SAEs, ${names.join(', ')}`,
+      {
+        hint: `name one, by its folder: ${join(isFile ? dirname(path) : path, 'output', names[0] as string)}`,
+      },
+    );
+  }
+  return fromLayer(reference, value);
 }
 
 /**

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { loggingSchema } from '../logging-schema.ts';
 import { checkedShape, runnerShape } from '../runner-schema.ts';
 import { ARCHITECTURES, saeShapes } from '../sae-schema.ts';
+import { saesSchema } from '../saes-schema.ts';
 
 /**
  * docs/config.schema.json: what editors complete and check. It accepts the nested form and the flat one; which
@@ -17,6 +18,7 @@ export function jsonSchemaFile(): string {
       ...architecture,
       ...runnerShape,
       ...checkedShape,
+      saes: saesSchema,
       logger_cfg: loggingSchema.optional(),
     })
     .meta({ title: 'sae-lens-ts training configuration' });

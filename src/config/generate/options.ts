@@ -6,6 +6,7 @@ import type { OptionRow } from '../option-row.ts';
 import { pretokenizeShapes } from '../pretokenize-schema.ts';
 import { checkedShape, runnerShapes } from '../runner-schema.ts';
 import { ARCHITECTURES } from '../sae-schema.ts';
+import { saesSchema } from '../saes-schema.ts';
 import { alternatives, type JsonType, jsonTypeOf } from './json-type.ts';
 
 /** One row an option, in the order of the option table. */
@@ -35,7 +36,8 @@ export function optionRows(): OptionRow[] {
     row(`logger.${key}`, [key, `logger.${key}`], last, schema),
   );
   const checked = Object.entries(checkedShape).map(([key, schema]) => row(key, [key], 'Language model', schema));
-  const rows = [architecture, ...sae, ...run, ...logging, ...checked];
+  const saes: OptionRow = { ...row('saes', ['saes'], 'SAE', saesSchema), types: ['object'] };
+  const rows = [architecture, saes, ...sae, ...run, ...logging, ...checked];
   return OPTION_GROUPS.flatMap((group) => rows.filter((candidate) => candidate.group === group));
 }
 

@@ -4,6 +4,7 @@ import type { OptionRow } from '../option-row.ts';
 // biome-ignore format: one option a line
 export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"sae.architecture","flags":["architecture","sae.architecture"],"group":"SAE","types":["choice"],"choices":["standard","gated","jumprelu","topk","batchtopk","matryoshka_batchtopk"],"default":"standard","description":"Kind of SAE; it decides which of the options below there are."},
+  {"path":"saes","flags":["saes"],"group":"SAE","types":["object"],"default":"not set","description":"Several SAEs on one pass of the language model, by name: {wide: {d_sae: 4096, k: 64}, fast: {lr: 1e-3}}. Each has the options of sae and of training, changed by its own. In a file a group, as a flag JSON."},
   {"path":"sae.vocabulary","flags":["vocabulary","sae.vocabulary"],"group":"SAE","types":["choice"],"choices":["v5","v6"],"default":"v5 for a flat 5.x configuration, else v6","description":"Which SAELens generation decides what has no option of its own: how JumpReLU stores its threshold, whether the top-k auxiliary loss decodes with b_dec, how the norm estimate averages, the order of random draws."},
   {"path":"sae.d_in","flags":["d_in","sae.d_in"],"group":"SAE","types":["integer","null"],"default":"read from the model","description":"Width of the activations at hook_name."},
   {"path":"sae.d_sae","flags":["d_sae","sae.d_sae"],"group":"SAE","types":["integer","null"],"default":"expansion_factor × d_in","description":"Number of latents."},
