@@ -12,36 +12,39 @@ import { RUNNER_CFG_NAME, readSaeFolder } from './sae-folder.ts';
 export const stagingSuffix = (): string => `tmp-${randomBytes(4).toString('hex')}`;
 
 export interface CommitOptions {
-  /** Written by the worker and fsynced: cfg.json, sae_weights.safetensors, sparsity.safetensors. */
+  /** Written by the worker and fsynced: cfg.json, sae_weights.safetensors, sparsity.safetensors; of several SAEs a folder each. */
   staging: string;
   final: string;
   kind: Manifest['kind'];
   nTrainingSamples: number;
-  /** The run's configuration, for runner_cfg.json. */
-  runnerConfig: unknown;
+  /** The configuration of each SAE, for its runner_cfg.json: by its folder in `staging`, or under null for the only one. */
+  runnerConfigs: ReadonlyMap<string | null, unknown>;
   /** It is what the run was for: on failure its files are kept beside `final`, where no later run removes them. */
   keep: boolean;
 }
 
 /**
  * Turns a staging folder into a checkpoint or output: checks it, adds runner_cfg.json and, last, the manifest, then
- * renames it. On failure what was at `final` stays, and the staging folder is removed or, with `keep`, named in the hint.
+ * renames it. Several SAEs, each with its manifest, become complete at once. On failure what was at `final` stays, and the staging folder is removed or, with `keep`, named in the hint.
  */
 export async function commitFolder({
   staging,
   final,
   kind,
   nTrainingSamples,
-  runnerConfig,
+  runnerConfigs,
   keep,
-}: CommitOptions): Promise<Manifest> {
+}: CommitOptions): Promise<void> {
   try {
-    await readSaeFolder(staging);
-    await writeFileSynced(join(staging, RUNNER_CFG_NAME), toJson(runnerConfig));
-    const manifest = await writeManifest(staging, { kind, n_training_samples: nTrainingSamples });
+    for (const [name, runnerConfig] of runnerConfigs) {
+      const folder = name === null ? staging : join(staging, name);
+      await readSaeFolder(folder);
+      await writeFileSynced(join(folder, RUNNER_CFG_NAME), toJson(runnerConfig));
+      await writeManifest(folder, { kind, n_training_samples: nTrainingSamples });
+      await syncFolder(folder);
+    }
     await syncFolder(staging);
     await replaceFolder(staging, final);
-    return manifest;
   } catch (error) {
     const kept = keep ? await setAside(staging) : null;
     if (kept === null) await rm(staging, { recursive: true, force: true }).catch(() => {});

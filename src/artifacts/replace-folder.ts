@@ -4,7 +4,7 @@ import { basename, dirname, join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
 import { syncFolder } from './atomic.ts';
 import { MANIFEST_NAME } from './manifest.ts';
-import { CFG_NAME, SAE_FILES, STATE_FILES, WEIGHTS_NAME } from './sae-folder.ts';
+import { isSae, SAE_FILES, STATE_FILES, saesIn } from './sae-folder.ts';
 
 /** Everything that we write into a folder of an SAE. */
 const OURS: readonly string[] = [...SAE_FILES, ...STATE_FILES, MANIFEST_NAME];
@@ -69,7 +69,7 @@ export async function requireReplaceable(folder: string): Promise<void> {
     const foreign = await foreignFiles(folder);
     const more = foreign.length > NAMED ? ` and ${foreign.length - NAMED} more` : '';
     if (foreign.length > 0) problem = `it holds ${foreign.slice(0, NAMED).join(', ')}${more}`;
-    else if (names.length > 0 && !(names.includes(CFG_NAME) && names.includes(WEIGHTS_NAME))) {
+    else if (names.length > 0 && !isSae(names) && (await saesIn(folder)).length < names.length) {
       problem = `it holds ${names.join(', ')} and is no SAE`;
     }
   } catch (error) {
@@ -82,7 +82,16 @@ export async function requireReplaceable(folder: string): Promise<void> {
   });
 }
 
-/** What is in the folder besides files that we write there, finished or not. */
+/** What is in the folder, or in those of several SAEs in it, besides files that we write there, finished or not. */
 export async function foreignFiles(folder: string): Promise<string[]> {
-  return (await readdir(folder)).filter((name) => !OURS.includes(name) && !name.startsWith(`${MANIFEST_NAME}.tmp-`));
+  const isForeign = (name: string) => !OURS.includes(name) && !name.startsWith(`${MANIFEST_NAME}.tmp-`);
+  const foreign: string[] = [];
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (!entry.isDirectory()) foreign.push(...[entry.name].filter(isForeign));
+    else {
+      const inside = (await readdir(join(folder, entry.name))).filter(isForeign);
+      foreign.push(...inside.map((name) => `${entry.name}/${name}`));
+    }
+  }
+  return foreign;
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
 import { MANIFEST_NAME, verifyFolder } from './manifest.ts';
@@ -65,6 +65,7 @@ export async function readSaeFolder(path: string): Promise<SaeFolder> {
       cause,
       hint: `an SAE folder holds ${CFG_NAME} and ${WEIGHTS_NAME}`,
     });
+  await refuseSeveral(path);
   if (existsSync(join(path, MANIFEST_NAME))) await verifyFolder(path);
   const cfg = await readCfg(join(path, CFG_NAME), refuse);
   const vocabulary = vocabularyOf(cfg);
@@ -97,6 +98,7 @@ export async function readSaeFolder(path: string): Promise<SaeFolder> {
  * @throws SaeLensError SAE_INVALID
  */
 export async function checkSaeFolder(path: string): Promise<SaeFormat> {
+  await refuseSeveral(path);
   const there = FORMAT_FILES.filter((name) => existsSync(join(path, name)));
   const { format, files, missing } = recogniseFormat(there);
   if (format === 'sae_lens') {
@@ -108,6 +110,28 @@ export async function checkSaeFolder(path: string): Promise<SaeFormat> {
   }
   for (const file of files) if (file.endsWith('.safetensors')) await readSafetensorsHeader(join(path, file));
   return format;
+}
+
+/** Names of the folders of SAEs in a folder, in order; none for what is no folder. */
+export async function saesIn(folder: string): Promise<string[]> {
+  const names: string[] = [];
+  for (const entry of await readdir(folder, { withFileTypes: true }).catch(() => [])) {
+    if (entry.isDirectory() && isSae(await readdir(join(folder, entry.name)))) names.push(entry.name);
+  }
+  return names.sort();
+}
+
+/** Whether these are the names of the files of an SAE of ours or of SAELens. */
+export const isSae = (names: readonly string[]): boolean => names.includes(CFG_NAME) && names.includes(WEIGHTS_NAME);
+
+/** A folder of several SAEs is none. */
+async function refuseSeveral(path: string): Promise<void> {
+  if (existsSync(join(path, CFG_NAME))) return;
+  const names = await saesIn(path);
+  if (names.length === 0) return;
+  throw new SaeLensError('SAE_INVALID', `Cannot read an SAE from "${path}": it holds several, ${names.join(', ')}`, {
+    hint: `name one: ${join(path, names[0] as string)}`,
+  });
 }
 
 async function readCfg(

@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
 import { withoutMachinePaths } from './machine-paths.ts';
-import { CFG_NAME, RUNNER_CFG_NAME, readSaeFolder, SAE_FILES, WEIGHTS_NAME } from './sae-folder.ts';
+import { CFG_NAME, RUNNER_CFG_NAME, readSaeFolder, SAE_FILES, saesIn, WEIGHTS_NAME } from './sae-folder.ts';
 import { FORMAT_FILES, recogniseFormat } from './sae-format.ts';
 
 /** Beside the weights, they make a folder a checkpoint of SAELens' training: not folded, not for use. */
@@ -32,8 +32,10 @@ export async function localSae(path: string): Promise<LocalSae> {
     throw noSae(path, error.message);
   });
   if (!names.includes('run.json')) {
-    const isOutput = basename(path) === 'output' && existsSync(join(dirname(path), 'run.json'));
-    return { folder: path, metrics: isOutput ? await lastMetrics(dirname(path)) : {} };
+    const isOutput = (folder: string) => basename(folder) === 'output' && existsSync(join(dirname(folder), 'run.json'));
+    if (isOutput(path)) return { folder: path, metrics: await lastMetrics(dirname(path)) };
+    const output = dirname(path);
+    return { folder: path, metrics: isOutput(output) ? await lastMetrics(dirname(output), basename(path)) : {} };
   }
   const config = parse(await readFile(join(path, 'config.yaml'), 'utf8').catch(() => ''));
   const folder = typeof config?.output_path === 'string' ? resolve(config.output_path) : join(path, 'output');
@@ -45,6 +47,14 @@ export async function localSae(path: string): Promise<LocalSae> {
     );
   }
   return { folder, metrics: await lastMetrics(path) };
+}
+
+/** The SAEs that a path means, by the names that a run of several gave them; one under null where it means one. */
+export async function localSaes(path: string): Promise<Map<string | null, string>> {
+  const { folder } = await localSae(path);
+  const names = await saesIn(folder);
+  if (names.length === 0 || existsSync(join(folder, CFG_NAME))) return new Map([[null, path]]);
+  return new Map(names.map((name) => [name, join(folder, name)]));
 }
 
 /** Whether SAELens loads the folder as it stands; else it has to be brought into inference form first. */
@@ -109,8 +119,8 @@ function cleanJson(text: string): { value: Record<string, unknown>; text: string
   }
 }
 
-/** The last value of every metric that the end of the run's metrics.jsonl has. */
-async function lastMetrics(run: string): Promise<Record<string, number>> {
+/** The last value of every metric that the end of the run's metrics.jsonl has; of several SAEs those of one. */
+async function lastMetrics(run: string, sae?: string): Promise<Record<string, number>> {
   const file = await open(join(run, 'metrics.jsonl')).catch(() => null);
   if (file === null) return {};
   try {
@@ -120,7 +130,8 @@ async function lastMetrics(run: string): Promise<Record<string, number>> {
     const last: Record<string, number> = {};
     for (const line of tail.toString('utf8').split('\n')) {
       try {
-        Object.assign(last, JSON.parse(line));
+        const { sae: of, ...row } = JSON.parse(line) as Record<string, number> & { sae?: unknown };
+        if (of === sae) Object.assign(last, row);
       } catch {
         // The first line is cut, the last one empty.
       }

@@ -1,4 +1,5 @@
 import type { ResolvedConfig } from '../config/resolved.ts';
+import { configsOf } from '../config/several.ts';
 import type { TrainPlan } from '../plan/index.ts';
 import type { MeasuredSpeed } from '../runners/measured-speed.ts';
 import type { TrainingPreview } from '../runners/training-preview.ts';
@@ -19,20 +20,21 @@ export function bytes(value: number): string {
 /** What will happen, before it happens. */
 export function planText(config: ResolvedConfig, { name, paths, plan, speed, wandb }: TrainingPreview): string {
   const { sae } = config;
-  const latents = sae.d_sae === null ? `${sae.expansion_factor} × d_in` : grouped(sae.d_sae);
-  const kind = 'k' in sae ? `${sae.architecture} k=${sae.k}` : sae.architecture;
+  const several = Object.entries(plan.saes ?? {});
   const parts = [
-    plan.lrWarmUpSteps > 0 ? `warm-up ${grouped(plan.lrWarmUpSteps)}` : '',
-    plan.sparsityWarmUpSteps > 0 ? `sparsity warm-up ${grouped(plan.sparsityWarmUpSteps)}` : '',
-    plan.lrDecayStartStep === null ? '' : `decay from ${grouped(plan.lrDecayStartStep)}`,
+    ...(several.length > 0 ? [] : scheduleText(plan)),
     `checkpoints ${plan.checkpointsAtSamples.length}`,
     `evaluations ${plan.evaluations}`,
-  ].filter((part) => part !== '');
+  ];
+  const subject = `${config.model_name} · ${config.hook_name}`;
+  const dIn = sae.d_in === null ? 'd_in of the model' : grouped(sae.d_in);
   const lines: [string, string][] = [
-    [
-      'run',
-      `${config.model_name} · ${config.hook_name} · ${kind} · ${sae.d_in === null ? 'd_in of the model' : grouped(sae.d_in)} → ${latents} latents`,
-    ],
+    ['run', several.length > 0 ? `${subject} · ${several.length} SAEs` : `${subject} · ${saeText(config, dIn)}`],
+    ...several.map(([one, of]): [string, string] => {
+      const own = configsOf(config).get(one) as ResolvedConfig;
+      const weights = of.memory === null ? [] : [`weights ${bytes(of.memory.weightBytes)}`];
+      return ['sae', [one, saeText(own, dIn), `lr ${own.lr}`, ...scheduleText(of), ...weights].join(' · ')];
+    }),
     ['name', name],
     ['folder', paths.output.startsWith(paths.folder) ? paths.folder : `${paths.folder} · the SAE in ${paths.output}`],
     [
@@ -48,6 +50,20 @@ export function planText(config: ResolvedConfig, { name, paths, plan, speed, wan
     ['time', timeText(plan, speed)],
   ];
   return lines.map(([title, text]) => ` ${title.padEnd(8)} ${text}`).join('\n');
+}
+
+function saeText({ sae }: ResolvedConfig, dIn: string): string {
+  const latents = sae.d_sae === null ? `${sae.expansion_factor} × d_in` : grouped(sae.d_sae);
+  const kind = 'k' in sae ? `${sae.architecture} k=${sae.k}` : sae.architecture;
+  return `${kind} · ${dIn} → ${latents} latents`;
+}
+
+function scheduleText(plan: TrainPlan): string[] {
+  return [
+    plan.lrWarmUpSteps > 0 ? `warm-up ${grouped(plan.lrWarmUpSteps)}` : '',
+    plan.sparsityWarmUpSteps > 0 ? `sparsity warm-up ${grouped(plan.sparsityWarmUpSteps)}` : '',
+    plan.lrDecayStartStep === null ? '' : `decay from ${grouped(plan.lrDecayStartStep)}`,
+  ].filter((part) => part !== '');
 }
 
 /** The device of all, and where a part has another one. */

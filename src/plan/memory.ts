@@ -53,6 +53,23 @@ export function loadsModel(config: ResolvedConfig): boolean {
   );
 }
 
+/** What several SAEs need together: one buffer and one model serve all, and one after the other takes its step. */
+export function planMemoryTogether(plans: readonly (MemoryPlan | null)[]): MemoryPlan | null {
+  const known = plans.filter((plan) => plan !== null);
+  const [first] = known;
+  if (first === undefined || known.length < plans.length) return null;
+  const sum = (bytes: (plan: MemoryPlan) => number) => known.reduce((total, plan) => total + bytes(plan), 0);
+  const parts = {
+    weightBytes: sum((plan) => plan.weightBytes),
+    gradientBytes: sum((plan) => plan.gradientBytes),
+    optimizerBytes: sum((plan) => plan.optimizerBytes),
+    bufferBytes: first.bufferBytes,
+    latentBytes: Math.max(...known.map((plan) => plan.latentBytes)),
+  };
+  const total = Object.values(parts).reduce((all, bytes) => all + bytes, first.modelBytes ?? 0);
+  return { ...parts, modelBytes: first.modelBytes, totalBytes: total };
+}
+
 /** What a step of training needs, without the working memory of torch itself and of the language model. */
 export function planMemory(config: ResolvedConfig, measuredModelBytes: number | null): MemoryPlan | null {
   const modelBytes = loadsModel(config) ? measuredModelBytes : 0;

@@ -1,6 +1,6 @@
-import { type ResolvedConfig, scheduledSteps } from '../config/index.ts';
+import { configsOf, type ResolvedConfig, scheduledSteps } from '../config/index.ts';
 import { checkpointSamples } from './checkpoints.ts';
-import { bufferRows, type MemoryPlan, planMemory, weightBytes } from './memory.ts';
+import { bufferRows, type MemoryPlan, planMemory, planMemoryTogether, weightBytes } from './memory.ts';
 
 /** What was measured or seen beforehand; a plan without it leaves the matter open. */
 export interface Measurements {
@@ -43,6 +43,8 @@ export interface TrainPlan {
   disk: DiskPlan;
   /** Null without a measured speed. */
   durationSeconds: number | null;
+  /** Of several SAEs the plan of each by its name, as of a run of its own; above is then what they need together. */
+  saes?: Readonly<Record<string, Readonly<TrainPlan>>>;
 }
 
 /** A row of metrics in metrics.jsonl, as seen. */
@@ -50,6 +52,24 @@ const METRIC_ROW_BYTES = 1000;
 
 /** Work out a run. Pure: no clock, no disk, no Python. */
 export function planTraining(config: ResolvedConfig, measured: Measurements = {}): Readonly<TrainPlan> {
+  const plans = [...configsOf(config)].map(([name, one]) => [name, planOne(one, measured)] as const);
+  const [[, first]] = plans as unknown as [[string, TrainPlan]];
+  if (config.saes === undefined) return deepFreeze(first);
+  const each = plans.map(([, plan]) => plan);
+  const savedBytes = each.reduce<number | null>(
+    (sum, { disk }) => (sum === null || disk.savedBytes === null ? null : sum + disk.savedBytes),
+    0,
+  );
+  return deepFreeze({
+    ...first,
+    metricRows: first.metricRows * each.length,
+    memory: planMemoryTogether(each.map(({ memory }) => memory)),
+    disk: { ...first.disk, savedBytes, totalBytes: each.reduce((sum, { disk }) => sum + disk.totalBytes, 0) },
+    saes: Object.fromEntries(plans),
+  });
+}
+
+function planOne(config: ResolvedConfig, measured: Measurements): TrainPlan {
   const { sae, train_batch_size_tokens: batch } = config;
   const tokens = config.training_tokens + config.finetuning_tokens;
   const totalSteps = Math.ceil(tokens / batch);
@@ -58,7 +78,7 @@ export function planTraining(config: ResolvedConfig, measured: Measurements = {}
   const metricRows = Math.floor(totalSteps / config.logger.wandb_log_frequency);
   const nSaved = checkpointsAtSamples.length + (config.save_final_checkpoint ? 2 : 1);
   const savedBytes = weightBytes(config);
-  return deepFreeze({
+  return {
     totalSteps,
     scheduleSteps,
     finetuningStartStep: config.finetuning_tokens > 0 ? Math.ceil(config.training_tokens / batch) : null,
@@ -73,7 +93,7 @@ export function planTraining(config: ResolvedConfig, measured: Measurements = {}
     memory: planMemory(config, measured.modelBytes ?? null),
     disk: { nSaved, savedBytes, totalBytes: nSaved * (savedBytes ?? 0) + metricRows * METRIC_ROW_BYTES },
     durationSeconds: measured.tokensPerSecond === undefined ? null : tokens / measured.tokensPerSecond,
-  });
+  };
 }
 
 function deepFreeze<T extends object>(value: T): Readonly<T> {

@@ -19,7 +19,8 @@ export function runName(config: ResolvedConfig, today: string): string {
   const digest = createHash('sha256').update(JSON.stringify(config)).digest();
   const words = `${wordOf(ADJECTIVES, digest.readUInt16LE(0))}-${wordOf(ANIMALS, digest.readUInt16LE(2))}`;
   const { sae } = config;
-  const kind = 'k' in sae ? `${sae.architecture}-k${sae.k}` : sae.architecture;
+  const one = 'k' in sae ? `${sae.architecture}-k${sae.k}` : sae.architecture;
+  const kind = config.saes === undefined ? one : `${Object.keys(config.saes).length}-saes`;
   const model = config.model_name.split(/[/\\:]/).findLast((part) => part !== '') ?? 'model';
   const subject = [today, model, config.hook_name, kind].join('-').replace(/[^A-Za-z0-9._-]+/g, '_');
   return `${subject.slice(0, MAX_LENGTH - words.length - 1)}-${words}`;

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { toJson, writeFileAtomic } from '../artifacts/atomic.ts';
 import { makeFolder } from '../artifacts/make-folder.ts';
-import type { ResolvedConfig } from '../config/index.ts';
+import { configsOf, type ResolvedConfig } from '../config/index.ts';
 import { cacheHome } from '../worker/cache-home.ts';
 
 const Measured = z.object({ tokensPerSecond: z.number().positive(), on: z.string() });
@@ -42,7 +42,6 @@ function readSpeeds(): z.output<typeof Speeds> {
 
 /** Runs that go at the same speed: the same model, place, shapes, devices and arithmetic. */
 function kindOf(config: ResolvedConfig): string {
-  const { sae } = config;
   const kind = [
     [
       config.model_name,
@@ -52,14 +51,14 @@ function kindOf(config: ResolvedConfig): string {
       config.store_batch_size_prompts,
       ...(config.use_cached_activations ? ['cached'] : []),
     ],
-    [
+    ...[...configsOf(config).values()].map(({ sae }) => [
       sae.architecture,
       sae.d_sae,
       sae.expansion_factor,
       'k' in sae ? sae.k : null,
       sae.dtype,
       config.train_batch_size_tokens,
-    ],
+    ]),
     [config.device, config.llm_device, config.autocast, config.autocast_lm, config.compile_sae, config.compile_llm],
     [config.n_threads, config.n_eval_batches, config.logger.wandb_log_frequency, config.logger.eval_every_n_wandb_logs],
   ];

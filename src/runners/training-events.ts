@@ -8,6 +8,8 @@ const schemas = {
   started: z.object({
     d_in: count,
     d_sae: count,
+    /** Of several SAEs by name; `d_sae` is their sum then. */
+    saes: z.record(z.string(), z.object({ d_sae: count, kernels: z.string() })).nullable(),
     total_steps: count,
     device: z.string(),
     torch: z.string(),
@@ -16,11 +18,19 @@ const schemas = {
     kernels: z.string(),
     n_eval_prompts: count,
   }),
-  histogram: z.object({ step: count, name: z.string(), counts: z.array(z.number()), edges: z.array(z.number()) }),
+  histogram: z.object({
+    sae: z.string().nullable(),
+    step: count,
+    name: z.string(),
+    counts: z.array(z.number()),
+    edges: z.array(z.number()),
+  }),
   checkpoint: z.object({
     purpose: z.enum(['scheduled', 'requested', 'final', 'output']),
     staging: z.string(),
     final: z.string(),
+    /** Folders of several SAEs in there; none when it holds the files of one. */
+    saes: z.array(z.string()),
     n_training_samples: count,
   }),
   credit: z.object({ count }),

@@ -5,13 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { commitFolder } from '../artifacts/checkpoints.ts';
 import { type RunPaths, updateRunRecord } from '../artifacts/run-folder.ts';
 import { ACTIVATIONS_NAME, OPTIMIZER_NAME } from '../artifacts/sae-folder.ts';
-import type { ResolvedConfig } from '../config/index.ts';
+import { configsOf, type ResolvedConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { RunEvent, Sink } from '../sinks/sink.ts';
 import type { ActivationFeed } from '../stream/activation-feed.ts';
 import { type ActivationBatch, ActivationTap } from '../stream/activation-tap.ts';
-import { MetricsLog } from '../stream/metrics-log.ts';
+import { MetricsLog, type MetricsRow } from '../stream/metrics-log.ts';
 import type { Job, JobEvent } from '../worker/job.ts';
 import type { Worker } from '../worker/worker.ts';
 import { rememberSpeed } from './measured-speed.ts';
@@ -26,22 +26,33 @@ const KILLED_CLOSE_MS = 300;
 export interface TrainingResult {
   /** `done` after all tokens, `stopped` on request, `data_ended` when the dataset ended first. */
   readonly ended: 'done' | 'stopped' | 'data_ended';
-  /** The finished SAE; null for a stopped run, whose state is `checkpoint`. */
+  /** The finished SAE, or the folder of several; null for a stopped run, whose state is `checkpoint`. */
   readonly output: string | null;
+  /** Of several SAEs each one by its name, where they are finished. */
+  readonly outputs: Readonly<Record<string, string>>;
   /** The last complete checkpoint. */
   readonly checkpoint: string | null;
   /** The run folder. */
   readonly folder: string;
   readonly nTrainingSteps: number;
   readonly nTrainingSamples: number;
+  /** Of several SAEs all together. */
   readonly numDeadFeatures: number;
-  /** The last value of every metric, under SAELens' names. */
+  /** The last value of every metric, under SAELens' names; of several SAEs with `<name>/` before each. */
   readonly metrics: Readonly<Record<string, number>>;
   readonly elapsedS: number;
 }
 
 /** The numbers of one step under SAELens' names; evaluations and sparsity statistics come as rows of their own. */
-export type Metrics = Readonly<Record<string, number>> & { readonly step: number };
+export type Metrics = Readonly<Record<string, number>> & {
+  readonly step: number;
+  /** Of a run of several SAEs the name of the one they are of; the one value that is a text. */
+  // biome-ignore lint/suspicious/noExplicitAny: a text cannot be said beside keys that are all numbers
+  readonly sae?: any;
+};
+
+/** Rows of several SAEs come in streams of their own (pyworker/runners/trained_sae.py). */
+const ROWS_OF = 'metrics/';
 
 /** @internal What a run is made of. */
 export interface RunParts {
@@ -75,6 +86,7 @@ export class TrainingRun {
   #checkpoint: string | null = null;
   #stage = '';
   #output: string | null = null;
+  readonly #outputs: Record<string, string> = {};
   #killed = false;
   /** Takes the run back when its producer failed: for that error, not for one of the worker. */
   readonly #cancel = new AbortController();
@@ -94,7 +106,7 @@ export class TrainingRun {
     this.#job = worker.request('train', params, {
       onEvent: (event) => this.#onEvent(event),
       onMetrics: (batch) => {
-        for (const { values } of this.#rows.push(batch)) this.#onRow(values as Metrics);
+        for (const row of this.#rows.push(batch)) this.#onRow(metricsOf(row));
       },
       onActivations: (batch) => this.#tap.push(batch),
       signal: this.#cancel.signal,
@@ -110,7 +122,7 @@ export class TrainingRun {
 
   /** Every row of metrics from the first on; ends when the run ends, throws what the run failed with. */
   async *metrics(): AsyncGenerator<Metrics, void, void> {
-    for await (const { values } of this.#rows) yield values as Metrics;
+    for await (const row of this.#rows) yield metricsOf(row);
   }
 
   /** Batches the SAE is trained on, for one reader, as many as it takes; those it has no time for are left out. */
@@ -159,7 +171,7 @@ export class TrainingRun {
     } else {
       if (event.kind === 'started') this.#write(() => this.#record(event));
       if (event.kind === 'stage') this.#logStage(event.message);
-      this.emit(event);
+      this.emit(runEvent(event));
     }
   }
 
@@ -178,6 +190,7 @@ export class TrainingRun {
   async #record({
     d_in,
     d_sae,
+    saes,
     total_steps,
     n_eval_prompts,
     device,
@@ -188,19 +201,20 @@ export class TrainingRun {
   }: Started): Promise<void> {
     const versions = { python: this.#worker.python, torch };
     const machine = { device, cpu_capability: cpu, threads, kernels };
-    const sizes = { d_in, d_sae, total_steps, n_eval_prompts };
+    const named = Object.entries(saes ?? {}).map(([name, sae]) => [`${name}/d_sae`, sae.d_sae]);
+    const sizes = { d_in, d_sae, ...Object.fromEntries(named), total_steps, n_eval_prompts };
     await updateRunRecord(this.paths, { versions, machine, sizes }).catch((error: Error) =>
       this.#parts.log.warn(`${this.paths.run} lacks what the worker told: ${error.message}`),
     );
   }
 
-  #onRow({ step, ...row }: Metrics): void {
-    Object.assign(this.#last, row);
-    this.emit({ kind: 'metrics', step, row });
+  #onRow({ step, sae, ...row }: Metrics): void {
+    for (const [key, value] of Object.entries(row)) this.#last[sae === undefined ? key : `${sae}/${key}`] = value;
+    this.emit({ kind: 'metrics', step, ...(sae === undefined ? {} : { sae }), row });
   }
 
   /** A checkpoint that cannot be kept costs the checkpoint, not the run; an output that cannot be kept is the run's failure. */
-  async #commit({ purpose, staging, final, n_training_samples }: StagedFolder): Promise<void> {
+  async #commit({ purpose, staging, final, saes, n_training_samples }: StagedFolder): Promise<void> {
     const isOutput = purpose === 'output';
     const keep = isOutput || purpose === 'final';
     if (this.#killed) return rm(staging, { recursive: true, force: true });
@@ -210,7 +224,7 @@ export class TrainingRun {
         final,
         kind: isOutput ? 'output' : 'checkpoint',
         nTrainingSamples: n_training_samples,
-        runnerConfig: this.config,
+        runnerConfigs: configsOf(this.config),
         keep,
       });
     } catch (error) {
@@ -220,14 +234,19 @@ export class TrainingRun {
     }
     if (isOutput) this.#output = final;
     else this.#checkpoint = final;
-    this.emit({
-      kind: 'checkpoint',
-      path: final,
-      n_training_samples,
-      final: keep,
-      optimizer_state: existing(join(final, OPTIMIZER_NAME)),
-      activations_store: existing(join(final, ACTIVATIONS_NAME)),
-    });
+    if (isOutput) for (const sae of saes) this.#outputs[sae] = join(final, sae);
+    for (const sae of saes.length === 0 ? [undefined] : saes) {
+      const path = sae === undefined ? final : join(final, sae);
+      this.emit({
+        kind: 'checkpoint',
+        ...(sae === undefined ? {} : { sae }),
+        path,
+        n_training_samples,
+        final: keep,
+        optimizer_state: existing(join(path, OPTIMIZER_NAME)),
+        activations_store: existing(join(path, ACTIVATIONS_NAME)),
+      });
+    }
   }
 
   async #finish(): Promise<TrainingResult> {
@@ -243,6 +262,7 @@ export class TrainingRun {
       const result: TrainingResult = {
         ended: ended.ended,
         output: this.#output,
+        outputs: { ...this.#outputs },
         checkpoint: this.#checkpoint,
         folder: this.paths.folder,
         nTrainingSteps: ended.n_training_steps,
@@ -305,10 +325,22 @@ export class TrainingRun {
   }
 }
 
+/** A row as readers see it. */
+function metricsOf({ stream, values }: MetricsRow): Metrics {
+  const sae = stream.startsWith(ROWS_OF) ? { sae: stream.slice(ROWS_OF.length) } : {};
+  return { ...sae, ...values } as Metrics;
+}
+
+/** What the worker says of no SAE in particular, or of none of several, is not said at all. */
+function runEvent(event: object): RunEvent {
+  const said = Object.entries(event).filter(([key, value]) => !((key === 'sae' || key === 'saes') && value === null));
+  return Object.fromEntries(said) as unknown as RunEvent;
+}
+
 const existing = (path: string): string | null => (existsSync(path) ? path : null);
 
-function nextSteps({ output, checkpoint }: TrainingResult): { command: string; purpose: string }[] {
-  const folder = output ?? checkpoint;
+function nextSteps({ output, outputs, checkpoint }: TrainingResult): { command: string; purpose: string }[] {
+  const folder = Object.values(outputs)[0] ?? output ?? checkpoint;
   if (folder === null) return [];
   return [
     {

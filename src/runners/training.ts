@@ -16,8 +16,10 @@ import {
 } from '../artifacts/run-folder.ts';
 import { checkSaeFolder } from '../artifacts/sae-folder.ts';
 import {
+  configsOf,
   LanguageModelSAERunnerConfig,
   type LanguageModelSAERunnerOptions,
+  type MultiSAETrainingRunnerOptions,
   type Provenance,
   parseConfigObject,
   type ResolvedConfig,
@@ -112,7 +114,10 @@ export class SAETrainingRunner {
   readonly #options: TrainingOptions;
 
   /** @throws SaeLensError CONFIG_INVALID with all problems at once, USAGE for wrong `options` */
-  constructor(cfg: LanguageModelSAERunnerConfig | LanguageModelSAERunnerOptions, options: TrainingOptions = {}) {
+  constructor(
+    cfg: LanguageModelSAERunnerConfig | LanguageModelSAERunnerOptions | MultiSAETrainingRunnerOptions,
+    options: TrainingOptions = {},
+  ) {
     callOptions('train', z.object({ options: Options }), { options });
     // Whoever resolved it already has told what was left out.
     const isResolved = options.provenance !== undefined || cfg instanceof LanguageModelSAERunnerConfig;
@@ -179,7 +184,10 @@ export class SAETrainingRunner {
       const sinks = new SinkGroup([...(options.sinks ?? []), new JsonlSink(paths.metrics, log)], log);
       held.push((deadlineMs) => sinks.close(deadlineMs));
       sinks.consume(this.#header(paths.folder));
-      const from_pretrained_path = await startingWeights(config.from_pretrained_path, log);
+      const starts = new Map<string | null, string | null>();
+      for (const [name, { from_pretrained_path }] of configsOf(config)) {
+        starts.set(name, await startingWeights(from_pretrained_path, log));
+      }
       const progress = (message: string) => log.info(message);
       const located =
         feed === undefined && loadsModel(config) ? await resolveBundled(config, { python, progress }) : config;
@@ -191,13 +199,15 @@ export class SAETrainingRunner {
       requireFree(worker);
       // Not before: W&B would show a run that never began.
       if (config.logger.log_to_wandb) sinks.add(this.#wandb(python, paths, log));
+      const places = { checkpoint_path: paths.checkpoints, output_path: paths.output };
+      const configs = [...configsOf({ ...located, ...places })].map(
+        ([name, one]) => [name, { ...one, from_pretrained_path: starts.get(name) }] as const,
+      );
       return new TrainingRun({ config, paths, name: this.name, sinks, log, feed, release }, worker, {
-        config: { ...located, from_pretrained_path, checkpoint_path: paths.checkpoints, output_path: paths.output },
-        recorded: {
-          model_name: config.model_name,
-          dataset_path: config.dataset_path,
-          from_pretrained_path: config.from_pretrained_path,
-        },
+        // What several SAEs share is the same in the configuration of each.
+        config: configs[0]?.[1],
+        saes: config.saes === undefined ? null : Object.fromEntries(configs),
+        recorded: { model_name: config.model_name, dataset_path: config.dataset_path },
         fed: feed !== undefined,
         places: {
           checkpoints: paths.checkpoints,
@@ -227,15 +237,21 @@ export class SAETrainingRunner {
 
   #header(folder: string): RunHeader {
     const { config, plan } = this;
+    const saes = [...configsOf(config)].map(([name, { sae }]) => [name, sae] as const);
+    const named = saes.map(([name, { architecture, d_sae }]) => [name, { architecture, d_sae }]);
     return {
       kind: 'header',
       run_name: this.name,
       model: config.model_name,
       hook: config.hook_name,
       dataset: config.cached_activations_path ?? config.dataset_path,
-      architecture: config.sae.architecture,
+      architecture: [...new Set(saes.map(([, { architecture }]) => architecture))].join('+'),
       d_in: config.sae.d_in,
-      d_sae: config.sae.d_sae,
+      d_sae: saes.reduce<number | null>(
+        (sum, [, { d_sae }]) => (sum === null || d_sae === null ? null : sum + d_sae),
+        0,
+      ),
+      ...(config.saes === undefined ? {} : { saes: Object.fromEntries(named) }),
       training_tokens: config.training_tokens + config.finetuning_tokens,
       total_steps: plan.totalSteps,
       device: config.device,

@@ -14,7 +14,7 @@ import {
 } from '../artifacts/hub-upload.ts';
 import { CARD_NAME, type CardSae, frontMatterProblem, modelCard } from '../artifacts/model-card.ts';
 import { SAE_FILES, WEIGHTS_NAME } from '../artifacts/sae-folder.ts';
-import { isShareable, localSae, type SharedSae, sharedSae } from '../artifacts/sae-publication.ts';
+import { isShareable, localSae, localSaes, type SharedSae, sharedSae } from '../artifacts/sae-publication.ts';
 import { SaeLensError } from '../errors.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { callOptions, lentWorker, someLogger } from '../sae/call-options.ts';
@@ -128,7 +128,7 @@ export async function uploadSaesToHuggingface(
   try {
     const ready: Ready[] = [];
     const converted: string[] = [];
-    for (const [id, sae] of Object.entries(saes)) {
+    for (const [id, sae] of await eachSae(saes)) {
       ready.push(
         await makeReady(id, sae, join(scratch, String(ready.length)), given.worker, () => {
           log?.info(`${id}: bringing it into the form that SAELens loads`);
@@ -151,6 +151,16 @@ export async function uploadSaesToHuggingface(
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** A path of a run of several SAEs means all of them, each in a folder of its name. */
+async function eachSae(saes: Readonly<Record<string, SAE | string>>): Promise<[string, SAE | string][]> {
+  const each: [string, SAE | string][] = [];
+  for (const [id, sae] of Object.entries(saes)) {
+    if (typeof sae !== 'string') each.push([id, sae]);
+    else for (const [name, path] of await localSaes(sae)) each.push([name === null ? id : `${id}/${name}`, path]);
+  }
+  return each;
 }
 
 /** Lines about the sending, for people. */
@@ -226,7 +236,8 @@ async function changeOf(
 }
 
 /**
- * `FOLDER=SAE_ID` or `FOLDER`, whose SAE is then named by its hook, as they are written on the command line.
+ * `FOLDER=SAE_ID` or `FOLDER`, whose SAE is then named by its hook, as they are written on the command line. Of a run of
+ * several SAEs each is named `SAE_ID/NAME`.
  *
  * @throws SaeLensError USAGE for two SAEs of one name, SAE_INVALID
  */
@@ -240,13 +251,16 @@ export async function namedSaes(words: readonly string[]): Promise<Record<string
         hint: 'write the folder of a run or an SAE, then =NAME',
       });
     }
-    const id = split < 0 ? await hookOf(path) : word.slice(split + 1);
-    if (saes[id] !== undefined) {
-      throw new SaeLensError('USAGE', `Two SAEs would be named "${id}": ${saes[id]} and ${path}`, {
-        hint: `name them: ${saes[id]}=${id}-a ${path}=${id}-b`,
-      });
+    for (const [name, folder] of await localSaes(path)) {
+      const given = split < 0 ? await hookOf(folder) : word.slice(split + 1);
+      const id = name === null ? given : `${given}/${name}`;
+      if (saes[id] !== undefined) {
+        throw new SaeLensError('USAGE', `Two SAEs would be named "${id}": ${saes[id]} and ${folder}`, {
+          hint: `name them: ${saes[id]}=${id}-a ${folder}=${id}-b`,
+        });
+      }
+      saes[id] = folder;
     }
-    saes[id] = path;
   }
   return saes;
 }

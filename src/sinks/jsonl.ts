@@ -6,8 +6,8 @@ import type { RunEvent, Sink } from './sink.ts';
 const QUEUE_ROWS = 10_000;
 
 /**
- * metrics.jsonl: one line a row, `{"step": 10, "losses/mse_loss": 0.1, …}` with SAELens' names; values JSON lacks are
- * null. A full disk costs rows, never the run: the file is cut back to its last whole line and writing goes on later.
+ * metrics.jsonl: one line a row, `{"step": 10, "losses/mse_loss": 0.1, …}` with SAELens' names, and with `"sae": "name"`
+ * where a run has several; values JSON lacks are null. A full disk costs rows, never the run: the file is cut back to its last whole line and writing goes on later.
  */
 export class JsonlSink implements Sink {
   readonly name = 'metrics.jsonl';
@@ -33,7 +33,10 @@ export class JsonlSink implements Sink {
   consume(event: RunEvent): void {
     if (event.kind !== 'metrics') return;
     if (this.#queue.length >= QUEUE_ROWS) this.#dropped++;
-    else this.#queue.push(`${JSON.stringify({ step: event.step, ...event.row })}\n`);
+    else {
+      const { step, sae, row } = event;
+      this.#queue.push(`${JSON.stringify({ step, ...(sae === undefined ? {} : { sae }), ...row })}\n`);
+    }
     this.#writing ??= this.#drain().finally(() => {
       this.#writing = null;
     });

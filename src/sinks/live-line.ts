@@ -84,13 +84,17 @@ export class LiveLine {
     return this.#colour ? styleText('bold', text, { validateStream: false }) : text;
   }
 
-  /** Draws these parts, the most important first: as many as fit. Too soon after the last, only what is `fresh`. */
-  draw(parts: readonly string[], fresh = false): void {
+  /**
+   * Draws these parts, the most important first: as many as fit; and whole lines below them, cut where they do not.
+   * Too soon after the last, only what is `fresh`.
+   */
+  draw(parts: readonly string[], fresh = false, below: readonly string[] = []): void {
     if (!this.#open || this.#quiet) return;
     const now = this.#now();
     if (!fresh && now - this.#drawnAt < (this.#live === null ? PLAIN_LINE_MS : REDRAW_MS)) return;
     this.#drawnAt = now;
-    this.#line = fitLine(parts.map(plainText), this.#out.isTTY ? this.columns - 1 : Number.POSITIVE_INFINITY);
+    const width = this.#out.isTTY ? this.columns - 1 : Number.POSITIVE_INFINITY;
+    this.#line = [parts, ...below.map((line) => [line])].map((line) => fitLine(line.map(plainText), width)).join('\n');
     if (this.#live === null) this.#out.write(`${this.#line}\n`);
     else this.#live(this.#line);
   }

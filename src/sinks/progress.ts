@@ -78,25 +78,29 @@ export class Progress {
     return this.#history[key] ?? [];
   }
 
-  /** The line's parts, most important first: a narrow terminal shows as many as fit. */
-  parts(): string[] {
-    const { last } = this;
-    const show = (key: string, text: (value: number) => string): string[] => {
+  /**
+   * The line's parts, most important first: a narrow terminal shows as many as fit.
+   *
+   * @param of those of the run, those of an SAE, or both
+   */
+  parts(of: 'both' | 'run' | 'sae' = 'both'): string[] {
+    const { last, speed, secondsLeft, dSae } = this;
+    const show = (key: string, text: (value: number) => string): string | null => {
       const value = last[key];
-      return value === undefined ? [] : [text(value)];
+      return value === undefined ? null : text(value);
     };
-    const { speed, secondsLeft } = this;
-    return [
-      `step ${grouped(this.step + 1)}/${grouped(this.totalSteps)}`,
-      ...show(KEYS.loss, (v) => `loss ${significant(v)}`),
-      ...(secondsLeft === null ? [] : [`ETA ${duration(secondsLeft)}`]),
-      ...show(KEYS.l0, (v) => `L0 ${significant(v)}`),
-      ...show(KEYS.explainedVariance, (v) => `EV ${v.toFixed(3)}`),
-      ...(speed === null ? [] : [`${compact(speed)} tok/s`]),
-      ...(this.dSae === 0 ? [] : show(KEYS.dead, (v) => `dead ${((100 * v) / this.dSae).toFixed(1)}%`)),
-      ...show(KEYS.workerBytes, (v) => `RSS ${bytes(v)}`),
-      ...show(KEYS.deviceBytes, (v) => `GPU ${bytes(v)}`),
+    const parts: ['run' | 'sae', string | null][] = [
+      ['run', `step ${grouped(this.step + 1)}/${grouped(this.totalSteps)}`],
+      ['sae', show(KEYS.loss, (v) => `loss ${significant(v)}`)],
+      ['run', secondsLeft === null ? null : `ETA ${duration(secondsLeft)}`],
+      ['sae', show(KEYS.l0, (v) => `L0 ${significant(v)}`)],
+      ['sae', show(KEYS.explainedVariance, (v) => `EV ${v.toFixed(3)}`)],
+      ['run', speed === null ? null : `${compact(speed)} tok/s`],
+      ['sae', dSae === 0 ? null : show(KEYS.dead, (v) => `dead ${((100 * v) / dSae).toFixed(1)}%`)],
+      ['run', show(KEYS.workerBytes, (v) => `RSS ${bytes(v)}`)],
+      ['run', show(KEYS.deviceBytes, (v) => `GPU ${bytes(v)}`)],
     ];
+    return parts.flatMap(([group, text]) => (text === null || (of !== 'both' && of !== group) ? [] : [text]));
   }
 
   #row(step: number, row: Readonly<Record<string, number>>, nowS: number): void {

@@ -4,14 +4,26 @@ export type RunEvent =
   /** What is being done before or between steps; `total` where the length is known. */
   | { kind: 'stage'; stage: string; message: string; done: number | null; total: number | null }
   /** The model is loaded and every size is known. */
-  | { kind: 'started'; d_in: number; d_sae: number; total_steps: number; device: string }
-  /** Numbers of a step under SAELens' names (reference/saelens.md §4.3), evaluations and sparsity included. */
-  | { kind: 'metrics'; step: number; row: Record<string, number> }
+  | {
+      kind: 'started';
+      d_in: number;
+      /** Of several SAEs the sum. */
+      d_sae: number;
+      saes?: Readonly<Record<string, { readonly d_sae: number }>>;
+      total_steps: number;
+      device: string;
+    }
+  /**
+   * Numbers of a step under SAELens' names (reference/saelens.md §4.3), evaluations and sparsity included. `sae`, here
+   * and below, is the name of the one of several SAEs that an event is of.
+   */
+  | { kind: 'metrics'; step: number; sae?: string; row: Record<string, number> }
   /** `counts[i]` values lie between `edges[i]` and `edges[i + 1]`. */
-  | { kind: 'histogram'; step: number; name: string; counts: readonly number[]; edges: readonly number[] }
+  | { kind: 'histogram'; step: number; sae?: string; name: string; counts: readonly number[]; edges: readonly number[] }
   /** A folder is complete: in its place, with manifest. */
   | {
       kind: 'checkpoint';
+      sae?: string;
       path: string;
       n_training_samples: number;
       final: boolean;
@@ -30,9 +42,13 @@ export interface RunHeader {
   model: string;
   hook: string;
   dataset: string;
+  /** Of several SAEs all there are, with `+` between. */
   architecture: string;
   d_in: number | null;
+  /** Null while `d_in` decides it; of several SAEs the sum. */
   d_sae: number | null;
+  /** Several SAEs by name. */
+  saes?: Readonly<Record<string, { readonly architecture: string; readonly d_sae: number | null }>>;
   training_tokens: number;
   total_steps: number;
   device: string;

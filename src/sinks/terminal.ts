@@ -3,6 +3,7 @@ import { duration, grouped, significant, sparkline } from './format.ts';
 import { LiveLine, type LiveLineOptions } from './live-line.ts';
 import { profileLines } from './profile-lines.ts';
 import { KEYS, Progress } from './progress.ts';
+import { SaeTable } from './sae-table.ts';
 import type { RunEvent, RunHeader, RunSummary, Sink } from './sink.ts';
 
 /**
@@ -15,6 +16,7 @@ export class TerminalSink implements Sink {
   readonly #quiet: boolean;
   readonly #now: () => number;
   readonly #progress = new Progress();
+  readonly #saes = new SaeTable();
   #lastStage: string | null = null;
   /** Of a plain log: what it has said of stages. */
   readonly #said = new Set<string>();
@@ -35,12 +37,16 @@ export class TerminalSink implements Sink {
 
   consume(event: RunEvent): void {
     this.#progress.consume(event, this.#now() / 1000);
+    this.#saes.consume(event, this.#now() / 1000);
     if (this.#quiet) return;
     if (event.kind === 'header') for (const line of this.#header(event)) this.print(line);
     else if (event.kind === 'started' && this.#leftOpen) {
-      this.print(this.#line.field('', `${grouped(event.d_in)} → ${grouped(event.d_sae)} latents on ${event.device}`));
+      for (const [name, { d_sae }] of Object.entries(event.saes ?? { '': event })) {
+        const size = `${grouped(event.d_in)} → ${grouped(d_sae)} latents on ${event.device}`;
+        this.print(this.#line.field('', name === '' ? size : `${name} · ${size}`));
+      }
     } else if (event.kind === 'stage') this.#stage(event.message);
-    else if (event.kind === 'metrics') this.#draw();
+    else if (event.kind === 'metrics' && (event.sae === undefined || this.#saes.isLast(event.sae))) this.#draw();
     else if (event.kind === 'checkpoint' && !event.final) this.print(`saved ${plainText(event.path)}`);
     else if (event.kind === 'profile') for (const line of profileLines(event)) this.print(line);
     else if (event.kind === 'finished') {
@@ -56,7 +62,8 @@ export class TerminalSink implements Sink {
   /** The live line; also the way to see a stage that takes its time (`done` of `total`). */
   #draw(fresh = false): void {
     const { stage } = this.#progress;
-    if (stage === null) this.#line.draw(this.#progress.parts());
+    if (stage === null && this.#saes.isEmpty) this.#line.draw(this.#progress.parts());
+    else if (stage === null) this.#line.draw(this.#progress.parts('run'), false, this.#saes.lines());
     // A plain log has said the stage already, when it began.
     else if (this.#line.isLive) this.#line.draw([stage], fresh);
   }
@@ -75,10 +82,13 @@ export class TerminalSink implements Sink {
   #header(run: RunHeader): string[] {
     this.#leftOpen = run.d_in === null || run.device === 'auto';
     const width = run.d_in === null ? '' : `${grouped(run.d_in)} → `;
-    const size = run.d_sae === null ? '' : ` · ${width}${grouped(run.d_sae)} latents`;
+    const size = (dSae: number | null) => (dSae === null ? '' : ` · ${width}${grouped(dSae)} latents`);
+    const saes = Object.entries(run.saes ?? { '': run }).map(([name, { architecture, d_sae }]) =>
+      this.#line.field('sae', `${name === '' ? '' : `${name} · `}${architecture}${size(d_sae)}`),
+    );
     return [
       this.#line.field('run', run.run_name),
-      this.#line.field('sae', `${run.architecture}${size}`),
+      ...saes,
       this.#line.field('model', `${run.model} · ${run.hook}`),
       this.#line.field(
         'data',
@@ -97,18 +107,19 @@ export class TerminalSink implements Sink {
         ? ` (last row: step ${grouped(measured)})`
         : '';
     const lines = [this.#line.bold(`${run.stopped ? `Stopped after ${steps}` : `Done: ${steps}`}${of}`)];
+    if (!this.#saes.isEmpty) lines.push(...this.#saes.summary().map(plainText));
     const width = Math.min(30, this.#line.columns - 40);
-    for (const [label, key] of SUMMARY) {
+    for (const [label, key] of this.#saes.isEmpty ? SUMMARY : []) {
       const value = this.#progress.last[key];
       if (value === undefined) continue;
       const history = sparkline(this.#progress.history(key), width);
       lines.push(`  ${label.padEnd(20)} ${significant(value).padEnd(10)} ${history}`.trimEnd());
     }
     const dead = this.#progress.last[KEYS.dead];
-    if (dead !== undefined && this.#progress.dSae > 0) {
+    if (dead !== undefined && this.#progress.dSae > 0 && this.#saes.isEmpty) {
       lines.push(`  ${'dead latents'.padEnd(20)} ${dead} of ${grouped(this.#progress.dSae)}`);
     }
-    if (run.output !== null) lines.push(this.#line.field('SAE', run.output));
+    if (run.output !== null) lines.push(this.#line.field(this.#saes.isEmpty ? 'SAE' : 'SAEs', run.output));
     else if (run.checkpoint !== null) lines.push(this.#line.field('checkpoint', run.checkpoint));
     if (run.next.length > 0) lines.push('Next:');
     for (const { command, purpose } of run.next) lines.push(`  ${plainText(command)}`, `      ${plainText(purpose)}`);

@@ -73,6 +73,7 @@ export class WandbSink implements Sink {
   #python: PythonCalls | null = null;
   #started: Started | null = null;
   #dSae = 0;
+  #saes: Readonly<Record<string, { readonly d_sae: number }>> = {};
   #dropped = 0;
   #off = false;
   #closing = false;
@@ -91,12 +92,12 @@ export class WandbSink implements Sink {
   }
 
   consume(event: RunEvent): void {
-    if (event.kind === 'started') this.#dSae = event.d_sae;
+    if (event.kind === 'started') [this.#dSae, this.#saes] = [event.d_sae, event.saes ?? {}];
     else if (event.kind === 'metrics')
-      this.#push({ kind: 'row', row: { step: event.step, row: event.row, histograms: {} } });
+      this.#push({ kind: 'row', row: { step: event.step, row: named(event.sae, event.row), histograms: {} } });
     else if (event.kind === 'histogram') {
       const { step, name, counts, edges } = event;
-      this.#push({ kind: 'row', row: { step, row: {}, histograms: { [name]: { counts, edges } } } });
+      this.#push({ kind: 'row', row: { step, row: {}, histograms: named(event.sae, { [name]: { counts, edges } }) } });
     } else if (event.kind === 'checkpoint') this.#push({ kind: 'checkpoint', event });
   }
 
@@ -179,9 +180,10 @@ export class WandbSink implements Sink {
   }
 
   /** SAELens' artifacts of a checkpoint (reference/saelens.md §4.3), and the state files when they exist and are wanted. */
-  #artifacts({ path, final, optimizer_state, activations_store }: RunEvent & { kind: 'checkpoint' }) {
+  #artifacts({ sae, path, final, optimizer_state, activations_store }: RunEvent & { kind: 'checkpoint' }) {
     const { logger, config, model_name, hook_name } = this.#options;
-    const name = artifactName(`sae_${model_name}_${hook_name}_${this.#dSae}`);
+    const size = sae === undefined ? this.#dSae : `${this.#saes[sae]?.d_sae}_${sae}`;
+    const name = artifactName(`sae_${model_name}_${hook_name}_${size}`);
     const aliases = final ? ['final_model'] : [];
     const metadata = withoutSecrets(config);
     const file = (inner: string): Record<string, string> => ({ [inner]: join(path, inner) });
@@ -234,6 +236,15 @@ export class WandbSink implements Sink {
     this.#queue.length = 0;
     this.#log.warn(`W&B is left out, training goes on: ${error.message}`);
   }
+}
+
+/** What all SAEs of a run say alike. */
+const OF_THE_RUN = /^(details\/n_training_samples$|system\/)/;
+
+/** The keys of one of several SAEs as SAELens names them, `<sae>/<key>`; those of the run stay. */
+function named<T>(sae: string | undefined, values: Readonly<Record<string, T>>): Record<string, T> {
+  const key = (name: string) => (sae === undefined || OF_THE_RUN.test(name) ? name : `${sae}/${name}`);
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [key(name), value]));
 }
 
 /** W&B takes letters, digits, "_", "-" and "." in a name; SAELens writes "/" as "__". */

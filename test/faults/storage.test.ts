@@ -14,7 +14,14 @@ import { program } from '../programs.ts';
 async function commit(final: string, n: number): Promise<void> {
   const staging = `${final}.${stagingSuffix()}`;
   writeSaeFolder(staging);
-  await commitFolder({ staging, final, kind: 'output', nTrainingSamples: n, runnerConfig: {}, keep: true });
+  await commitFolder({
+    staging,
+    final,
+    kind: 'output',
+    nTrainingSamples: n,
+    runnerConfigs: new Map([[null, {}]]),
+    keep: true,
+  });
 }
 
 it('a kill before any file system call of a commit leaves the old folder or the new, whole (P1, S2)', async () => {
@@ -58,7 +65,7 @@ describe.skipIf(!mounted)('a full disk (needs the right to mount a tmpfs)', () =
       final: join(checkpoints, '2'),
       kind: 'checkpoint',
       nTrainingSamples: 2,
-      runnerConfig: {},
+      runnerConfigs: new Map([[null, {}]]),
       keep: false,
     } as const;
     await expect(commitFolder(options)).rejects.toMatchObject({

@@ -9,7 +9,7 @@ from complete_config import config_for
 from pyworker.kernels.product import best_seconds
 from pyworker.profile import Profile, part, profiled
 from pyworker.saes import create_sae, seeded_generator
-from pyworker.train import SAETrainer
+from pyworker.train import SAETrainer, TrainingLoop
 
 
 def test_a_part_is_measured_without_the_parts_inside_it():
@@ -61,13 +61,14 @@ def test_a_profiled_run_names_the_parts_of_its_steps_and_is_the_same_run():
         run = {"train_batch_size_tokens": 16, "training_tokens": 160, "profile": profile}
         config = config_for("topk", run, d_in=8, d_sae=64, k=4)
         trainer = SAETrainer(create_sae(config.sae, seeded_generator(0)), config, Silent(), Silent())
-        assert trainer.fit().n_training_steps == 10
-        return trainer
+        loop = TrainingLoop([trainer], trainer.batches, trainer.callbacks)
+        assert loop.run()[0].n_training_steps == 10
+        return loop.profile, trainer.sae
 
-    plain, measured = trained(False), trained(True)
-    assert plain.profile is None
-    assert torch.equal(plain.sae.W_dec, measured.sae.W_dec)
-    parts = measured.profile.parts
+    (nothing, plain), (profile, measured) = trained(False), trained(True)
+    assert nothing is None
+    assert torch.equal(plain.W_dec, measured.W_dec)
+    parts = profile.parts
     steps = {
         "rows",
         "losses",

@@ -47,13 +47,16 @@ function configText(config: object, provenance: ReadonlyMap<string, Provenance>)
     const from = layer === 'default' ? (source ? `default of ${source}` : 'default') : `${layer} ${where ?? source}`;
     lines.push(`${indent}${key}: ${JSON.stringify(value)}`.padEnd(56).concat(`  # ${from}`));
   };
+  const addGroup = (path: string, key: string, options: object, indent: string) => {
+    lines.push(`${indent}${key}:`);
+    for (const [inner, value] of Object.entries(options)) add(`${path}.${inner}`, inner, value, `${indent}  `);
+  };
   for (const [key, value] of Object.entries(config)) {
-    if (key !== 'sae' && key !== 'logger') {
-      add(key, key, value, '');
-      continue;
-    }
-    lines.push(`${key}:`);
-    for (const [inner, innerValue] of Object.entries(value as object)) add(`${key}.${inner}`, inner, innerValue, '  ');
+    if (key === 'saes') lines.push('saes:');
+    else if (key === 'sae' || key === 'logger') addGroup(key, key, value, '');
+    else add(key, key, value, '');
+    if (key !== 'saes') continue;
+    for (const [name, sae] of Object.entries(value as object)) addGroup(`saes.${name}`, name, sae, '  ');
   }
   return `${lines.join('\n')}\n`;
 }

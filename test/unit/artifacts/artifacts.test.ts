@@ -46,7 +46,7 @@ async function commit(final: string, n = 100): Promise<void> {
     final,
     kind: 'checkpoint',
     nTrainingSamples: n,
-    runnerConfig: { seed: n },
+    runnerConfigs: new Map([[null, { seed: n }]]),
     keep: false,
   });
 }
@@ -187,7 +187,14 @@ describe('a committed folder', () => {
     const final = join(folder, 'output');
     const staging = `${final}.${stagingSuffix()}`;
     mkdirSync(staging);
-    const commit = commitFolder({ staging, final, kind: 'output', nTrainingSamples: 1, runnerConfig: {}, keep: false });
+    const commit = commitFolder({
+      staging,
+      final,
+      kind: 'output',
+      nTrainingSamples: 1,
+      runnerConfigs: new Map([[null, {}]]),
+      keep: false,
+    });
     await expect(commit).rejects.toMatchObject({ code: 'SAE_INVALID' });
     expect(readdirSync(folder)).toEqual([]);
   });
@@ -198,7 +205,14 @@ describe('a committed folder', () => {
     writeFileSync(join(final, 'notes.txt'), 'mine');
     const staging = `${final}.${stagingSuffix()}`;
     writeSaeFolder(staging);
-    const commit = commitFolder({ staging, final, kind: 'output', nTrainingSamples: 1, runnerConfig: {}, keep: true });
+    const commit = commitFolder({
+      staging,
+      final,
+      kind: 'output',
+      nTrainingSamples: 1,
+      runnerConfigs: new Map([[null, {}]]),
+      keep: true,
+    });
     const kept = staging.replace('.tmp-', '.unsaved-');
     await expect(commit).rejects.toMatchObject({
       code: 'STORAGE',
