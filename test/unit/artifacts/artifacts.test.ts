@@ -33,6 +33,7 @@ import { readSafetensorsHeader } from '../../../src/artifacts/safetensors.ts';
 import { SAE } from '../../../src/sae/sae.ts';
 import { floats, STANDARD, safetensors, writeSaeFolder } from '../../fixtures/sae-folder.ts';
 
+const OUTPUT = { kind: 'output', nTrainingSamples: 1, runnerConfigs: new Map([[null, {}]]) } as const;
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'artifacts-'));
@@ -187,14 +188,7 @@ describe('a committed folder', () => {
     const final = join(folder, 'output');
     const staging = `${final}.${stagingSuffix()}`;
     mkdirSync(staging);
-    const commit = commitFolder({
-      staging,
-      final,
-      kind: 'output',
-      nTrainingSamples: 1,
-      runnerConfigs: new Map([[null, {}]]),
-      keep: false,
-    });
+    const commit = commitFolder({ ...OUTPUT, staging, final, keep: false });
     await expect(commit).rejects.toMatchObject({ code: 'SAE_INVALID' });
     expect(readdirSync(folder)).toEqual([]);
   });
@@ -205,14 +199,7 @@ describe('a committed folder', () => {
     writeFileSync(join(final, 'notes.txt'), 'mine');
     const staging = `${final}.${stagingSuffix()}`;
     writeSaeFolder(staging);
-    const commit = commitFolder({
-      staging,
-      final,
-      kind: 'output',
-      nTrainingSamples: 1,
-      runnerConfigs: new Map([[null, {}]]),
-      keep: true,
-    });
+    const commit = commitFolder({ ...OUTPUT, staging, final, keep: true });
     const kept = staging.replace('.tmp-', '.unsaved-');
     await expect(commit).rejects.toMatchObject({
       code: 'STORAGE',
