@@ -28,7 +28,8 @@ class Support:
     """
 
     def __init__(self, row_N: Tensor, latent_N: Tensor, n_rows: int, n_latents: int):
-        self.row_N, self.latent_N, self.n_rows, self.n_latents = row_N, latent_N, n_rows, n_latents
+        self.row_N, self.latent_N = row_N.contiguous(), latent_N.contiguous()
+        self.n_rows, self.n_latents = n_rows, n_latents
 
     @classmethod
     def of_rows(cls, indices_BK: Tensor, n_latents: int) -> "Support":

@@ -34,9 +34,10 @@ def weighted_rows(starts_B1: Tensor, latent_N: Tensor, values_N: Tensor, W_FD: T
     n_rows, d = len(starts_B1) - 1, W_FD.shape[1]
     out_BD = W_FD.new_empty(n_rows, d)
     block = min(triton.next_power_of_2(d), BLOCK_D)
-    _gather[(n_rows, triton.cdiv(d, block))](
-        starts_B1, latent_N, values_N.contiguous(), W_FD.contiguous(), out_BD, d, block, _wide(W_FD)
-    )
+    with torch.cuda.device_of(W_FD):
+        _gather[(n_rows, triton.cdiv(d, block))](
+            starts_B1, latent_N, values_N.contiguous(), W_FD.contiguous(), out_BD, d, block, _wide(W_FD)
+        )
     return out_BD
 
 
@@ -58,7 +59,7 @@ def products_and_sums(
     by_latent: tuple[Tensor, Tensor, Tensor], values_N: Tensor, rows_BD: Tensor, W_FD: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Both, and every row is read once for the two."""
-    products_N, sums_FD = rows_BD.new_empty(len(values_N)), torch.empty_like(W_FD, dtype=rows_BD.dtype)
+    products_N, sums_FD = rows_BD.new_empty(len(values_N)), rows_BD.new_empty(W_FD.shape)
     _walk_segments(by_latent, rows_BD, values_N, W_FD, products_N, sums_FD)
     return products_N, sums_FD
 
@@ -67,7 +68,8 @@ def totals(by_latent: tuple[Tensor, Tensor, Tensor], values_N: Tensor) -> Tensor
     """For each latent the sum of its values ``[F]``."""
     starts_F1, _, order_N = by_latent
     totals_F = values_N.new_empty(len(starts_F1) - 1)
-    _totals[(len(totals_F),)](starts_F1, order_N, values_N.contiguous(), totals_F, 256, _wide(values_N))
+    with torch.cuda.device_of(values_N):
+        _totals[(len(totals_F),)](starts_F1, order_N, values_N.contiguous(), totals_F, 256, _wide(values_N))
     return totals_F
 
 
@@ -83,22 +85,23 @@ def _walk_segments(
     # Latents that fire in most rows begin first: begun last, one of them would keep the whole device waiting.
     latent_F = torch.argsort(starts_F1.diff(), descending=True, stable=True)
     block = triton.next_power_of_2(rows_BD.shape[1])
-    _owner[(len(latent_F),)](
-        latent_F,
-        starts_F1,
-        row_N,
-        order_N,
-        rows_BD.contiguous(),
-        None if values_N is None else values_N.contiguous(),
-        None if W_FD is None else W_FD.contiguous(),
-        products_N,
-        sums_FD,
-        rows_BD.shape[1],
-        block,
-        min(max(TILE // block, 1), MOST_ENTRIES),
-        _wide(rows_BD),
-        num_warps=min(max(block // 256, 4), 16),
-    )
+    with torch.cuda.device_of(rows_BD):  # Triton launches on the current device, whichever the tensors are on
+        _owner[(len(latent_F),)](
+            latent_F,
+            starts_F1,
+            row_N,
+            order_N,
+            rows_BD.contiguous(),
+            None if values_N is None else values_N.contiguous(),
+            None if W_FD is None else W_FD.contiguous(),
+            products_N,
+            sums_FD,
+            rows_BD.shape[1],
+            block,
+            min(max(TILE // block, 1), MOST_ENTRIES),
+            _wide(rows_BD),
+            num_warps=min(max(block // 256, 4), 16),
+        )
 
 
 def _wide(tensor: Tensor) -> tl.dtype:

@@ -61,10 +61,10 @@ CASES = [
 @pytest.mark.parametrize("dtype", EPSILON)
 def test_products_and_sums_by_index_are_those_of_dense_matrices(on_gpu, name, d, dtype):
     active_BF = case(name)
-    row_N, latent_N = active_BF.nonzero(as_tuple=True)
+    row_N, latent_N = active_BF.nonzero().contiguous().unbind(1)  # nothing lies as the kernels read it
     support = Support(row_N, latent_N, *active_BF.shape)
-    values_N = draw(len(row_N), seed=1, dtype=dtype)
-    W_FD, rows_BD = draw(19, d, seed=2, dtype=dtype), draw(d, 13, seed=3, dtype=dtype).t()
+    values_N = draw(len(row_N), 2, seed=1, dtype=dtype)[:, 0]
+    W_FD, rows_BD = draw(d, 19, seed=2, dtype=dtype).t(), draw(d, 13, seed=3, dtype=dtype).t()
     code_BF = torch.zeros_like(active_BF, dtype=torch.float64)
     code_BF[row_N, latent_N] = values_N.double()
 
