@@ -4,8 +4,9 @@
 
 Ours is the command line, orchestrator included; SAELens' is its runner in a script. ``training`` is from the loaded
 model to the finished SAE, ``whole`` the command from its start to its end, by the clock and by seconds of CPU of all
-its processes, which a busy machine disturbs less; ``peak`` the most memory one process held. The JSON on stdout has
-every run, medians, ranges and the ratio of the medians.
+its processes, which a busy machine disturbs less; ``peak`` the most memory one process held. With ``--saes N`` ours
+trains N SAEs of different k and learning rate on one pass of the model, SAELens one after the other in one process,
+and the tokens of all count. The JSON on stdout has every run, medians, ranges and the ratio of the medians.
 """
 
 import argparse
@@ -23,6 +24,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT, PROMPTS, BUFFER_BATCHES, BATCH = 128, 32, 8, 4096
+
+
+def variants(asked: argparse.Namespace) -> list[tuple[int, float]]:
+    """k and learning rate of each SAE."""
+    return [(asked.k << (i % 2), 1e-3 / 2 ** (i // 2)) for i in range(asked.saes)]
 
 
 def command_of_ours(asked: argparse.Namespace, folder: str) -> list[str]:
@@ -52,6 +58,9 @@ def command_of_ours(asked: argparse.Namespace, folder: str) -> list[str]:
         "device": "cpu",
         "runs_folder": folder,
     }
+    if asked.saes > 1:
+        saes = {f"sae{i}": {"k": k, "lr": lr} for i, (k, lr) in enumerate(variants(asked))}
+        options["saes"] = json.dumps(saes)
     flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return ["node", str(ROOT / "bin/sae-lens-ts.js"), "train", *flags, "--json"]
 
@@ -90,9 +99,10 @@ def saelens(asked: argparse.Namespace) -> dict[str, float]:
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     text = datasets.load_dataset("parquet", data_files=asked.text, split="train")
-    with tempfile.TemporaryDirectory() as folder:
+
+    def one(k: int, lr: float, folder: str) -> float:
         config = LanguageModelSAERunnerConfig(
-            sae=TopKTrainingSAEConfig(d_in=asked.d_in, d_sae=asked.d_sae, k=asked.k),
+            sae=TopKTrainingSAEConfig(d_in=asked.d_in, d_sae=asked.d_sae, k=k),
             model_name=asked.model,
             model_class_name="AutoModelForCausalLM",
             hook_name=asked.hook,
@@ -106,7 +116,7 @@ def saelens(asked: argparse.Namespace) -> dict[str, float]:
             training_tokens=asked.tokens,
             autocast=asked.autocast,
             autocast_lm=asked.autocast,
-            lr=1e-3,
+            lr=lr,
             device="cpu",
             n_checkpoints=0,
             checkpoint_path=None,
@@ -116,12 +126,15 @@ def saelens(asked: argparse.Namespace) -> dict[str, float]:
         runner = LanguageModelSAETrainingRunner(config, override_dataset=text)
         began = time.perf_counter()
         runner.run()
-        return {"training": time.perf_counter() - began}
+        return time.perf_counter() - began
+
+    with tempfile.TemporaryDirectory() as folder:
+        return {"training": sum(one(k, lr, folder) for k, lr in variants(asked))}
 
 
 def child(python: str, role: str, asked: argparse.Namespace) -> dict[str, float]:
     """One run in processes of its own."""
-    names = ("model", "hook", "text", "d_in", "d_sae", "k", "tokens")
+    names = ("model", "hook", "text", "d_in", "d_sae", "k", "tokens", "saes")
     arguments = [f"--{name}={getattr(asked, name)}" for name in names] + ["--autocast"] * asked.autocast
     environment = {**os.environ, "OMP_NUM_THREADS": str(asked.threads), "HF_HUB_OFFLINE": "1"}
     wall, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -159,6 +172,7 @@ def main() -> None:
     parser.add_argument("--hook", default="model.layers.2")
     for name, value in (("d_in", 64), ("d_sae", 1024), ("k", 16), ("tokens", 400_000), ("runs", 3)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--saes", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--autocast", action="store_true", help="autocast and autocast_lm, on both sides")
     asked = parser.parse_args()
@@ -177,8 +191,9 @@ def main() -> None:
     load.append(os.getloadavg())
     numeric = " autocast" if asked.autocast else ""
     model = f"{Path(asked.model).name} {asked.hook}{numeric}"
+    saes = f"{asked.saes} x topk" if asked.saes > 1 else "topk"
     result: dict[str, Any] = {
-        "shape": f"whole run, {model}, topk {asked.d_in} -> {asked.d_sae}, k {asked.k}, {asked.tokens} tokens",
+        "shape": f"whole run, {model}, {saes} {asked.d_in} -> {asked.d_sae}, k {asked.k}, {asked.tokens} tokens",
         "threads": asked.threads,
         "machine": platform.machine(),
         "load": load,
@@ -189,7 +204,10 @@ def main() -> None:
         ("whole", "tokens / s"),
         ("whole_cpu", "tokens / s of CPU"),
     ):
-        speeds = {role: summary([asked.tokens / run[what] for run in made]) for role, made in runs.items()}
+        speeds = {
+            role: summary([asked.saes * asked.tokens / run[what] for run in made])
+            for role, made in runs.items()
+        }
         ratio = speeds["ours"]["median"] / speeds["saelens"]["median"]
         measures[what.replace("_", ", ")] = {"unit": unit, **speeds, "ratio": round(ratio, 2)}
     peaks = {role: summary([run["peak"] for run in made]) for role, made in runs.items()}

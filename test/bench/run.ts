@@ -48,6 +48,8 @@ const programs: Record<string, (flags: readonly string[]) => Result | Promise<Re
   step: (flags) => measure(python.SAE_LENS_TS_JUDGE_PYTHON, 'step.py', flags),
   run: beside('run.py', '--model', STORIES, '--text', TEXT),
   'run-smollm2': async (flags) => beside('run.py', '--model', await smollm2(), '--text', TEXT, ...SMOLLM2)(flags),
+  /** Eight SAEs on one pass of the language model, against eight runs of SAELens. */
+  many: beside('run.py', '--model', STORIES, '--text', TEXT, '--saes', '8'),
   pretokenize: beside('data/pretokenize.py', '--tokenizer', STORIES, '--text', TEXT),
   'cache-activations': beside('data/cache-activations.py'),
   'train-from-cache': beside('data/train-from-cache.py'),
@@ -67,6 +69,7 @@ const RECORDED = [
   'step --architecture batchtopk --d_in 512 --d_sae 8192 --k 64 --runs 3',
   'step --d_in 64 --d_sae 1024 --k 16',
   'run',
+  'many --tokens 102400 --runs 1',
   'run-smollm2 --tokens 49152 --runs 1',
   'run-smollm2 --tokens 49152 --runs 1 --autocast',
   'pretokenize',

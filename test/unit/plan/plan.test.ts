@@ -91,3 +91,20 @@ test('a run from a cache has no language model in its memory, unless evaluations
   expect(memory({ ...cached, dataset_path: 'x' })?.modelBytes).toBe(modelBytes);
   expect(memory({ dataset_path: 'x' })?.modelBytes).toBe(modelBytes);
 });
+
+test('several SAEs need their weights together, one buffer, and one after the other the memory of a step', () => {
+  const sae = { architecture: 'topk', d_in: 64, d_sae: 256, k: 8 };
+  const run = { dataset_path: 'text', n_checkpoints: 2, logger: { log_to_wandb: false } };
+  const of = (value: object) => planTraining(parseConfigObject({ ...run, ...value }));
+  const [small, wide] = [of({ sae }), of({ sae: { ...sae, d_sae: 1024 }, lr_warm_up_steps: 10 })];
+  const both = of({ sae, saes: { small: {}, wide: { d_sae: 1024, lr_warm_up_steps: 10 } } });
+  expect(both.saes).toEqual({ small, wide });
+  const [a, b, all] = [small.memory, wide.memory, both.memory].map((memory) => memory as NonNullable<typeof memory>);
+  for (const part of ['weightBytes', 'gradientBytes', 'optimizerBytes'] as const) {
+    expect(all?.[part]).toBe((a?.[part] ?? 0) + (b?.[part] ?? 0));
+  }
+  expect([all?.bufferBytes, all?.latentBytes]).toEqual([a?.bufferBytes, b?.latentBytes]);
+  expect(both.disk.savedBytes).toBe((small.disk.savedBytes ?? 0) + (wide.disk.savedBytes ?? 0));
+  expect(both.disk.totalBytes).toBe(small.disk.totalBytes + wide.disk.totalBytes);
+  expect(runName(parseConfigObject({ ...run, sae, saes: { a: {}, b: {} } }), '2026-11-24')).toContain('-2-saes-');
+});
