@@ -6,7 +6,7 @@ import { pythonForTests } from './python-for-tests.ts';
 
 const SCRIPT = 'test/docker/tiny_model.py';
 
-/** Folder of a language model (`model/`) and a text (`text.jsonl`) that cost no time; made once for all test files. */
+/** Folder of a language model (`model/`) and a text (`text.jsonl`), made once for all test files; nobody writes there. */
 export function tinyModel(): string {
   const key = createHash('sha256').update(readFileSync(SCRIPT)).update(pythonForTests()).digest('hex').slice(0, 12);
   const folder = resolve('node_modules/.cache', `tiny-model-${key}`);

@@ -111,55 +111,63 @@ describe('SAEs without a worker of one’s own', () => {
     expect(await orphans(marker, 2_000)).toEqual([]);
   });
 
-  it('say what is wrong with a call: a closed SAE, numbers that are no rows, a folder that is no SAE', async () => {
-    const sae = await SAE.loadFromDisk(outputs.topk);
-    await expect(sae.encode(new Float32Array(33))).rejects.toMatchObject({
-      code: 'USAGE',
-      message: 'Cannot encode 33 numbers: rows of 32 are needed',
+  describe('while one is held', () => {
+    let held: SAE;
+    beforeAll(async () => {
+      held = await SAE.loadFromDisk(outputs.topk);
     });
-    expect(await sae.encode(new Float32Array(0))).toHaveLength(0);
-    await sae.close();
-    await expect(sae.encode(x)).rejects.toMatchObject({ code: 'USAGE' });
-    await expect(SAE.loadFromDisk(folder)).rejects.toMatchObject({ code: 'SAE_INVALID' });
-    await expect(SAE.loadFromDisk(undefined as never)).rejects.toMatchObject({ code: 'USAGE' });
-    await expect(SAE.fromPretrained('a/b', 3 as never)).rejects.toMatchObject({ code: 'USAGE' });
-    await expect(startWorker({ stageDeadlinesMs: { train: -1 } })).rejects.toMatchObject({ code: 'USAGE' });
-  });
+    afterAll(() => held.close());
 
-  it('take other numbers than float32 for what they are, and no bytes for numbers', async () => {
-    const sae = await SAE.loadFromDisk(outputs.topk);
-    const expected = await sae.encode(x.subarray(0, 64));
-    const numbers = [...x.subarray(0, 64)];
-    expect(await sae.encode([numbers.slice(0, 32), numbers.slice(32)])).toEqual(expected);
-    expect(await sae.encode(Float64Array.from(numbers))).toEqual(expected);
-    const ints = new Int32Array(64).fill(1) as unknown as Float32Array;
-    for (const call of [sae.encode(ints), sae.decode(ints)]) {
-      await expect(call).rejects.toMatchObject({ code: 'USAGE', message: expect.stringContaining('an Int32Array') });
-    }
-    await sae.close();
-  });
+    it('say what is wrong with a call: a closed SAE, numbers that are no rows, a folder that is no SAE', async () => {
+      const sae = await SAE.loadFromDisk(outputs.topk);
+      await expect(sae.encode(new Float32Array(33))).rejects.toMatchObject({
+        code: 'USAGE',
+        message: 'Cannot encode 33 numbers: rows of 32 are needed',
+      });
+      expect(await sae.encode(new Float32Array(0))).toHaveLength(0);
+      await sae.close();
+      await expect(sae.encode(x)).rejects.toMatchObject({ code: 'USAGE' });
+      await expect(SAE.loadFromDisk(folder)).rejects.toMatchObject({ code: 'SAE_INVALID' });
+      await expect(SAE.loadFromDisk(undefined as never)).rejects.toMatchObject({ code: 'USAGE' });
+      await expect(SAE.fromPretrained('a/b', 3 as never)).rejects.toMatchObject({ code: 'USAGE' });
+      await expect(startWorker({ stageDeadlinesMs: { train: -1 } })).rejects.toMatchObject({ code: 'USAGE' });
+    });
 
-  it.each([
-    [{ device: 'banana' }, 'USAGE', 'options: device: expected cpu, cuda, cuda:N or mps'],
-    [{ dtype: 'float8' }, 'USAGE', 'options: dtype'],
-    [{ worker: {} }, 'USAGE', 'options: worker: is not a worker of startWorker()'],
-    [{ devise: 'cpu' }, 'USAGE', 'devise'],
-    [null, 'USAGE', 'options: '],
-    [{ device: 'cuda:99' }, 'DEVICE_UNAVAILABLE', 'cuda:99'],
-  ])('refuse to be loaded with %j', async (options, code, message) => {
-    const error = { code, message: expect.stringContaining(message) };
-    await expect(SAE.loadFromDisk(outputs.topk, options as LoadOptions)).rejects.toMatchObject(error);
-  });
+    it('take other numbers than float32 for what they are, and no bytes for numbers', async () => {
+      const sae = await SAE.loadFromDisk(outputs.topk);
+      const expected = await sae.encode(x.subarray(0, 64));
+      const numbers = [...x.subarray(0, 64)];
+      expect(await sae.encode([numbers.slice(0, 32), numbers.slice(32)])).toEqual(expected);
+      expect(await sae.encode(Float64Array.from(numbers))).toEqual(expected);
+      const ints = new Int32Array(64).fill(1) as unknown as Float32Array;
+      for (const call of [sae.encode(ints), sae.decode(ints)]) {
+        await expect(call).rejects.toMatchObject({ code: 'USAGE', message: expect.stringContaining('an Int32Array') });
+      }
+      await sae.close();
+    });
 
-  it('take large inputs in parts', async () => {
-    const sae = await SAE.loadFromDisk(outputs.standard);
-    const rows = 2 ** 18 + 3; // three more than fit one call
-    const large = new Float32Array(rows * 32).map((_, i) => x[i % x.length] as number);
-    const latents = await sae.encode(large);
-    expect(latents).toHaveLength(rows * 64);
-    const end = large.subarray((rows - ROWS) * 32);
-    expect(farthest(await sae.encode(end), latents.subarray((rows - ROWS) * 64))).toBeLessThan(1e-5);
-    await sae.close();
+    it.each([
+      [{ device: 'banana' }, 'USAGE', 'options: device: expected cpu, cuda, cuda:N or mps'],
+      [{ dtype: 'float8' }, 'USAGE', 'options: dtype'],
+      [{ worker: {} }, 'USAGE', 'options: worker: is not a worker of startWorker()'],
+      [{ devise: 'cpu' }, 'USAGE', 'devise'],
+      [null, 'USAGE', 'options: '],
+      [{ device: 'cuda:99' }, 'DEVICE_UNAVAILABLE', 'cuda:99'],
+    ])('refuse to be loaded with %j', async (options, code, message) => {
+      const error = { code, message: expect.stringContaining(message) };
+      await expect(SAE.loadFromDisk(outputs.topk, options as LoadOptions)).rejects.toMatchObject(error);
+    });
+
+    it('take large inputs in parts', async () => {
+      const sae = await SAE.loadFromDisk(outputs.standard);
+      const rows = 2 ** 18 + 3; // three more than fit one call
+      const large = new Float32Array(rows * 32).map((_, i) => x[i % x.length] as number);
+      const latents = await sae.encode(large);
+      expect(latents).toHaveLength(rows * 64);
+      const end = large.subarray((rows - ROWS) * 32);
+      expect(farthest(await sae.encode(end), latents.subarray((rows - ROWS) * 64))).toBeLessThan(1e-5);
+      await sae.close();
+    });
   });
 
   it('are lost with their worker; the next one has a new one', async () => {

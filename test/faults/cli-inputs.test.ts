@@ -6,7 +6,6 @@ const { run } = commandLineForTests();
 
 describe('inputs that are not there or do not fit end with exit code 4 and what to do', () => {
   it.each<[string, string[], string, RegExp]>([
-    ['an unknown hook', ['--hook_name', 'model.layers.9'], 'HOOK_NOT_FOUND', /Nearest: (\S+), (\S+), (\S+)\n/],
     ['a wrong d_in', ['--d_in', '33'], 'D_IN_MISMATCH', /sae.d_in is 33.* 32 wide[\s\S]*hint: Set d_in to 32/],
     ['a missing dataset', ['--dataset_path', '/no/such.jsonl'], 'DATASET_NOT_FOUND', /'\/no\/such.jsonl'[\s\S]*hint: /],
     ['a missing model', ['--model_name', '/no/such'], 'MODEL_NOT_FOUND', /'\/no\/such'[\s\S]*hint: /],
@@ -27,8 +26,11 @@ describe('inputs that are not there or do not fit end with exit code 4 and what 
     expect(seconds).toBeLessThan(20);
   });
 
-  it('an unknown hook names the command that lists them, and that command works', async () => {
-    const { stderr } = await run(tinyRun('--hook_name', 'model.layers.9'));
+  it('an unknown hook names the nearest and the command that lists them, and that command works', async () => {
+    const unknown = await run(tinyRun('--hook_name', 'model.layers.9'));
+    const { stderr } = unknown;
+    expect(stderr).toMatch(/error HOOK_NOT_FOUND {2}.*Nearest: (\S+), (\S+), (\S+)\n/);
+    expect([unknown.code, unknown.stdout]).toEqual([4, '']);
     const [, command = ''] = /List them with `sae-lens-ts ([^`]+)`/.exec(stderr) ?? [];
     const { code, stdout } = await run(command.split(' '));
     expect(code).toBe(0);
