@@ -25,6 +25,15 @@ function repoName({ hf_repo_id }: { hf_repo_id: string | null }) {
   return { path: 'hf_repo_id', value: hf_repo_id, message: `${JSON.stringify(hf_repo_id)} is not "owner/name"` };
 }
 
+function unusedSeparator(options: { disable_concat_sequences: boolean }, isSet: (key: string) => boolean) {
+  if (!options.disable_concat_sequences || !isSet('sequence_separator_token')) return;
+  return {
+    path: 'sequence_separator_token',
+    message: 'has no effect with disable_concat_sequences: a sequence has one document',
+    hint: 'leave one of the two out',
+  };
+}
+
 export const pretokenizeRules: readonly OptionsRule<Pretokenize>[] = [
   unusedHubOption([...HUB_ONLY, 'hf_num_shards']),
   repoName,
@@ -36,14 +45,7 @@ export const pretokenizeRules: readonly OptionsRule<Pretokenize>[] = [
     !shuffle && isSet('seed')
       ? { path: 'seed', message: 'has no effect without shuffle', hint: 'leave it out, or set shuffle: true' }
       : undefined,
-  ({ disable_concat_sequences }, isSet) =>
-    disable_concat_sequences && isSet('sequence_separator_token')
-      ? {
-          path: 'sequence_separator_token',
-          message: 'has no effect with disable_concat_sequences: a sequence has one document',
-          hint: 'leave one of the two out',
-        }
-      : undefined,
+  unusedSeparator,
   ({ begin_batch_token, context_size }) =>
     begin_batch_token !== null && context_size < 2
       ? {
@@ -94,14 +96,7 @@ export const cacheActivationsRules: readonly OptionsRule<CacheActivations>[] = [
     const message = `keeps no position of context_size ${context_size}`;
     return { path: 'seqpos_slice', value: seqpos_slice, message, hint: 'choose positions that are there' };
   },
-  ({ disable_concat_sequences }, isSet) =>
-    disable_concat_sequences && isSet('sequence_separator_token')
-      ? {
-          path: 'sequence_separator_token',
-          message: 'has no effect with disable_concat_sequences: a sequence has one document',
-          hint: 'leave one of the two out',
-        }
-      : undefined,
+  unusedSeparator,
   ({ use_chat_formatting }, isSet) =>
     use_chat_formatting && isSet('is_dataset_tokenized')
       ? { path: 'is_dataset_tokenized', message: 'has no effect with use_chat_formatting', hint: 'leave it out' }

@@ -1,45 +1,29 @@
 import type { RunnerOptions } from '../config/index.ts';
-import { createLogger } from '../log.ts';
+import { plainText } from '../plain-text.ts';
 import { bytes, compact, duration, grouped } from '../sinks/format.ts';
-import { JsonSink } from '../sinks/json.ts';
-import { LiveLine } from '../sinks/live-line.ts';
+import type { LiveLine } from '../sinks/live-line.ts';
 import { PretokenizeProgress } from '../sinks/pretokenize-progress.ts';
+import { type InTerminalOptions, inTerminal } from './in-terminal.ts';
 import { type PretokenizeResult, startPretokenizing } from './pretokenize.ts';
 import type { PretokenizeEvent } from './pretokenize-events.ts';
 import { shellWord } from './shell-word.ts';
-import { StopOnSignal, type StopWords } from './stop-on-signal.ts';
+import type { StopWords } from './stop-on-signal.ts';
 
-const JSON_CLOSE_MS = 5_000;
 const STOP_WORDS: StopWords = {
   what: 'Pretokenizing',
   stopping: 'putting down what is done (Ctrl-C again to stop now)',
   hint: 'run the same command again: it goes on from what was put down',
 };
 
-/** How `pretokenize` was called. */
-export interface PretokenizeTerminalOptions {
-  /** Events on stdout. */
-  json: boolean;
-  /** Warnings and errors only. */
-  quiet: boolean;
-}
-
 /**
  * Pretokenizes with a terminal in front: live line, Ctrl-C once to put down what is done and twice for an end at once.
  *
  * @throws SaeLensError what the work failed with; INTERRUPTED or TERMINATED when it was killed
  */
-export async function pretokenizeInTerminal(
-  config: RunnerOptions['pretokenize'],
-  { json, quiet }: PretokenizeTerminalOptions,
-): Promise<void> {
-  const line = new LiveLine({ quiet });
-  const log = createLogger({ level: quiet ? 'warn' : 'info', print: (text) => line.warn(text) });
-  const sink = json ? new JsonSink() : null;
-  const show = shower(line);
-  const signals = new StopOnSignal(STOP_WORDS, (text) => log.warn(text));
-  for (const [name, value] of headerOf(config)) line.print(line.field(name, value));
-  try {
+export function pretokenizeInTerminal(config: RunnerOptions['pretokenize'], options: InTerminalOptions): Promise<void> {
+  return inTerminal(STOP_WORDS, options, async ({ line, log, sink, signals }) => {
+    const show = shower(line);
+    for (const [name, value] of headerOf(config)) line.print(line.field(name, value));
     const starting = startPretokenizing(config, {
       log,
       onEvent: (event) => {
@@ -51,16 +35,10 @@ export async function pretokenizeInTerminal(
     signals.watch(run);
     const result = await run.done;
     line.end();
-    for (const text of summary(config, result)) line.print(text);
+    for (const text of summary(config, result)) line.print(plainText(text));
     sink?.consume(finished(result));
     if (result.ended === 'stopped') process.exitCode = signals.exitCode;
-  } catch (error) {
-    line.end();
-    throw signals.explain(error);
-  } finally {
-    signals.close();
-    await sink?.close(JSON_CLOSE_MS);
-  }
+  });
 }
 
 /** The result under the names that everything else has on the border and in files. */
@@ -113,7 +91,7 @@ function shower(line: LiveLine): (event: PretokenizeEvent) => void {
     } else if (event.kind === 'upload') {
       line.draw([`sending ${event.path}`, `${bytes(event.sent_bytes)}/${bytes(event.total_bytes)}`]);
     } else if (event.kind === 'stage' && event.stage !== 'tokenize') {
-      if (event.stage !== stage) line.print(event.message);
+      if (event.stage !== stage) line.print(plainText(event.message));
       stage = event.stage;
       if (event.total !== null) line.draw([`${event.message} ${grouped(event.done ?? 0)}/${grouped(event.total)}`]);
     }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { verifyFolder } from '../../src/artifacts/manifest.ts';
-import { SAE } from '../../src/sae/sae.ts';
+import { SAE, startWorker } from '../../src/index.ts';
 import { commandLineForTests } from '../command-line.ts';
 import { hasFixtures, STORIES } from '../shared-folder.ts';
 
@@ -78,14 +78,7 @@ describe.skipIf(!hasFixtures)('400 000 tokens of stories260K through the command
   ])('%s is evaluated with the threshold it is saved with', { timeout: RUN_MS }, async (architecture, flags) => {
     const rows = await train(
       architecture,
-      ...HF,
-      '--architecture',
-      architecture,
-      '--k',
-      '16',
-      ...flags,
-      '--topk_threshold_lr',
-      '0.1',
+      ...[...HF, '--architecture', architecture, '--k', '16', '--topk_threshold_lr', '0.1', ...flags],
     );
     expect(last(rows, 'metrics/l0')).toBe(16);
     expect(last(rows, 'sparsity/l0')).not.toBe(16);
@@ -96,8 +89,9 @@ describe.skipIf(!hasFixtures)('400 000 tokens of stories260K through the command
   });
 
   it('every finished SAE loads in TypeScript, and an activation comes back', async () => {
+    await using worker = await startWorker();
     for (const name of ['hf', 'tl', 'standard', 'gated', 'jumprelu', 'batchtopk', 'matryoshka_batchtopk']) {
-      await using sae = await SAE.loadFromDisk(join(folder, 'runs', name, 'output'));
+      await using sae = await SAE.loadFromDisk(join(folder, 'runs', name, 'output'), { worker });
       const saved = ['hf', 'tl'].includes(name) ? 'topk' : name.endsWith('batchtopk') ? 'jumprelu' : name;
       expect(sae.architecture).toBe(saved);
       expect(sae.sparsity?.length).toBe(1024);

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { CacheSpeed } from '../../../src/runners/cache-in-terminal.ts';
+import { CacheSpeed } from '../../../src/runners/cache-speed.ts';
 
 it('speed and time left are those of the work of this process', () => {
   const speed = new CacheSpeed();
