@@ -191,6 +191,7 @@ describe('a run that is fed activations', () => {
 
 describe('a producer that fails', () => {
   const batch = (more: object = {}): FedActivations => ({ ...sparseRows(BATCH, random(1)), ...more }) as FedActivations;
+  const few = batch({ rows: 3, activation: new Float32Array(3 * WIDTH).fill(1) });
 
   it.each<[string, FedActivations[], string, RegExp]>([
     [
@@ -199,7 +200,8 @@ describe('a producer that fails', () => {
       'D_IN_MISMATCH',
       /is 8 wide, 16 was expected/,
     ],
-    ['rows that do not fill the array', [batch(), batch({ rows: 3 })], 'USAGE', /Batch 1 .* 3 rows of 16 need 48/],
+    // The first one is too small for a step, which would leave a checkpoint.
+    ['rows that do not fill the array', [few, batch({ rows: 3 })], 'USAGE', /Batch 1 .* 3 rows of 16 need 48/],
     ['numbers of another kind', [batch({ activation: [1, 2] })], 'USAGE', /must be a Float32Array/],
     [
       'token ids of another kind',
@@ -211,7 +213,7 @@ describe('a producer that fails', () => {
     ['nothing at all', [], 'DATASET_EXHAUSTED', /ended before their first row/],
     [
       'fewer rows than one training batch',
-      [batch({ rows: 3, activation: new Float32Array(3 * WIDTH).fill(1) })],
+      [few],
       'DATASET_EXHAUSTED',
       /ended after 3 rows to train on; one training batch has 256/,
     ],
