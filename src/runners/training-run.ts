@@ -311,7 +311,9 @@ export class TrainingRun {
     if (output !== null) hints.push(`the finished SAE is ${output}`);
     if (checkpoint !== null) hints.push(`the last complete checkpoint is ${checkpoint}`);
     if (checkpoint !== null && output === null) {
-      hints.push(`a run with --from_pretrained_path ${checkpoint} begins with its weights`);
+      const [sae] = Object.keys(this.config.saes ?? {});
+      const weights = sae === undefined ? checkpoint : join(checkpoint, sae);
+      hints.push(`a run with --from_pretrained_path ${weights} begins with its weights`);
     }
     return new SaeLensError(error.code, error.message, {
       hint: hints.filter((hint) => hint !== undefined).join('\n') || undefined,
