@@ -278,7 +278,7 @@ export class TrainingRun {
         elapsed_s: result.elapsedS,
         output: result.output,
         checkpoint: result.checkpoint,
-        next: nextSteps(result),
+        next: nextSteps(result, this.#oneOfSeveral),
       });
       if (result.ended === 'done' && this.#parts.feed === undefined)
         await rememberSpeed(this.config, result.nTrainingSamples / result.elapsedS);
@@ -304,6 +304,10 @@ export class TrainingRun {
     await this.#parts.release(this.#killed ? KILLED_CLOSE_MS : SINKS_CLOSE_MS);
   }
 
+  get #oneOfSeveral(): string | undefined {
+    return Object.keys(this.config.saes ?? {})[0];
+  }
+
   /** A failed run says what it left. */
   #withWhatIsLeft(error: SaeLensError): SaeLensError {
     const [checkpoint, output] = [this.#checkpoint, this.#output];
@@ -311,8 +315,7 @@ export class TrainingRun {
     if (output !== null) hints.push(`the finished SAE is ${output}`);
     if (checkpoint !== null) hints.push(`the last complete checkpoint is ${checkpoint}`);
     if (checkpoint !== null && output === null) {
-      const [sae] = Object.keys(this.config.saes ?? {});
-      const weights = sae === undefined ? checkpoint : join(checkpoint, sae);
+      const weights = join(checkpoint, this.#oneOfSeveral ?? '');
       hints.push(`a run with --from_pretrained_path ${weights} begins with its weights`);
     }
     return new SaeLensError(error.code, error.message, {
@@ -341,9 +344,11 @@ function runEvent(event: object): RunEvent {
 
 const existing = (path: string): string | null => (existsSync(path) ? path : null);
 
-function nextSteps({ output, outputs, checkpoint }: TrainingResult): { command: string; purpose: string }[] {
-  const folder = Object.values(outputs)[0] ?? output ?? checkpoint;
-  if (folder === null) return [];
+/** @param sae one of several, to show the way with */
+function nextSteps({ output, checkpoint }: TrainingResult, sae = ''): { command: string; purpose: string }[] {
+  const place = output ?? checkpoint;
+  if (place === null) return [];
+  const folder = join(place, sae);
   return [
     {
       command: `python -c "from sae_lens import SAE; print(SAE.load_from_disk('${folder}'))"`,
