@@ -4,7 +4,7 @@
 
 What is timed is all that a step is: forward, statistics, backward, clipping, Adam, schedules; by the clock and by
 seconds of CPU, which a busy machine disturbs less. ``peak`` is what a step holds beyond weights, gradients of the step
-before and moments of Adam. The JSON on stdout has every run, medians, ranges and SAELens' median over ours.
+before and moments of Adam, measured in steps of its own. The JSON on stdout has every run, medians, ranges and SAELens' median over ours.
 
 ``--density 0.01`` gives both the same weights, with the offset of each latent (``b_enc``; ``threshold`` of JumpReLU;
 ``b_gate`` and ``b_mag``) such that this share of the latents is active on the first batch, and a learning rate that
@@ -12,6 +12,8 @@ leaves it so.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import platform
@@ -110,8 +112,17 @@ def saelens(asked: argparse.Namespace, options: dict[str, Any]) -> Any:
     return step
 
 
-def measured(work: Callable[[], object]) -> dict[str, float]:
-    """Seconds by the clock and of CPU, and the most bytes held meanwhile beyond those held before."""
+def seconds_of(work: Callable[[], object]) -> dict[str, float]:
+    """By the clock and of CPU."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+
+
+def peak_of(work: Callable[[], object]) -> float:
+    """The most bytes held beyond those held before, once the allocator has given back what it keeps for later."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     before = peak = PROCESS.memory_info().rss
     done = threading.Event()
 
@@ -122,12 +133,10 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    wall, cpu = time.perf_counter(), time.process_time()
     work()
-    seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     done.set()
     watcher.join()
-    return {**seconds, "peak": peak - before}
+    return peak - before
 
 
 def summary(values: list[float]) -> dict[str, Any]:
@@ -205,10 +214,13 @@ def main() -> None:
     for number in range(WARM_UP + asked.runs):
         x_BD = rows.draw()
         for name in list(steps) if number % 2 == 0 else list(steps)[::-1]:
-            seconds = measured(lambda name=name, x_BD=x_BD: steps[name](x_BD))
+            seconds = seconds_of(lambda name=name, x_BD=x_BD: steps[name](x_BD))
             runs[name] += [seconds] if number >= WARM_UP else []
-        seconds = measured(lambda x_BD=x_BD: x_BD @ W_DF)
+        seconds = seconds_of(lambda x_BD=x_BD: x_BD @ W_DF)
         runs["gemm"] += [seconds] if number >= WARM_UP else []
+    for name, step in steps.items():
+        for run in runs[name]:
+            run["peak"] = peak_of(lambda step=step, x_BD=rows.draw(): step(x_BD))
     load.append(os.getloadavg())
     result: dict[str, Any] = {
         **vars(asked),
@@ -221,7 +233,11 @@ def main() -> None:
     result["kernels"], result["measured_density"] = steps["ours"].sae.kernels(), density
     measures: dict[str, Any] = {}
     for what, unit, scale in (("wall", "ms", 1e3), ("cpu", "ms of CPU", 1e3), ("peak", "MB", 1e-6)):
-        of_all = {name: summary([run[what] * scale for run in made]) for name, made in runs.items()}
+        of_all = {
+            name: summary([run[what] * scale for run in made])
+            for name, made in runs.items()
+            if what in made[0]
+        }
         ratio = round(of_all["saelens"]["median"] / of_all["ours"]["median"], 2)
         measures[f"step, {what}"] = {"unit": unit, **of_all, "ratio": ratio}
     result["measures"] = measures
