@@ -4,7 +4,8 @@
 
 What is timed is all that a step is: forward, statistics, backward, clipping, Adam, schedules; by the clock and by
 seconds of CPU, which a busy machine disturbs less. ``peak`` is what a step holds beyond weights, gradients of the step
-before and moments of Adam, measured in steps of its own. The JSON on stdout has every run, medians, ranges and SAELens' median over ours.
+before and moments of Adam, measured in steps of its own. The JSON on stdout has every run, medians, ranges and
+SAELens' median over ours.
 
 ``--density 0.01`` gives both the same weights, with the offset of each latent (``b_enc``; ``threshold`` of JumpReLU;
 ``b_gate`` and ``b_mag``) such that this share of the latents is active on the first batch, and a learning rate that
@@ -23,6 +24,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +222,7 @@ def main() -> None:
         runs["gemm"] += [seconds] if number >= WARM_UP else []
     for name, step in steps.items():
         for run in runs[name]:
-            run["peak"] = peak_of(lambda step=step, x_BD=rows.draw(): step(x_BD))
+            run["peak"] = peak_of(partial(step, rows.draw()))
     load.append(os.getloadavg())
     result: dict[str, Any] = {
         **vars(asked),
@@ -229,7 +231,9 @@ def main() -> None:
         "load": load,
     }
     shape = f"{asked.architecture} {asked.d_in} -> {asked.d_sae}, batch {asked.batch}"
-    result["shape"] = f"{shape}, k {asked.k}" if "k" in options else shape
+    shape += f", k {asked.k}" if "k" in options else ""
+    shape += ", two stages" if asked.two_stages else ""
+    result["shape"] = shape if density is None else f"{shape}, density {asked.density}"
     result["kernels"], result["measured_density"] = steps["ours"].sae.kernels(), density
     measures: dict[str, Any] = {}
     for what, unit, scale in (("wall", "ms", 1e3), ("cpu", "ms of CPU", 1e3), ("peak", "MB", 1e-6)):
