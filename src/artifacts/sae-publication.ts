@@ -5,6 +5,7 @@ import { parse } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
 import { withoutMachinePaths } from './machine-paths.ts';
+import { MANIFEST_NAME } from './manifest.ts';
 import { CFG_NAME, RUNNER_CFG_NAME, readSaeFolder, SAE_FILES, saesIn, WEIGHTS_NAME } from './sae-folder.ts';
 import { FORMAT_FILES, recogniseFormat } from './sae-format.ts';
 
@@ -49,10 +50,13 @@ export async function localSae(path: string): Promise<LocalSae> {
   return { folder, metrics: await lastMetrics(path) };
 }
 
-/** The SAEs that a path means, by the names that a run of several gave them; one under null where it means one. */
+/**
+ * The SAEs that a path means, by the names that a run of several gave them; one under null where it means one. What
+ * only happens to lie in a folder, without the manifest of a run, leaves this machine by its own path alone.
+ */
 export async function localSaes(path: string): Promise<Map<string | null, string>> {
   const { folder } = await localSae(path);
-  const names = await saesIn(folder);
+  const names = (await saesIn(folder)).filter((name) => existsSync(join(folder, name, MANIFEST_NAME)));
   if (names.length === 0 || existsSync(join(folder, CFG_NAME))) return new Map([[null, path]]);
   return new Map(names.map((name) => [name, join(folder, name)]));
 }
