@@ -74,7 +74,7 @@ const RECORDED = [
   'train-from-cache --d_in 576 --d_sae 9216 --steps 20 --sequences 512 --runs 2',
   'train-from-cache --runs 3',
   'cache-activations --runs 2',
-  'pretokenize --runs 2',
+  'pretokenize --runs 2 --copies 4',
   'many --runs 1 --tokens 100000',
 ];
 

@@ -30,6 +30,11 @@ CONTEXT = 128
 
 def ours(asked: argparse.Namespace, files: list[str], out: str) -> Callable[[], int]:
     """Our worker's operation, as the command line asks for it."""
+    # Ours are imported where they are needed, SAELens' with it: neither counts.
+    import datasets  # noqa: F401
+    import torch  # noqa: F401
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast  # noqa: F401
+
     sys.path[:0] = [str(ROOT), str(ROOT / "test/python/runners")]
     from small_work import run
 
