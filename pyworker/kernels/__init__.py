@@ -1,6 +1,7 @@
 """The operations every architecture is made of, behind one seam: see :mod:`pyworker.kernels.sparse_code`."""
 
 from pyworker.kernels.batch_selection import encode_batch_top_k
+from pyworker.kernels.encode import centred
 from pyworker.kernels.indexed import IndexedCode, encode_top_k
 from pyworker.kernels.ragged import encode_above
 from pyworker.kernels.sparse_code import (
@@ -21,6 +22,7 @@ __all__ = [
     "IndexedCode",
     "SparseCode",
     "batch_top_k",
+    "centred",
     "decode",
     "encode",
     "encode_above",

@@ -6,6 +6,7 @@ Legend: B batch, P rows of a block, D d_in, F d_sae, M candidates, N latents kep
 import torch
 from torch import Tensor
 
+from pyworker.kernels.encode import centred
 from pyworker.kernels.ragged import RaggedCode, blocks, selected
 from pyworker.kernels.support import Support
 from pyworker.profile import part
@@ -33,20 +34,16 @@ def encode_batch_top_k(
         scale_F: pre-activations are compared after multiplication by it; the code is without. No gradient reaches it.
     """
     with torch.no_grad():
-        x_BD = rows_BD if b_dec_D is None else rows_BD - b_dec_D
-        found = _largest(x_BD, W_enc_DF, b_F, scale_F, int(k * len(x_BD)), sampled=True)
-        if found is None:
-            found = _largest(x_BD, W_enc_DF, b_F, scale_F, int(k * len(x_BD)), sampled=False)
-        assert found is not None
-        row_N, latent_N, z_N = found
+        x_BD = centred(rows_BD, b_dec_D)
+        row_N, latent_N, z_N = _largest(x_BD, W_enc_DF, b_F, scale_F, int(k * len(x_BD)))
         support = Support(row_N, latent_N, len(x_BD), W_enc_DF.shape[1])
     return selected(support, z_N.to(W_enc_DF.dtype), x_BD, b_dec_D, W_enc_DF, b_F)
 
 
 def _largest(
-    x_BD: Tensor, W_enc_DF: Tensor, b_F: Tensor, scale_F: Tensor | None, wanted: int, sampled: bool
-) -> tuple[Tensor, Tensor, Tensor] | None:
-    """Rows, latents and pre-activations ``[N]``; None when the bound of the sample left out what is wanted."""
+    x_BD: Tensor, W_enc_DF: Tensor, b_F: Tensor, scale_F: Tensor | None, wanted: int, sampled: bool = True
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, latents and pre-activations ``[N]``. ``sampled``: with a first bound, that of a sample."""
     row_M = latent_M = torch.zeros(0, dtype=torch.int64, device=x_BD.device)
     compared_M = z_M = x_BD.new_zeros(0)
     bound = start = 0.0
@@ -63,7 +60,9 @@ def _largest(
                 row_M, latent_M = row_M[largest_N], latent_M[largest_N]
                 compared_M, z_M = compared_M[largest_N], z_M[largest_N]
                 bound = compared_M.min().item() if wanted > 0 else torch.inf
-    return None if start > 0 and len(row_M) < wanted else (row_M, latent_M, z_M)
+    if start > 0 and len(row_M) < wanted:
+        return _largest(x_BD, W_enc_DF, b_F, scale_F, wanted, sampled=False)
+    return row_M, latent_M, z_M
 
 
 def _sampled_bound(compared_PF: Tensor, share: float) -> float:

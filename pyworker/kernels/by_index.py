@@ -1,4 +1,4 @@
-"""Pre-activations and reconstructions at the entries of a support, with exact gradients.
+"""Codes by index: values at the entries of a support, and their exact gradients.
 
 The gradient of a pre-activation that takes no part is zero, so that every product of the backward pass has only N
 terms: the same sums as the dense step, in another order.
@@ -8,10 +8,12 @@ Legend: B batch, D d_in, F d_sae, N entries of the support.
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
-from typing_extensions import override
+from typing_extensions import Self, override
 
+from pyworker.kernels.sparse_code import SparseCode
 from pyworker.kernels.support import Support
 
 
@@ -65,3 +67,40 @@ class DecodeByIndex(Function):
             values_N, grads[0].contiguous(), W_dec_FD
         )
         return grad_values_N, None, grad_W_dec_FD
+
+
+class CodeByIndex(SparseCode):
+    """Some latents of each row; only their decoder rows are read.
+
+    Args:
+        support: which.
+        values: theirs, zeros allowed: one for each entry, in its order.
+    """
+
+    def __init__(self, support: Support, values: Tensor):
+        super().__init__(values)
+        self.support = support
+
+    @override
+    def with_values(self, values: Tensor) -> Self:
+        return type(self)(self.support, values)
+
+    @override
+    def matrix(self) -> Tensor | None:
+        return None
+
+    @override
+    def dense(self) -> Tensor:
+        support = self.support
+        zeros_BF = self.values.new_zeros(support.n_rows, support.n_latents)
+        return zeros_BF.index_put((support.row_N, support.latent_N), self.values.flatten())
+
+    @override
+    def firing_counts(self) -> Tensor:
+        counts_F = torch.zeros(self.support.n_latents, dtype=torch.int64, device=self.values.device)
+        return counts_F.index_add_(0, self.support.latent_N, (self.values != 0).flatten().long())
+
+    @override
+    def decode(self, W_dec_FD: Tensor) -> Tensor:
+        values_N = self.values.flatten().to(W_dec_FD.dtype)  # autocast leaves sparse products alone
+        return DecodeByIndex.apply(values_N, self.support, W_dec_FD)  # type: ignore[return-value]

@@ -23,7 +23,7 @@ class Encode(Function):
     @override
     @staticmethod
     def forward(ctx: Any, rows: Tensor, b_dec_D: Tensor | None, W_enc_DF: Tensor, b_F: Tensor) -> Tensor:
-        x_BD = (rows if b_dec_D is None else rows - b_dec_D).reshape(-1, rows.shape[-1])
+        x_BD = centred(rows, b_dec_D).reshape(-1, rows.shape[-1])
         ctx.save_for_backward(x_BD, W_enc_DF)
         return pre_activations(x_BD, W_enc_DF, b_F).reshape(*rows.shape[:-1], -1)
 
@@ -44,6 +44,11 @@ class Encode(Function):
             (grad_BF.t() @ x_BD.to(grad_BF)).t().to(W_enc_DF) if of_W_enc else None,
             grad_F,
         )
+
+
+def centred(rows: Tensor, b_dec_D: Tensor | None) -> Tensor:
+    """``rows - b_dec``, for ``[..., D]``; ``b_dec`` is left out where it is None."""
+    return rows if b_dec_D is None else rows - b_dec_D
 
 
 def pre_activations(x_BD: Tensor, W_enc_DF: Tensor, b_F: Tensor) -> Tensor:

@@ -12,48 +12,19 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from pyworker.kernels.by_index import DecodeByIndex, EncodeByIndex
-from pyworker.kernels.encode import pre_activations
-from pyworker.kernels.row_blocks import rows_of_a_block
-from pyworker.kernels.sparse_code import SparseCode
+from pyworker.kernels.by_index import CodeByIndex, EncodeByIndex
+from pyworker.kernels.encode import centred, pre_activations
+from pyworker.kernels.row_blocks import row_blocks
 from pyworker.kernels.support import Support
 from pyworker.profile import part
 
 
-class RaggedCode(SparseCode):
-    """Some latents of each row.
-
-    Args:
-        support: which.
-        values_N: their values, zeros allowed.
-    """
-
-    def __init__(self, support: Support, values_N: Tensor):
-        super().__init__(values_N)
-        self.support = support
-
-    @override
-    def with_values(self, values: Tensor) -> "RaggedCode":
-        return RaggedCode(self.support, values)
+class RaggedCode(CodeByIndex):
+    """A number of latents of its own for each row: values ``[N]``."""
 
     @override
     def beside(self, weights_F: Tensor) -> Tensor:
         return weights_F.index_select(0, self.support.latent_N)
-
-    @override
-    def dense(self) -> Tensor:
-        support = self.support
-        zeros_BF = self.values.new_zeros(support.n_rows, support.n_latents)
-        return zeros_BF.index_put((support.row_N, support.latent_N), self.values)
-
-    @override
-    def matrix(self) -> Tensor | None:
-        return None
-
-    @override
-    def firing_counts(self) -> Tensor:
-        counts_F = torch.zeros(self.support.n_latents, dtype=torch.int64, device=self.values.device)
-        return counts_F.index_add_(0, self.support.latent_N, (self.values != 0).long())
 
     @override
     def l0(self) -> Tensor:
@@ -80,11 +51,6 @@ class RaggedCode(SparseCode):
         part = Support(row_M, latent_M, whole.n_rows, end - begin)
         return RaggedCode(part, self.values.index_select(0, inside_M))
 
-    @override
-    def decode(self, W_dec_FD: Tensor) -> Tensor:
-        values_N = self.values.to(W_dec_FD.dtype)  # autocast leaves sparse products alone
-        return DecodeByIndex.apply(values_N, self.support, W_dec_FD)  # type: ignore[return-value]
-
 
 def encode_above(
     rows_BD: Tensor,
@@ -101,7 +67,7 @@ def encode_above(
         bound_F: above which a latent is kept; default 0. No gradient reaches it.
     """
     with torch.no_grad():
-        x_BD = rows_BD if b_dec_D is None else rows_BD - b_dec_D
+        x_BD = centred(rows_BD, b_dec_D)
         row, latent, z = [], [], []
         for first, z_PF in blocks(x_BD, W_enc_DF, b_F):
             with part("select"):
@@ -124,6 +90,5 @@ def selected(
 
 def blocks(x_BD: Tensor, W_enc_DF: Tensor, b_F: Tensor) -> Iterator[tuple[int, Tensor]]:
     """All pre-activations, some rows at a time: the number of the first row, and ``[P, F]``."""
-    size = rows_of_a_block(x_BD, W_enc_DF.shape[1], x_BD.element_size())
-    for first in range(0, x_BD.shape[0], size):
-        yield first, pre_activations(x_BD[first : first + size], W_enc_DF, b_F)
+    for rows in row_blocks(x_BD, W_enc_DF.shape[1], x_BD.element_size()):
+        yield rows.start, pre_activations(x_BD[rows], W_enc_DF, b_F)

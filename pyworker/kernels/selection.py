@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pyworker.kernels.product import affine
-from pyworker.kernels.row_blocks import rows_of_a_block
+from pyworker.kernels.row_blocks import row_blocks
 from pyworker.kernels.support import Support
 from pyworker.profile import part
 
@@ -29,13 +29,10 @@ def largest(x_BD: Tensor, W_DF: Tensor, b_F: Tensor, scale_F: Tensor | None, k: 
     Returns:
         the pre-activations ``[B, K]``, not scaled, and their latents ``[B, K]``, in no order; of equal ones, any.
     """
-    # Scaled weights are fewer numbers than scaled pre-activations, as long as a batch has more rows than columns.
-    scaled_DF = W_DF if scale_F is None else (W_DF.t() * scale_F[:, None]).t()
-    offset_F = b_F if scale_F is None else b_F * scale_F
-    block = rows_of_a_block(x_BD, W_DF.shape[1], x_BD.element_size())
+    scaled_FD, offset_F = _scaled(W_DF, b_F, scale_F)
     kept: list[tuple[Tensor, Tensor]] = []
-    for first in range(0, x_BD.shape[0], block):
-        compared_PF = affine(x_BD[first : first + block], scaled_DF, offset_F)
+    for rows in row_blocks(x_BD, W_DF.shape[1], x_BD.element_size()):
+        compared_PF = affine(x_BD[rows], scaled_FD.t(), offset_F)
         with part("select"):
             kept.append(tuple(torch.topk(compared_PF, k, dim=-1, sorted=False)))
     compared_BK, indices_BK = (torch.cat(tensors) for tensors in zip(*kept, strict=True))
@@ -49,23 +46,27 @@ def largest_in_two_stages(
     largest. No row loses a latent: with ``e`` a bound of the error of bfloat16, what is below the k-th largest by more
     than ``2 e`` there is below the k-th largest in truth.
     """
-    scaled_FD = W_DF.t() if scale_F is None else W_DF.t() * scale_F[:, None]
-    offset_F = b_F if scale_F is None else b_F * scale_F
+    scaled_FD, offset_F = _scaled(W_DF, b_F, scale_F)
     rough_x_BD, rough_W_FD, rough_b_F = (t.bfloat16() for t in (x_BD, scaled_FD, offset_F))
     error_B = _error(x_BD, rough_x_BD, scaled_FD, rough_W_FD, offset_F)
-    block = rows_of_a_block(x_BD, W_DF.shape[1], 2)
     found: list[Tensor] = []
-    for first in range(0, x_BD.shape[0], block):
-        rough_PF = functional.linear(rough_x_BD[first : first + block], rough_W_FD, rough_b_F)
+    n_found = 0
+    for rows in row_blocks(x_BD, W_DF.shape[1], rough_x_BD.element_size()):
+        rough_PF = functional.linear(rough_x_BD[rows], rough_W_FD, rough_b_F)
         with part("select"):
-            found.append(_candidates(rough_PF, k, error_B[first : first + block]))
-            found[-1][0] += first
-        if sum(pair_2N.shape[1] for pair_2N in found) > MOST_CANDIDATES * k * min(
-            first + block, x_BD.shape[0]
-        ):
+            found.append(_candidates(rough_PF, k, error_B[rows]))
+            found[-1][0] += rows.start
+        n_found += found[-1].shape[1]
+        if n_found > MOST_CANDIDATES * k * rows.stop:
             return largest(x_BD, W_DF, b_F, scale_F, k)
     with part("select"):
         return _decide(torch.cat(found, dim=1), x_BD, W_DF, b_F, scale_F, k)
+
+
+def _scaled(W_DF: Tensor, b_F: Tensor, scale_F: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Weights by latent and offsets of what is compared. They are fewer numbers to scale than pre-activations, as long
+    as a batch has more rows than columns."""
+    return (W_DF.t(), b_F) if scale_F is None else (W_DF.t() * scale_F[:, None], b_F * scale_F)
 
 
 def _decide(

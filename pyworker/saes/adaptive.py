@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from typing_extensions import override
 
 from pyworker.kernels import INDEXED_DTYPES, SparseCode, encode, encode_above
-from pyworker.saes.training import Forward, StepInput, StepOutput, TrainingSAE
+from pyworker.saes.training import StepInput, StepOutput, TrainingSAE
 
 PAYS_BELOW, PAYS_NO_MORE = 0.10, 0.15
 """Density below which work by index is faster, and above which it is given up again; measured on a CPU."""
@@ -87,9 +87,3 @@ class AdaptiveTrainingSAE(TrainingSAE):
         if self.by_index and self.training:
             return encode_above(rows_BD, self.b_dec_in, self.W_enc, b_F, self.bounds())
         return SparseCode(self.add_noise(encode(rows_BD, self.b_dec_in, self.W_enc, b_F)))
-
-    def pre_activations_of(self, forward: Forward, latents_N: Tensor) -> Tensor:
-        """``[B, N]`` of some latents: as they were, or computed for these alone where not all were kept."""
-        if forward.hidden_pre_BF is not None:
-            return forward.hidden_pre_BF[:, latents_N]
-        return self.centred(forward.prepared_BD) @ self.W_enc[:, latents_N] + self.b_enc[latents_N]

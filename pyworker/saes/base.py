@@ -99,10 +99,6 @@ class SAE(nn.Module):
         """What is subtracted from prepared rows before they are encoded."""
         return self.b_dec if self.cfg.apply_b_dec_to_input else None
 
-    def centred(self, rows_BD: Tensor) -> Tensor:
-        """Prepared rows as the encoder sees them."""
-        return rows_BD - self.b_dec if self.cfg.apply_b_dec_to_input else rows_BD
-
     def _needs_row_statistics(self) -> bool:
         return self.cfg.normalize_activations in ("layer_norm", "constant_norm_rescale")
 

@@ -26,7 +26,7 @@ from pyworker.saes.training import Forward, StepInput, TrainingSAE
 
 PAYS_FROM = 8
 """From so many latents for each active one, work by index is faster on a CPU: measured 0.96 times dense at 4, 1.3 at 8,
-2.6 at 64, 3.8 at 164 (docs/benchmarks.md)."""
+2.6 at 64, 3.8 at 164 (``npm run bench -- step``, once with ``--kernels dense`` and once with ``sparse``)."""
 
 PAYS_ON_GPU_FROM, PAYS_UNDER_AUTOCAST_FROM = 40, 300
 """The same in our kernels on a GPU, by arithmetic, not measured: where reading the rows of k latents takes as long as a
@@ -125,12 +125,13 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
     def encode_rows(self, rows_BD: Tensor) -> tuple[SparseCode, SparseCode | None]:
         if not (self.by_index and self.training):
             return super().encode_rows(rows_BD)
-        b_dec_D = self.b_dec if self.cfg.apply_b_dec_to_input else None
         scale_F = self.W_dec.detach().norm(dim=1) if self.rescales else None
         two_stages = self.cfg.dtype == "float32" and (
             self.training_cfg.two_stage_selection or torch.is_autocast_enabled(rows_BD.device.type)
         )
-        pre = encode_top_k(rows_BD, b_dec_D, self.W_enc, self.b_enc, scale_F, self.training_cfg.k, two_stages)
+        pre = encode_top_k(
+            rows_BD, self.b_dec_in, self.W_enc, self.b_enc, scale_F, self.training_cfg.k, two_stages
+        )
         return pre.with_values(torch.relu(pre.values)), None
 
     @property
@@ -175,7 +176,7 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
         if n_dead == 0:
             return forward.squared_error_BD.new_zeros(())
         wanted = self.cfg.d_in // 2
-        z_BN = self._pre_activations(forward, dead_N)
+        z_BN = self.pre_activations_of(forward, dead_N)
         values_BK, indices_BK = torch.topk(z_BN, min(wanted, n_dead), dim=-1, sorted=False)
         W_dec_ND = self.W_dec[dead_N]
         code = SparseCode(torch.zeros_like(z_BN).scatter(-1, indices_BK, values_BK))
@@ -194,11 +195,9 @@ class TopKTrainingSAE(TrainingSAE, TopKSAE):
         error = (guess_BD - residual_BD).square().sum(dim=-1).mean()
         return self.training_cfg.aux_loss_coefficient * min(n_dead / wanted, 1.0) * error
 
-    def _pre_activations(self, forward: Forward, latents_N: Tensor) -> Tensor:
-        """Of some latents, compared as they are in selection: kept, or computed for these alone."""
-        if forward.hidden_pre_BF is not None:
-            return forward.hidden_pre_BF[:, latents_N]
-        z_BN = self.centred(forward.prepared_BD) @ self.W_enc[:, latents_N] + self.b_enc[latents_N]
+    @override
+    def encode_latents(self, rows_BD: Tensor, latents_N: Tensor) -> Tensor:
+        z_BN = super().encode_latents(rows_BD, latents_N)
         return z_BN * self.W_dec[latents_N].norm(dim=1) if self.rescales else z_BN
 
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from typing_extensions import override
 
 from pyworker.errors import WorkerError
-from pyworker.kernels import SparseCode
+from pyworker.kernels import SparseCode, centred
 from pyworker.profile import part
 from pyworker.protocol.config import TrainingSAEConfig
 from pyworker.saes.base import SAE
@@ -162,6 +162,16 @@ class TrainingSAE(SAE):
         """Standard normal, from this SAE's own generator."""
         generator = self.noise_generator
         return torch.randn(z_BF.shape, generator=generator, dtype=z_BF.dtype, device=z_BF.device)
+
+    def pre_activations_of(self, forward: Forward, latents_N: Tensor) -> Tensor:
+        """``[B, N]`` of some latents: as they were, or computed for these alone where not all were kept."""
+        if forward.hidden_pre_BF is not None:
+            return forward.hidden_pre_BF[:, latents_N]
+        return self.encode_latents(forward.prepared_BD, latents_N)
+
+    def encode_latents(self, rows_BD: Tensor, latents_N: Tensor) -> Tensor:
+        """The pre-activations ``[B, N]`` of some latents, as :meth:`encode_rows` gives them for all."""
+        return centred(rows_BD, self.b_dec_in) @ self.W_enc[:, latents_N] + self.b_enc[latents_N]
 
     def kernels(self) -> str:
         """What a training step is made of, for the log."""
