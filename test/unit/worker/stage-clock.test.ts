@@ -34,4 +34,22 @@ describe('the silence of a stage', () => {
     expect(patience('evaluate', { default: 3 * MINUTE })).toBe(3);
     expect(patience('load_model', { default: 3 * MINUTE })).toBe(120);
   });
+
+  it('an hour in which this machine slept is no silence, and a clock that is set back changes nothing', () => {
+    const stalls: number[] = [];
+    const clock = new StageClock({}, (_, silentMs) => stalls.push(silentMs));
+    const now = performance.now.bind(performance);
+    let asleepMs = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => now() + asleepMs);
+    clock.running = true;
+    vi.advanceTimersByTime(5 * MINUTE);
+    // A lid that is closed: no timer runs, and the clock has gone on when they run again.
+    asleepMs = 60 * MINUTE;
+    vi.setSystemTime(Date.now() - 24 * 60 * MINUTE);
+    vi.advanceTimersByTime(4 * MINUTE);
+    expect(stalls).toEqual([]);
+    vi.advanceTimersByTime(2 * MINUTE);
+    expect(stalls).toHaveLength(1);
+    vi.restoreAllMocks();
+  });
 });
