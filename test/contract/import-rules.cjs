@@ -30,6 +30,7 @@ module.exports = {
     may('stream', 'protocol'),
     { ...may('sinks', 'stream'), name: 'sinks know stream by its types, and the wandb sink its Python session' },
     may('artifacts'),
+    may('web'),
     may('sae', 'worker', 'artifacts'),
     may('runners', 'config', 'plan', 'protocol', 'worker', 'stream', 'sinks', 'artifacts', 'sae'),
     may('cli', 'runners', 'config', 'plan'),
@@ -52,6 +53,7 @@ module.exports = {
     door('commander', '^src/cli/'),
     door('yaml', '^src/(config|artifacts)/'),
     door('pino', '^src/log\\.ts$'),
+    door('(@hono|hono)/', '^src/web/'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
