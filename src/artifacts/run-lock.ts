@@ -3,19 +3,21 @@ import { readFileSync } from 'node:fs';
 import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
+import { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
 import { makeFolder } from './make-folder.ts';
 import type { RunPaths } from './run-folder.ts';
 
-interface Holder {
-  id: string;
-  pid: number;
+const holderSchema = z.object({
+  id: z.string(),
+  pid: z.int(),
   /** Of the process, in clock ticks since boot: a pid alone is used again. Null where the system does not tell. */
-  processStart: string | null;
-  bootId: string | null;
-  host: string;
-  since: string;
-}
+  processStart: z.string().nullable().default(null),
+  bootId: z.string().nullable().default(null),
+  host: z.string(),
+  since: z.string(),
+});
+type Holder = z.infer<typeof holderSchema>;
 
 /** Held while a run writes to its places; a second run on one of them is refused (faults L6). */
 export interface RunLock {
@@ -97,10 +99,10 @@ async function linkNew(path: string, holder: Holder): Promise<boolean> {
 /** Null when the lock went away meanwhile. A lock that cannot be read belongs to nobody who could say so. */
 async function readHolder(path: string): Promise<Holder | null> {
   try {
-    return JSON.parse(await readFile(path, 'utf8')) as Holder;
+    return holderSchema.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
-    if (!(error instanceof SyntaxError)) throw error;
+    if (!(error instanceof SyntaxError || error instanceof z.ZodError)) throw error;
     return { id: '', pid: 0, processStart: null, bootId: null, host: hostname(), since: 'unknown' };
   }
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { parse } from 'yaml';
+import { isMap, parseDocument } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
 import { withoutMachinePaths } from './machine-paths.ts';
@@ -38,8 +38,7 @@ export async function localSae(path: string): Promise<LocalSae> {
     const output = dirname(path);
     return { folder: path, metrics: isOutput(output) ? await lastMetrics(dirname(output), basename(path)) : {} };
   }
-  const config = parse(await readFile(join(path, 'config.yaml'), 'utf8').catch(() => ''));
-  const folder = typeof config?.output_path === 'string' ? resolve(config.output_path) : join(path, 'output');
+  const folder = (await outputPathOf(path)) ?? join(path, 'output');
   if (!existsSync(folder)) {
     throw noSae(
       path,
@@ -123,6 +122,19 @@ function cleanJson(text: string): { value: Record<string, unknown>; text: string
   }
 }
 
+/** Where the run was told to save; null where it was told nothing. */
+async function outputPathOf(run: string): Promise<string | null> {
+  const text = await readFile(join(run, 'config.yaml'), 'utf8').catch(() => '');
+  const { contents, errors } = parseDocument(text);
+  const [error] = errors;
+  if (error !== undefined) {
+    const [line = ''] = error.message.split('\n', 1);
+    throw noSae(run, `its config.yaml is damaged: ${line}`, 'give the folder of the SAE itself');
+  }
+  const place = isMap(contents) ? contents.get('output_path') : null;
+  return typeof place === 'string' ? resolve(place) : null;
+}
+
 /** The last value of every metric that the end of the run's metrics.jsonl has; of several SAEs those of one. */
 async function lastMetrics(run: string, sae?: string): Promise<Record<string, number>> {
   const file = await open(join(run, 'metrics.jsonl')).catch(() => null);
@@ -135,7 +147,8 @@ async function lastMetrics(run: string, sae?: string): Promise<Record<string, nu
     for (const line of tail.toString('utf8').split('\n')) {
       try {
         const { sae: of, ...row } = JSON.parse(line) as Record<string, number> & { sae?: unknown };
-        if (of === sae) Object.assign(last, row);
+        if (of !== sae) continue;
+        for (const [key, value] of Object.entries(row)) if (typeof value === 'number') last[key] = value;
       } catch {
         // The first line is cut, the last one empty.
       }
