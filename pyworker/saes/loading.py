@@ -10,6 +10,7 @@ from pyworker.protocol.config import NormalizeActivations
 from pyworker.saes.base import SAE
 from pyworker.saes.config import TORCH_DTYPES, SAEConfig
 from pyworker.saes.readers import StoredSAE, read_sae
+from pyworker.saes.readers.weights import weight_problem
 from pyworker.saes.registry import inference_class
 
 SCALED = "expected_average_only_in"
@@ -51,7 +52,9 @@ def load_sae(
     if norm_scaling_factor is not None and stored.cfg.get("normalize_activations") == SCALED:
         stored.scaling_factor = norm_scaling_factor
     cfg = _config(folder, stored.cfg, device, dtype)
-    sae = inference_class(cfg.architecture)(cfg)
+    new_sae = inference_class(cfg.architecture)
+    _check_sizes(folder, stored, cfg)
+    sae = new_sae(cfg)
     factor_F = stored.state.pop("finetuning_scaling_factor", None)
     try:
         sae.load_state_dict(stored.state)
@@ -60,6 +63,9 @@ def load_sae(
     if factor_F is not None:
         sae.fold_latent_factors(factor_F.to(sae.W_dec))
     _fold_scaling(sae, stored)
+    problem = weight_problem(dict(sae.named_parameters()))
+    if problem is not None:
+        raise WorkerError("SAE_INVALID", f"folding the scaling of the activations in {folder}: {problem}")
     sae.cfg.normalize_activations = _run_time_only(sae.cfg.normalize_activations)
     stored.cfg["normalize_activations"] = sae.cfg.normalize_activations
     return sae.requires_grad_(False).eval(), stored.cfg, stored.log_sparsity_F
@@ -68,7 +74,7 @@ def load_sae(
 def _config(folder: Path, cfg: dict[str, Any], device: str, dtype: str | None) -> SAEConfig:
     missing = [key for key in ("architecture", "d_in", "d_sae") if key not in cfg]
     dtype = dtype or cfg.get("dtype", "float32")
-    if missing or dtype not in TORCH_DTYPES:
+    if missing or not isinstance(dtype, str) or dtype not in TORCH_DTYPES:
         problem = f"{', '.join(missing)} missing" if missing else f"dtype {dtype!r} is not known"
         raise WorkerError("SAE_INVALID", f"reading the configuration in {folder}: {problem}")
     known = {
@@ -103,6 +109,25 @@ def _config(folder: Path, cfg: dict[str, Any], device: str, dtype: str | None) -
         options=options,
         metadata=cfg.get("metadata") or {},
     )
+
+
+def _check_sizes(folder: Path, stored: StoredSAE, cfg: SAEConfig) -> None:
+    """What a file says of sizes is believed only as far as its tensors go: they are there."""
+    shapes = {name: list(stored.state[name].shape) for name in ("W_enc", "W_dec") if name in stored.state}
+    expected = {"W_enc": [cfg.d_in, cfg.d_sae], "W_dec": [cfg.d_sae, cfg.d_in]}
+    if stored.whitening is not None:
+        square = {"matrix": [cfg.d_in, cfg.d_in], "inverse_matrix": [cfg.d_in, cfg.d_in]}
+        shapes |= {name: list(tensor.shape) for name, tensor in stored.whitening.items()}
+        expected |= {"mean": [cfg.d_in], **square}
+    if stored.log_sparsity_F is not None:
+        shapes["sparsity"], expected["sparsity"] = list(stored.log_sparsity_F.shape), [cfg.d_sae]
+    wrong = {name: shapes.get(name) for name in expected if shapes.get(name) != expected[name]}
+    if wrong:
+        found = ", ".join(
+            f"{name} is missing" if shape is None else f"{name} is {shape} instead of {expected[name]}"
+            for name, shape in wrong.items()
+        )
+        raise WorkerError("SAE_INVALID", f"loading the weights in {folder}: {found}")
 
 
 def _fold_scaling(sae: SAE, stored: StoredSAE) -> None:

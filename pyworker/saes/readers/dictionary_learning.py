@@ -52,14 +52,14 @@ def read(folder: Path) -> StoredSAE:
     """
     config = read_json(folder / CONFIG_FILE)
     trainer = config.get("trainer")
-    if not isinstance(trainer, dict) or trainer.get("dict_class") not in DICTIONARIES:
-        found = trainer.get("dict_class") if isinstance(trainer, dict) else None
+    found = trainer.get("dict_class") if isinstance(trainer, dict) else None
+    if not isinstance(found, str) or found not in DICTIONARIES:
         raise refused(
             folder / CONFIG_FILE,
             f"trainer.dict_class is {found!r}, which this version cannot load",
             hint=f"It loads {', '.join(DICTIONARIES)}.",
         )
-    architecture, apply_b_dec, names = DICTIONARIES[trainer["dict_class"]]
+    architecture, apply_b_dec, names = DICTIONARIES[found]
     safe = folder / SAFE_WEIGHTS_FILE
     path = safe if safe.exists() else folder / WEIGHTS_FILE
     weights = read_safetensors(path) if path == safe else read_torch(path)

@@ -17,14 +17,39 @@ BATCH_TOPK = ("batchtopk", "matryoshka_batchtopk")
 """Trained with a budget for the whole batch, used with the threshold that training found: JumpReLU."""
 
 
+KINDS: dict[str, type] = {
+    "architecture": str,
+    "activation_fn": str,
+    "activation_fn_str": str,
+    "activation_fn_kwargs": dict,
+    "apply_b_dec_to_input": bool,
+    "d_in": int,
+    "d_sae": int,
+    "hook_name": str,
+    "hook_point": str,
+    "k": int,
+    "metadata": dict,
+    "rescale_acts_by_decoder_norm": bool,
+}
+"""What the words of ``cfg.json`` are, where they are there."""
+
+
 def read_cfg(folder: Path) -> dict[str, Any]:
     """``cfg.json`` of a folder in the words of version 6.
 
     Raises:
-        WorkerError: SAE_INVALID, when there is none or it is not a JSON object.
+        WorkerError: SAE_INVALID, when there is none, it is not a JSON object, or a word of it is of another kind.
     """
-    cfg = read_json(folder / CFG_FILE, hint="Give the folder that holds cfg.json and the weights.")
-    return from_before_v6(cfg) if is_before_v6(cfg) else cfg
+    path = folder / CFG_FILE
+    cfg = read_json(path, hint="Give the folder that holds cfg.json and the weights.")
+    for name, kind in KINDS.items():
+        value = cfg.get(name)
+        if value is not None and type(value) is not kind:
+            raise refused(path, f"{name} is {value!r}, expected {kind.__name__}")
+    try:
+        return from_before_v6(cfg) if is_before_v6(cfg) else cfg
+    except (TypeError, ValueError) as error:
+        raise refused(path, str(error)) from error
 
 
 def read(folder: Path) -> StoredSAE:
@@ -57,6 +82,13 @@ def _jumprelu_of_batch_topk(
     missing = [name for name in ("W_dec", "b_enc", "topk_threshold") if name not in state]
     if missing:
         raise refused(folder / WEIGHTS_FILE, f"it has no {', '.join(missing)}, as {cfg['architecture']} must")
+    shapes = {name: list(state[name].shape) for name in ("W_dec", "b_enc", "topk_threshold")}
+    if (
+        state["W_dec"].ndim != 2
+        or shapes["b_enc"] != shapes["W_dec"][:1]
+        or state["topk_threshold"].numel() != 1
+    ):
+        raise refused(folder / WEIGHTS_FILE, f"its tensors have the shapes {shapes}")
     threshold_F = torch.full_like(state["b_enc"], state.pop("topk_threshold").item())
     if cfg.get("rescale_acts_by_decoder_norm"):
         threshold_F = threshold_F / state["W_dec"].norm(dim=1).clamp(min=NORM_FLOOR)

@@ -238,7 +238,7 @@ def test_a_broken_folder_is_named(tmp_path):
     with pytest.raises(WorkerError, match="temporal"):
         load_sae(tmp_path)
     (tmp_path / "cfg.json").write_text(json.dumps({**cfg, "architecture": "standard"}))
-    with pytest.raises(WorkerError, match="Missing key"):
+    with pytest.raises(WorkerError, match="W_dec is missing"):
         load_sae(tmp_path)
     (tmp_path / "sae_weights.safetensors").write_bytes(b"\x08\x00")
     with pytest.raises(WorkerError, match="sae_weights"):
