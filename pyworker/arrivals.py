@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pyworker.errors import WorkerError
 from pyworker.protocol import messages as m
 from pyworker.protocol.frames import FrameCodec, FrameError
 
@@ -49,8 +50,15 @@ class Arrivals:
         self._deliver_when_complete(request.id)
 
     def announce(self, message: m.Stream) -> None:
-        """A stream was announced, of one array or of a feed's frames; one of them may be here already."""
-        codec = FrameCodec(message.columns, schema=base64.b64decode(message.schema))
+        """A stream was announced, of one array or of a feed's frames; one of them may be here already.
+
+        Raises:
+            WorkerError: ``PROTOCOL``, when no frame could be read by it.
+        """
+        try:
+            codec = FrameCodec(message.columns, schema=base64.b64decode(message.schema))
+        except (ValueError, FrameError) as error:
+            raise WorkerError("PROTOCOL", f"Stream {message.stream} cannot be read: {error}") from error
         streams = self._feeds if message.plane == "feed" else self._streams
         streams[message.stream] = (message.id, codec)
         early, self._early = self._early, []

@@ -22,6 +22,7 @@ import numpy as np
 import zmq
 
 from pyworker.arrivals import Arrivals
+from pyworker.errors import WorkerError
 from pyworker.metrics_queue import MetricsQueue
 from pyworker.protocol import messages as m
 from pyworker.protocol.frames import MAX_MESSAGE_BYTES, FrameCodec, FrameError, read_header
@@ -149,11 +150,8 @@ class Channel:
         """
         msgspec.json.encode(message)
         with self._lock:
-            if (
-                len(self._outbox) >= MAX_CONTROL_QUEUE
-                and isinstance(message, m.Event)
-                and message.kind == "log"
-            ):
+            is_log = isinstance(message, m.Event) and message.kind == "log"
+            if is_log and len(self._outbox) >= MAX_CONTROL_QUEUE:
                 return
             held = (self._frames_queued, self.metrics.rows_put) if after_data else ()
             self._outbox.append(Outgoing(message, *held))
@@ -338,7 +336,7 @@ class Channel:
                 return
             try:
                 message = msgspec.json.decode(data, type=m.ToWorker)
-            except msgspec.MsgspecError as error:
+            except m.MALFORMED as error:
                 self._complain(None, f"The worker cannot read a control message: {error}")
                 continue
             if message.seq != self._seen["control"]:
@@ -346,16 +344,21 @@ class Channel:
                     None, f"Control message {message.seq} came where {self._seen['control']} was due"
                 )
             self._seen["control"] = message.seq + 1
-            if isinstance(message, m.Stream):
-                self._arrivals.announce(message)
-            elif isinstance(message, m.Request):
-                self._arrivals.expect(message)
-            elif isinstance(message, m.Cancel) and self._arrivals.give_up(message.id):
-                self._refuse(
-                    message.id, "INTERRUPTED", "The request was cancelled before its arrays had come"
-                )
-            else:
-                self._on_message(message)
+            try:
+                self._take(message)
+            except WorkerError as error:
+                self._refuse(getattr(message, "id", None), error.code, error.message)
+
+    def _take(self, message: m.ToWorker) -> None:
+        """Raises :class:`WorkerError` for what is well formed and cannot be obeyed."""
+        if isinstance(message, m.Stream):
+            self._arrivals.announce(message)
+        elif isinstance(message, m.Request):
+            self._arrivals.expect(message)
+        elif isinstance(message, m.Cancel) and self._arrivals.give_up(message.id):
+            raise WorkerError("INTERRUPTED", "The request was cancelled before its arrays had come")
+        else:
+            self._on_message(message)
 
     def _receive_down(self) -> None:
         while True:

@@ -51,6 +51,7 @@ class Server:
         self._boot = boot
         self._inbox: queue.Queue[Any] = queue.Queue()
         self._sessions: dict[int, Any] = {}
+        self._answered = False
         self._channel = Channel(boot, self._on_request, self._on_message, self._on_feed)
 
     def run(self) -> None:
@@ -115,20 +116,22 @@ class Server:
     def _on_request(self, request: m.Request, arrays: list[np.ndarray]) -> None:
         from pyworker.session import Session
 
+        if request.id in self._sessions:
+            raise WorkerError("PROTOCOL", f"There is a request {request.id} already")
         if request.op == "shutdown":
             for session in list(self._sessions.values()):
                 session.stop()
             self._inbox.put(None)
             self._answer(request, None)
         elif request.op in ("stop", "checkpoint_now"):
-            session = self._sessions.get(request.params.get("id"))
+            session = self._sessions.get(_number(request, "id"))
             if session is not None:
                 session.stop() if request.op == "stop" else session.ask_checkpoint()
             self._answer(request, {"running": session is not None})
         elif request.op == "end_feed":
-            session = self._sessions.get(request.params.get("id"))
+            session, frames = self._sessions.get(_number(request, "id")), _number(request, "frames")
             if session is not None:
-                session.feed.end(request.params["frames"])
+                session.feed.end(frames)
             self._answer(request, {"running": session is not None})
         elif request.op == "ping":
             self._answer(request, {"busy": len(self._sessions)})
@@ -151,6 +154,9 @@ class Server:
 
     def _on_message(self, message: Any) -> None:
         if isinstance(message, m.Welcome | m.Reject):
+            if self._answered:
+                raise WorkerError("PROTOCOL", "The handshake is over, and was answered again")
+            self._answered = True
             self._inbox.put(message)
             return
         session = self._sessions.get(message.id)
@@ -160,6 +166,13 @@ class Server:
             session.cancel()
         else:
             session.add_credit(message.count)
+
+
+def _number(request: m.Request, name: str) -> int:
+    value = request.params.get(name)
+    if type(value) is not int:
+        raise WorkerError("PROTOCOL", f'Request "{request.op}" has {name} {value!r}, expected a number')
+    return value
 
 
 def environment_broken(error: Exception) -> WorkerError:

@@ -6,6 +6,7 @@ a copy. Fixed-width columns without nulls only: a broken frame with strings can 
 (reference/faults.md B2.4).
 """
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -15,7 +16,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from pyworker.protocol.messages import Column, FrameHeader
+from pyworker.protocol.messages import MALFORMED, Column, FrameHeader
 
 MAX_MESSAGE_BYTES = 1 << 30
 PARTS = 5
@@ -86,6 +87,9 @@ class FrameCodec:
         columns: what each row holds.
         metadata: constant facts kept in the Arrow schema (hook name, dtype).
         schema: the bytes the sender announced; built here when absent (the sending side).
+
+    Raises:
+        FrameError: a row of these columns fits in no message.
     """
 
     def __init__(
@@ -95,6 +99,9 @@ class FrameCodec:
         schema: bytes | None = None,
     ):
         self.columns = list(columns)
+        for column in self.columns:
+            if min(column.shape, default=0) < 0 or math.prod(column.shape) > MAX_MESSAGE_BYTES:
+                raise FrameError(f'A row of column "{column.name}" has the shape {column.shape}')
         if schema is None:
             schema = _schema_bytes(msgspec.json.encode(self.columns), tuple(sorted((metadata or {}).items())))
         self.schema = schema
@@ -159,7 +166,7 @@ def read_header(parts: Sequence[memoryview]) -> FrameHeader:
         raise FrameError("The checksum of the frame is wrong")
     try:
         return _header_decoder.decode(parts[0])
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         raise FrameError(f"The header of the frame is wrong: {error}") from error
 
 

@@ -187,6 +187,10 @@ ALL = [
 ]
 
 
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no message, of whatever kind."""
+
+
 def describe() -> list[list[Any]]:
     """Names and fields of everything that crosses, in order: what ``schema_hash`` is made of."""
     return [[t.__name__, [f.name for f in msgspec.structs.fields(t)]] for t in ALL]

@@ -23,7 +23,8 @@ export type EventOf<S extends Record<string, z.ZodType>> = {
  * @throws SaeLensError PROTOCOL for anything else
  */
 export function checkedEvent<S extends Record<string, z.ZodType>>(schemas: S, { kind, data }: JobEvent): EventOf<S> {
-  const parsed = schemas[kind]?.safeParse(data);
+  // A kind may be called `constructor`.
+  const parsed = Object.hasOwn(schemas, kind) ? schemas[kind]?.safeParse(data) : undefined;
   if (!parsed?.success) {
     throw new SaeLensError('PROTOCOL', `The worker sent a malformed "${kind}" event`, { cause: parsed?.error });
   }

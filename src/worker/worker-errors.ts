@@ -80,7 +80,7 @@ export function stalledError(worker: WorkerProcess, reason: string, doing: Doing
 
 /** The error of a handler, made anew with its code. */
 export function handlerError(message: ErrorMessage): SaeLensError {
-  const code = (message.code in ERROR_CODES ? message.code : 'BUG') as ErrorCode;
+  const code = (Object.hasOwn(ERROR_CODES, message.code) ? message.code : 'BUG') as ErrorCode;
   return new SaeLensError(code, message.message, {
     hint: message.hint ?? undefined,
     details: message.traceback === null ? message.details : { ...message.details, traceback: message.traceback },

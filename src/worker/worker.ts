@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { SaeLensError } from '../errors.ts';
 import {
   type Event,
-  FromWorker,
+  type FromWorker,
   type Hello,
   type Outgoing,
   PROTOCOL_VERSION,
@@ -10,6 +10,7 @@ import {
 } from '../protocol/messages.ts';
 import { refusal } from './admission.ts';
 import { Channel, type ChannelOptions } from './channel.ts';
+import { readControlMessage } from './control-message.ts';
 import { type Batch, DataPlane, Streams } from './data-plane.ts';
 import { untilGone, within } from './deadline.ts';
 import { DownPlane } from './down-plane.ts';
@@ -246,13 +247,7 @@ export class Worker {
 
   async #readControl(): Promise<void> {
     for await (const bytes of this.#channel.control()) {
-      let message: FromWorker;
-      try {
-        message = FromWorker.parse(JSON.parse(bytes.toString()));
-      } catch (cause) {
-        const text = bytes.subarray(0, 200).toString();
-        throw new SaeLensError('PROTOCOL', `The worker sent a malformed control message: ${text}`, { cause });
-      }
+      const message = readControlMessage(bytes);
       if (message.seq !== this.#due++) {
         throw new SaeLensError('PROTOCOL', `Control message ${message.seq} came where ${this.#due - 1} was due`);
       }
