@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
-import { syncFolder, toJson, writeFileSynced } from './atomic.ts';
+import { notWritten, syncFolder, toJson, writeFileSynced } from './atomic.ts';
 import { type Manifest, writeManifest } from './manifest.ts';
 import { foreignFiles, replaceFolder } from './replace-folder.ts';
 import type { RunPaths } from './run-folder.ts';
@@ -48,16 +48,13 @@ export async function commitFolder({
   } catch (error) {
     const kept = keep ? await setAside(staging) : null;
     if (kept === null) await rm(staging, { recursive: true, force: true }).catch(() => {});
-    const { code, message } = error as NodeJS.ErrnoException;
-    const ours = error instanceof SaeLensError ? error : null;
-    const hints = [
-      ours?.hint ?? (code === 'ENOSPC' ? `free space on the disk of "${dirname(final)}"` : undefined),
-      kept === null ? undefined : `the files of the SAE are kept in "${kept}"`,
-    ];
-    throw new SaeLensError(ours?.code ?? 'STORAGE', ours?.message ?? `Cannot save "${final}": ${message}`, {
+    const { code, message, hint, details } =
+      error instanceof SaeLensError ? error : notWritten(`Cannot save "${final}"`, dirname(final), error as Error);
+    const hints = [hint, kept === null ? undefined : `the files of the SAE are kept in "${kept}"`];
+    throw new SaeLensError(code, message, {
       cause: error,
       hint: hints.filter((hint) => hint !== undefined).join('\n') || undefined,
-      details: { ...ours?.details, ...(kept === null ? {} : { kept }) },
+      details: { ...details, ...(kept === null ? {} : { kept }) },
     });
   }
 }

@@ -4,7 +4,7 @@ import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { Document, isMap, isPair, isScalar } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
-import { toJson, writeFileAtomic } from './atomic.ts';
+import { notWritten, toJson, writeFileAtomic } from './atomic.ts';
 import { makeFolder } from './make-folder.ts';
 import { requireReplaceable } from './replace-folder.ts';
 
@@ -146,10 +146,8 @@ export async function writeRunFolder(
     await writeFileAtomic(paths.config, redact(configYaml(config, layers)));
     await writeFileAtomic(paths.run, toJson(record));
   } catch (error) {
-    throw new SaeLensError('STORAGE', `Cannot write the run folder "${paths.folder}": ${(error as Error).message}`, {
-      cause: error,
-      hint: 'choose a folder you may write to',
-    });
+    if (error instanceof SaeLensError) throw error;
+    throw notWritten(`Cannot write the run folder "${paths.folder}"`, paths.folder, error as Error);
   }
 }
 

@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commitFolder, stagingSuffix } from '../../src/artifacts/checkpoints.ts';
-import { verifyFolder } from '../../src/artifacts/manifest.ts';
+import { MANIFEST_NAME, verifyFolder } from '../../src/artifacts/manifest.ts';
 import { restoreReplaced } from '../../src/artifacts/replace-folder.ts';
+import { runPaths, writeRunFolder } from '../../src/artifacts/run-folder.ts';
 import { JsonlSink } from '../../src/sinks/jsonl.ts';
 import { keepLog } from '../fixtures/quiet-log.ts';
 import { writeSaeFolder } from '../fixtures/sae-folder.ts';
@@ -24,21 +25,60 @@ async function commit(final: string, n: number): Promise<void> {
   });
 }
 
-it('a kill before any file system call of a commit leaves the old folder or the new, whole (P1, S2)', async () => {
-  const file = await program('commit-killed');
-  const seen = new Set<number>();
-  for (let n = 0; ; n++) {
-    const final = join(mkdtempSync(join(tmpdir(), 'storage-')), 'output');
-    await commit(final, 1);
-    const run = spawnSync(process.execPath, [file, final, String(n)], { encoding: 'utf8' });
-    await restoreReplaced(final);
-    seen.add((await verifyFolder(final)).n_training_samples);
-    rmSync(dirname(final), { recursive: true });
-    if (run.stdout.includes('done')) break;
-    expect(run.signal, run.stderr).toBe('SIGKILL');
-    expect(n).toBeLessThan(100);
+describe.each(['killed', 'full'] as const)('at any call of the file system %s', (fate) => {
+  /** Calls until there are no more: what became of the place each time, and what was said. */
+  async function atEachCall(what: 'commit' | 'run', prepare: (place: string) => Promise<void>) {
+    const file = await program('writes-that-fail');
+    const told = new Set<string>();
+    const places: string[] = [];
+    for (let n = 0; !told.has('done'); n++) {
+      expect(n).toBeLessThan(200);
+      const place = mkdtempSync(join(tmpdir(), 'storage-'));
+      await prepare(place);
+      const run = spawnSync(process.execPath, [file, what, place, String(n), fate], { encoding: 'utf8' });
+      if (run.signal !== null) expect(run.signal, run.stderr).toBe('SIGKILL');
+      else told.add(run.stdout.trim());
+      places.push(place);
+    }
+    expect(places.length).toBeGreaterThan(8);
+    expect([...told].filter((word) => word !== 'done' && word !== '')).toEqual(fate === 'killed' ? [] : ['STORAGE']);
+    return places;
   }
-  expect([...seen].sort()).toEqual([1, 2]);
+
+  it('a commit leaves the old folder or the new, whole (P1, S2)', async () => {
+    const seen = new Set<number>();
+    for (const place of await atEachCall('commit', (place) => commit(join(place, 'output'), 1))) {
+      await restoreReplaced(join(place, 'output'));
+      seen.add((await verifyFolder(join(place, 'output'))).n_training_samples);
+      for (const name of readdirSync(place)) {
+        const manifest = join(place, name, MANIFEST_NAME);
+        if (existsSync(manifest)) await verifyFolder(join(place, name));
+      }
+      rmSync(place, { recursive: true });
+    }
+    expect([...seen].sort()).toEqual([1, 2]);
+  });
+
+  it('config.yaml and run.json are what they were or what they become', async () => {
+    const seen = new Set<string>();
+    const prepare = async (place: string) => {
+      const paths = runPaths({ runsFolder: place, name: 'run' });
+      const facts = { versions: {}, hashes: {}, machine: {}, sizes: {} };
+      await writeRunFolder(paths, { seed: 1 }, {}, { name: 'run', created: 'then', command: [], seed: 1, ...facts });
+    };
+    for (const place of await atEachCall('run', prepare)) {
+      const { config, run } = runPaths({ runsFolder: place, name: 'run' });
+      const { seed, machine } = JSON.parse(readFileSync(run, 'utf8'));
+      seen.add(`${readFileSync(config, 'utf8').trim()}, ${seed}, ${JSON.stringify(machine)}`);
+      rmSync(place, { recursive: true });
+    }
+    expect([...seen].sort()).toEqual([
+      'seed: 1, 1, {}',
+      'seed: 2, 1, {}',
+      'seed: 2, 2, {"threads":2}',
+      'seed: 2, 2, {}',
+    ]);
+  });
 });
 
 const disk = mkdtempSync(join(tmpdir(), 'full-disk-'));
