@@ -12,7 +12,8 @@ const SHORTEST_SECRET = 8;
 const SECRET_SHAPES: readonly [RegExp, string][] = [
   [/\bhf_[A-Za-z0-9]{16,}\b/g, '[secret]'],
   [/\b(wandb[-_]?(?:v1[-_])?(?:api[-_]?)?key["'\s:=]+)[A-Za-z0-9_-]{32,}/gi, '$1[secret]'],
-  [/(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/@:]+:[^\s/@]+@/gi, '$1[secret]@'],
+  // Taken for a path an address loses one of its slashes.
+  [/(\b[a-z][a-z0-9+.-]*:\/{1,2})[^\s/@:]+:[^\s/@]+@/gi, '$1[secret]@'],
 ];
 
 function secrets(): string[] {
@@ -35,6 +36,9 @@ export function redact(text: string): string {
   for (const [shape, replacement] of SECRET_SHAPES) clean = clean.replace(shape, replacement);
   return clean;
 }
+
+/** A value of JSON whose texts hold no secret: what is written down of a configuration. */
+export const withoutSecrets = <T>(value: T): T => JSON.parse(redact(JSON.stringify(value))) as T;
 
 export interface LoggerOptions {
   /** JSON lines go here (the run folder's log.jsonl). */

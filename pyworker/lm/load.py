@@ -1,5 +1,6 @@
 """Loading a language model: a hub name, a local folder or a GGUF file, as either ``model_class_name``."""
 
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from pyworker.lm.gguf import cut_as_the_file_says
 from pyworker.lm.model import LanguageModel
 from pyworker.lm.source import ModelSource, find_source
 from pyworker.lm.tokenizer import special_token_ids
+
+log = logging.getLogger(__name__)
 
 # TransformerLens' weight processing. SAELens loads without any; an explicit true in
 # model_from_pretrained_kwargs asks for it, an explicit false is what happens anyway.
@@ -61,6 +64,10 @@ def load_language_model(cfg: Any) -> LanguageModel:
         )
     kwargs["dtype"] = dtype_named(kwargs.pop("torch_dtype", kwargs.get("dtype", torch.float32)))
     source = find_source(cfg.model_name, kwargs)
+    if kwargs.get("trust_remote_code"):
+        log.warning(
+            "the code that comes with model %s is run: trust_remote_code was asked for", cfg.model_name
+        )
     if source.gguf_file is not None:
         kwargs["gguf_file"] = source.gguf_file
     device = torch.device(cfg.llm_device)

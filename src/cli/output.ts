@@ -1,16 +1,17 @@
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
 import { SaeLensError } from '../errors.ts';
+import { redact } from '../log.ts';
 import { plainJson, plainText } from '../plain-text.ts';
 
 /** A document on stdout. */
 export function printJson(value: unknown): void {
-  process.stdout.write(`${plainJson(value, 2)}\n`);
+  process.stdout.write(`${redact(plainJson(value, 2))}\n`);
 }
 
 /** Text for people. Words of others in it, of a hub, a dataset or a model, cannot tell the terminal what to do. */
 export function printText(text: string, out: NodeJS.WriteStream = process.stdout): void {
-  out.write(plainText(text));
+  out.write(redact(plainText(text)));
 }
 
 /** What a person should know and no program reads, on stderr. */
@@ -45,7 +46,7 @@ export function toBug(error: unknown): SaeLensError {
 export function printError(error: SaeLensError, json: boolean): void {
   if (json) {
     const { code, message, hint = null, details, exitCode } = error;
-    process.stdout.write(`${plainJson({ error: { code, message, hint, exit_code: exitCode, details } })}\n`);
+    process.stdout.write(`${redact(plainJson({ error: { code, message, hint, exit_code: exitCode, details } }))}\n`);
     return;
   }
   const colour = (format: 'red' | 'bold', text: string) =>
@@ -53,5 +54,6 @@ export function printError(error: SaeLensError, json: boolean): void {
   const stack = error.code === 'BUG' && error.cause instanceof Error ? `\n${error.cause.stack}` : '';
   const hint = error.hint === undefined ? '' : `\n\n${colour('bold', 'hint:')} ${plainText(error.hint)}`;
   const message = plainText(`${error.message}${stack}`);
-  process.stderr.write(`${colour('red', 'error')} ${colour('bold', error.code)}  ${message}${hint}\n`);
+  const code = colour('bold', error.code);
+  process.stderr.write(redact(`${colour('red', 'error')} ${code}  ${message}${hint}\n`));
 }

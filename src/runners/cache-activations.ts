@@ -1,7 +1,6 @@
 import { dirname } from 'node:path';
 import { type CacheManifest, readCacheManifest, shardsOfOtherSize } from '../artifacts/activation-cache.ts';
 import { type CacheProgress, cacheProgress, stagingFolder } from '../artifacts/activation-cache-folder.ts';
-import { toJson } from '../artifacts/atomic.ts';
 import { dataPlace } from '../artifacts/data-place.ts';
 import { freeSpace } from '../artifacts/free-space.ts';
 import type { PushResult, UploadProgress } from '../artifacts/hub-upload.ts';
@@ -13,7 +12,7 @@ import {
   type RunnerOptions,
 } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
-import type { Logger } from '../log.ts';
+import { type Logger, withoutSecrets } from '../log.ts';
 import { type CachePlan, planCache } from '../plan/activation-cache.ts';
 import { resolveBundled } from '../worker/bundled.ts';
 import { requireEnvironment } from '../worker/environment.ts';
@@ -170,7 +169,7 @@ export class CacheActivationsRunner {
 
   /** The options as they were asked for: what lies beside the data, without secrets, and what resuming is held to. */
   #recorded(): Record<string, unknown> {
-    return JSON.parse(toJson(this.config));
+    return withoutSecrets({ ...this.config });
   }
 
   async #requireSpace(bytes: number): Promise<void> {

@@ -6,7 +6,7 @@ import { openRepo } from '../artifacts/hub-access.ts';
 import { hubError } from '../artifacts/hub-answer.ts';
 import { PretokenizeRunnerConfig, type PretokenizeRunnerOptions, type RunnerOptions } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
-import { createLogger, type Logger } from '../log.ts';
+import { createLogger, type Logger, withoutSecrets } from '../log.ts';
 import { resolveBundled } from '../worker/bundled.ts';
 import { cacheHome } from '../worker/cache-home.ts';
 import { requireEnvironment } from '../worker/environment.ts';
@@ -107,7 +107,7 @@ export async function startPretokenizing(config: Resolved, options: PretokenizeO
     path,
     {
       config: { ...config, tokenizer_name: located.model_name, dataset_path: located.dataset_path, save_path: path },
-      recorded: { tokenizer_name, dataset_path },
+      recorded: withoutSecrets({ ...config, save_path: path }),
     },
     worker,
     { ...options, log },

@@ -25,7 +25,7 @@ import {
   type ResolvedConfig,
 } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
-import { createLogger, type Logger, type LogLevel } from '../log.ts';
+import { createLogger, type Logger, type LogLevel, withoutSecrets } from '../log.ts';
 import { loadsModel, planTraining, runName, type TrainPlan } from '../plan/index.ts';
 import { callOptions, lentWorker, someLogger } from '../sae/call-options.ts';
 import { JsonlSink } from '../sinks/jsonl.ts';
@@ -207,7 +207,7 @@ export class SAETrainingRunner {
         // What several SAEs share is the same in the configuration of each.
         config: configs[0]?.[1],
         saes: config.saes === undefined ? null : Object.fromEntries(configs),
-        recorded: { model_name: config.model_name, dataset_path: config.dataset_path },
+        recorded: withoutSecrets({ model_name: config.model_name, dataset_path: config.dataset_path }),
         fed: feed !== undefined,
         places: {
           checkpoints: paths.checkpoints,

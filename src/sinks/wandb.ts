@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Logger, redact } from '../log.ts';
+import { type Logger, withoutSecrets } from '../log.ts';
 import type { RunEvent, Sink } from './sink.ts';
 
 /** Rows waiting for W&B; more are dropped and counted. At SAELens' usual frequency that is hours. */
@@ -140,12 +140,14 @@ export class WandbSink implements Sink {
       'start',
       [],
       {
-        project: logger.wandb_project,
-        entity: logger.wandb_entity,
-        name: logger.run_name,
-        run_id: logger.wandb_id,
-        config: withoutSecrets(config),
         directory,
+        ...withoutSecrets({
+          project: logger.wandb_project,
+          entity: logger.wandb_entity,
+          name: logger.run_name,
+          run_id: logger.wandb_id,
+          config,
+        }),
       },
       START_DEADLINE_MS,
     );
@@ -253,6 +255,3 @@ export const artifactName = (text: string): string =>
     .replaceAll('/', '__')
     .replace(/[^\w.-]/g, '_')
     .slice(0, 128);
-
-const withoutSecrets = (config: Record<string, unknown>): Record<string, unknown> =>
-  JSON.parse(redact(JSON.stringify(config))) as Record<string, unknown>;

@@ -3,9 +3,12 @@ import { join } from 'node:path';
 import { LogLines } from './log-lines.ts';
 import { packageRoot } from './package-root.ts';
 
-/** What a worker may know of our environment: no LD_PRELOAD, PYTHONSTARTUP, PYTHONPATH or secrets of others. */
+/**
+ * What a worker may know of our environment: no LD_PRELOAD, PYTHONSTARTUP, PYTHONPATH, and of secrets the hub's alone,
+ * which it needs for gated models. (W&B's client runs in a process of its own.)
+ */
 const ALLOWED_VARIABLES =
-  /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_PREFIX|XDG_.*|HF_.*|HUGGING_?FACE_.*|HUGGINGFACE_.*|TRANSFORMERS_.*|DATASETS_.*|TOKENIZERS_.*|WANDB_.*|CUDA_.*|CUBLAS_.*|NVIDIA_.*|NCCL_.*|ROCR_.*|HIP_.*|OMP_.*|MKL_.*|OPENBLAS_.*|KMP_.*|TORCH.*|PYTORCH_.*|TRITON_.*|SSL_.*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|HTTPS?_PROXY|NO_PROXY|ALL_PROXY|https?_proxy|no_proxy|all_proxy|SAE_LENS_TS_.*)$/;
+  /^(PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|VIRTUAL_ENV|CONDA_PREFIX|XDG_.*|HF_.*|HUGGING_?FACE_.*|HUGGINGFACE_.*|TRANSFORMERS_.*|DATASETS_.*|TOKENIZERS_.*|CUDA_.*|CUBLAS_.*|NVIDIA_.*|NCCL_.*|ROCR_.*|HIP_.*|OMP_.*|MKL_.*|OPENBLAS_.*|KMP_.*|TORCH.*|PYTORCH_.*|TRITON_.*|SSL_.*|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|HTTPS?_PROXY|NO_PROXY|ALL_PROXY|https?_proxy|no_proxy|all_proxy|SAE_LENS_TS_.*)$/;
 
 const live = new Set<WorkerProcess>();
 let watching = false;

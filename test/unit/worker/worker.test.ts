@@ -179,7 +179,7 @@ describe('a worker', () => {
   });
 
   it('sees an environment without what could change its code', async () => {
-    const planted = { LD_PRELOAD: '', PYTHONSTARTUP: '/x', PYTHONPATH: '/x', MY_SECRET: 's' };
+    const planted = { LD_PRELOAD: '', PYTHONSTARTUP: '/x', PYTHONPATH: '/x', MY_SECRET: 's', WANDB_API_KEY: 's' };
     Object.assign(process.env, planted);
     try {
       const worker = await start();
