@@ -17,8 +17,6 @@ from typing import Any
 
 import msgspec
 import torch
-from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from pyworker.data.activation_cache_checksums import damaged_shards
 from pyworker.data.activation_cache_manifest import (
@@ -43,10 +41,10 @@ from pyworker.runners.comparing import comparing
 from pyworker.runners.device import check_device
 from pyworker.runners.forwarded_logs import forwarded_logs
 from pyworker.runners.models import language_model
+from pyworker.runners.provenance import hub_revision
 from pyworker.runners.training import THREADS_AT_START, best_device
 
 CONFIG_NAME = "cache_activations_runner_cfg.json"
-HUB_TIMEOUT_S = 10
 
 
 def cache_activations(params: dict[str, Any], session: Any) -> dict[str, Any]:
@@ -212,7 +210,7 @@ def _begin(
     write_json(staging / CONFIG_NAME, recorded)
     manifest = CacheManifest(
         model_name=recorded["model_name"],
-        model_revision=_hub_revision(
+        model_revision=hub_revision(
             cfg.model_name, "model", cfg.model_from_pretrained_kwargs.get("revision")
         ),
         hook_names=_hook_names(cfg),
@@ -222,7 +220,7 @@ def _begin(
         seqpos_slice=cfg.seqpos_slice,
         tokenizer_sha256=_tokenizer_sha256(lm),
         dataset_path=recorded["dataset_path"],
-        dataset_revision=_hub_revision(cfg.dataset_path, "dataset", None),
+        dataset_revision=hub_revision(cfg.dataset_path, "dataset", None),
         seed=cfg.seed,
         shuffle=cfg.shuffle,
         n_sequences=n_sequences,
@@ -322,16 +320,6 @@ def _tokenizer_sha256(lm: LanguageModel) -> str | None:
     try:
         return vocabulary_sha256(lm.tokenizer)
     except WorkerError:  # a model without one reads tokenized data
-        return None
-
-
-def _hub_revision(name: str, repo_type: str, revision: str | None) -> str | None:
-    """The commit that a name of the hub stands for now; None for local files, and where the hub does not say."""
-    if Path(name).expanduser().exists():
-        return None
-    try:
-        return HfApi().repo_info(name, repo_type=repo_type, revision=revision, timeout=HUB_TIMEOUT_S).sha
-    except (HfHubHTTPError, HFValidationError, OSError):  # no connection is an OSError
         return None
 
 

@@ -21,6 +21,7 @@ from pyworker.profile import Profile
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.device import check_device
 from pyworker.runners.forwarded_logs import forwarded_logs
+from pyworker.runners.provenance import input_revisions, machine, versions
 from pyworker.runners.trained_sae import TrainedSAE
 from pyworker.runners.training_rows import Evaluation, open_rows
 from pyworker.train import CheckpointKind, TrainingLoop, TrainResult
@@ -73,6 +74,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         rows = open_rows(config, params, session)
         if rows is None:
             return msgspec.to_builtins(TrainResult("stopped", 0, 0, l0=0.0, num_dead_features=0))
+        from_hub = not (params["fed"] or config.use_cached_activations)
+        revisions = input_revisions(config) if from_hub else {}
         torch.manual_seed(config.seed)
         stream = ActivationStream(config, rows.source)
         for one in (config, *saes.values()):
@@ -82,7 +85,7 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
             one.model_name = params["recorded"]["model_name"]
             one.dataset_path = rows.dataset_path
         try:
-            return TrainingRun(config, saes, places, stream, rows.evaluation, session).run()
+            return TrainingRun(config, saes, places, stream, rows.evaluation, session, revisions).run()
         finally:
             stream.close()
 
@@ -98,7 +101,9 @@ class TrainingRun:
         stream: ActivationStream,
         evaluation: Evaluation | None,
         session: Any,
+        revisions: Mapping[str, str],
     ):
+        self.revisions = revisions
         self.config, self.places, self.session = config, places, session
         self.stream, self.evaluation = stream, evaluation
         self.stage: tuple[str, str, int | None, int | None] = ("open_dataset", "", None, None)
@@ -128,6 +133,9 @@ class TrainingRun:
             threads=torch.get_num_threads(),
             kernels="+".join(sorted({of_sae["kernels"] for of_sae in sizes.values()})),
             n_eval_prompts=self.evaluation.n_prompts if self.evaluation else 0,
+            versions=versions(),
+            machine=machine(config.device),
+            revisions=self.revisions,
         )
         results = self.loop.run()
         if self.loop.profile is not None:

@@ -61,9 +61,12 @@ export interface RunRecord {
   command: string[];
   seed: number;
   versions: Record<string, string>;
-  /** sha256 in hex: of the configuration, and of names and sizes of the files of model and dataset where they are local. */
+  /**
+   * sha256 in hex: of the configuration, and of names and sizes of the files of model and dataset where they are local;
+   * the commit where they are on the hub.
+   */
   hashes: Record<string, string>;
-  /** CPU capability that torch uses, its threads, device. */
+  /** Device, threads, the CPU capability that torch uses and its build, processor, GPU. */
   machine: Record<string, unknown>;
   /** Of the SAE, the run and its evaluation, as the worker found them. */
   sizes: Record<string, number>;

@@ -17,6 +17,12 @@ const schemas = {
     threads: count,
     kernels: z.string(),
     n_eval_prompts: count,
+    /** Of the packages whose numbers reach the SAE. */
+    versions: z.record(z.string(), z.string()),
+    /** What torch computes with (pyworker/runners/provenance.py). */
+    machine: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()]).nullable()),
+    /** Commits of the hub that a model and a dataset were read at. */
+    revisions: z.record(z.string(), z.string()),
   }),
   histogram: z.object({
     sae: z.string().nullable(),

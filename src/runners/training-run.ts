@@ -198,12 +198,13 @@ export class TrainingRun {
     cpu,
     threads,
     kernels,
+    ...told
   }: Started): Promise<void> {
-    const versions = { python: this.#worker.python, torch };
-    const machine = { device, cpu_capability: cpu, threads, kernels };
+    const versions = { python: this.#worker.python, torch, ...told.versions };
+    const machine = { device, cpu_capability: cpu, threads, kernels, ...told.machine };
     const named = Object.entries(saes ?? {}).map(([name, sae]) => [`${name}/d_sae`, sae.d_sae]);
     const sizes = { d_in, d_sae, ...Object.fromEntries(named), total_steps, n_eval_prompts };
-    await updateRunRecord(this.paths, { versions, machine, sizes }).catch((error: Error) =>
+    await updateRunRecord(this.paths, { versions, machine, sizes, hashes: told.revisions }).catch((error: Error) =>
       this.#parts.log.warn(`${this.paths.run} lacks what the worker told: ${error.message}`),
     );
   }

@@ -56,10 +56,23 @@ describe('what a run writes while it trains', () => {
     expect(record.hashes).toEqual({
       config: expect.stringMatching(/^[0-9a-f]{64}$/),
       model_listing: await listingHash(join(folder, 'sae')),
+      model_revision: '4fe1',
     });
     expect(record).toMatchObject({
-      versions: { node: process.version, python: expect.stringMatching(/^3\./), torch: '2.13.0+cpu' },
-      machine: { device: 'cpu', cpu_capability: 'AVX2', threads: 1, platform: expect.any(String) },
+      versions: {
+        node: process.version,
+        python: expect.stringMatching(/^3\./),
+        torch: '2.13.0+cpu',
+        transformers: '5.23.0',
+      },
+      machine: {
+        device: 'cpu',
+        cpu_capability: 'AVX2',
+        threads: 1,
+        torch_commit: 'cf30153',
+        cpu: 'a processor',
+        platform: expect.any(String),
+      },
       sizes: { d_in: 4, d_sae: 8, total_steps: 1, n_eval_prompts: 3 },
     });
   });

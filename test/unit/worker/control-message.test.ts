@@ -12,11 +12,18 @@ const SENT = { metrics_seq: 3, up_seq: 1 };
 const COLUMNS: Column[] = [{ name: 'step', type: 'float64', shape: [] }];
 const RESULT = { ended: 'done', n_training_steps: 2, n_training_samples: 4, l0: 1.5, num_dead_features: 0 };
 const STARTED = { d_in: 4, d_sae: 8, saes: null, total_steps: 2, n_eval_prompts: 1, device: 'cpu', torch: '2' };
+const BUILD = { versions: { numpy: '2' }, machine: { cpu: null, cpus: 2 }, revisions: {} };
 const MESSAGES: FromWorker[] = [
   { type: 'hello', seq: 0, version: 1, schema_hash: schemaHash(), session: 's', pid: 1, python: '3.12' },
   { type: 'stream', seq: 1, stream: 0, id: 1, plane: 'metrics', name: 'x', columns: COLUMNS, schema: 'AAAA' },
   { type: 'event', seq: 2, id: 1, kind: 'stage', data: { stage: 'train', message: 'x', done: 1, total: 2 } },
-  { type: 'event', seq: 3, id: 1, kind: 'started', data: { ...STARTED, cpu: 'AVX2', threads: 1, kernels: 'dense' } },
+  {
+    type: 'event',
+    seq: 3,
+    id: 1,
+    kind: 'started',
+    data: { ...STARTED, cpu: 'AVX2', threads: 1, kernels: 'dense', ...BUILD },
+  },
   { type: 'event', seq: 4, id: 1, kind: 'log', data: { level: 'warning', message: 'x' } },
   { type: 'response', seq: 5, id: 1, result: RESULT, arrays: 0, ...SENT },
   {
