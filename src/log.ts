@@ -1,3 +1,4 @@
+import { renameSync, statSync } from 'node:fs';
 import { type DestinationStream, destination, type Logger as Pino, pino } from 'pino';
 import { plainText } from './plain-text.ts';
 
@@ -37,12 +38,17 @@ export function redact(text: string): string {
   return clean;
 }
 
+/** Days of a run that says what it does, a minute of one whose worker prints without end. */
+const LOG_FILE_BYTES = 16 << 20;
+
 /** A value of JSON whose texts hold no secret: what is written down of a configuration. */
 export const withoutSecrets = <T>(value: T): T => JSON.parse(redact(JSON.stringify(value))) as T;
 
 export interface LoggerOptions {
   /** JSON lines go here (the run folder's log.jsonl). */
   file?: string | undefined;
+  /** So large that file may become before it is set aside; the one set aside before is then gone. Default 16 MiB. */
+  fileBytes?: number | undefined;
   /** Least level for people; the file takes `debug` and up. Default `info`. */
   level?: LogLevel | 'silent' | undefined;
   /** Where lines for people go; default stderr. The terminal sink passes its own, so that its live line survives. */
@@ -62,7 +68,7 @@ export interface Logger {
 
 export function createLogger(options: LoggerOptions = {}): Logger {
   const least = options.level === 'silent' ? Number.POSITIVE_INFINITY : RANK[options.level ?? 'info'];
-  const file = options.file === undefined ? undefined : openLogFile(options.file);
+  const file = options.file === undefined ? undefined : openLogFile(options.file, options.fileBytes ?? LOG_FILE_BYTES);
   let print = options.print ?? printToStderr;
 
   const write = (level: LogLevel, message: string, fields: Record<string, unknown> = {}): void => {
@@ -84,14 +90,28 @@ export function createLogger(options: LoggerOptions = {}): Logger {
   };
 }
 
-/** A log that cannot be written (disk full, read-only) is given up: it may not end a run. */
-function openLogFile(path: string): { log: Pino; close(): void } {
+/** The log before the present one: `log.jsonl` goes on as `log.older.jsonl`, and the one before is gone. */
+const olderLog = (path: string): string => path.replace(/(\.jsonl)?$/, '.older$1');
+
+/**
+ * A log that cannot be written (disk full, read-only) is given up: it may not end a run. Two files of so many bytes are
+ * the most it takes, however long the run is and whatever its worker prints.
+ */
+function openLogFile(path: string, maxBytes: number): { log: Pino; close(): void } {
   const out = destination({ dest: path, mkdir: true, sync: true, append: true });
   out.on('error', () => {});
+  let bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   const redacting: DestinationStream = {
     write: (line) => {
       try {
-        out.write(redact(line));
+        const text = redact(line);
+        if (bytes > 0 && bytes + Buffer.byteLength(text) > maxBytes) {
+          renameSync(path, olderLog(path));
+          out.reopen(path);
+          bytes = 0;
+        }
+        out.write(text);
+        bytes += Buffer.byteLength(text);
       } catch {
         // As above: the line is lost, the run goes on.
       }

@@ -44,6 +44,7 @@ export async function trainInTerminal({ config, provenance }: Resolution, option
   });
   try {
     const run = await Promise.race([runner.start(), signals.beforeStart]);
+    run.forgetMetrics();
     signals.watch(run, () => steps.seen);
     const { ended } = await run.done;
     if (ended === 'stopped') process.exitCode = signals.exitCode;

@@ -125,6 +125,11 @@ export class TrainingRun {
     for await (const row of this.#rows) yield metricsOf(row);
   }
 
+  /** @internal Nobody will ask for `metrics()`: weeks of a run on a terminal take no more memory than a minute. */
+  forgetMetrics(): void {
+    this.#rows.forget();
+  }
+
   /** Batches the SAE is trained on, for one reader, as many as it takes; those it has no time for are left out. */
   activations(): AsyncIterable<ActivationBatch> {
     return this.#tap;

@@ -73,6 +73,17 @@ describe('MetricsLog', () => {
     expect(n).toBe(20_000);
   });
 
+  it('keeps none when it is said that nobody will read, and gives them to the caller all the same', async () => {
+    const log = new MetricsLog();
+    log.push(batch([1]));
+    log.forget();
+    expect(log.push(batch([2, 3])).length).toBe(2);
+    log.end();
+    const seen: unknown[] = [];
+    for await (const row of log) seen.push(row);
+    expect(seen).toEqual([]);
+  });
+
   it('gives readers the error of the run after its last row', async () => {
     const log = new MetricsLog();
     log.push(batch([1]));
