@@ -1,4 +1,4 @@
-import { renameSync, statSync } from 'node:fs';
+import { lstatSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { type DestinationStream, destination, type Logger as Pino, pino } from 'pino';
 import { plainText } from './plain-text.ts';
 
@@ -98,6 +98,8 @@ const olderLog = (path: string): string => path.replace(/(\.jsonl)?$/, '.older$1
  * the most it takes, however long the run is and whatever its worker prints.
  */
 function openLogFile(path: string, maxBytes: number): { log: Pino; close(): void } {
+  // Where a link lies something of somebody's else may be at its end; nothing is written through it.
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) unlinkSync(path);
   const out = destination({ dest: path, mkdir: true, sync: true, append: true });
   out.on('error', () => {});
   let bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;

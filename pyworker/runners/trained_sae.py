@@ -17,6 +17,7 @@ from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.saes import create_sae, load_sae, seeded_generator
 from pyworker.train import ActivationBatches, CheckpointKind, SAETrainer
 from pyworker.train.checkpoints import optimizer_tensors
+from pyworker.train.health import Health
 
 if TYPE_CHECKING:
     from pyworker.runners.training import TrainingRun
@@ -48,6 +49,7 @@ class TrainedSAE:
         if config.from_pretrained_path is not None:
             sae.adopt(load_sae(Path(config.from_pretrained_path))[0])
         self.trainer = SAETrainer(sae, config, batches, self, name)
+        self.health = Health(sae.cfg.d_sae)
 
     def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
         """See :class:`pyworker.train.RunCallbacks`."""
@@ -66,7 +68,10 @@ class TrainedSAE:
         self.run.on_checkpoint(kind, n_training_samples)
 
     def on_metrics(self, step: int, row: dict[str, float]) -> None:
-        """Send a row, with the memory this process holds."""
+        """Send a row, with the memory this process holds; and say what it shows to be wrong."""
+        whose = "" if self.name is None else f"SAE {self.name}: "
+        for warning in self.health.look(step, row):
+            self.session.log("warning", f"{whose}{warning}")
         row["system/rss_bytes"] = self.process.memory_info().rss
         if torch.cuda.is_available():
             row["system/gpu_bytes"] = torch.cuda.memory_allocated()

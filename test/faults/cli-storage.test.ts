@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { verifyFolder } from '../../src/artifacts/manifest.ts';
 import { commandLineForTests } from '../command-line.ts';
 import { endlessRun, tinyRun } from '../tiny-run.ts';
 
@@ -27,6 +28,40 @@ describe.skipIf(!hasProc)('a place in which no folder can be made is refused at 
     expect(stderr).toContain(`choose a folder you may write to: --${option}`);
     expect([code, stderr.includes('loading')]).toEqual([7, false]);
     expect(seconds).toBeLessThan(30);
+  });
+});
+
+describe('a place with an odd name', () => {
+  it('of letters of the world, long, with what a shell obeys, is used as it is written', async () => {
+    const name = join('a b', '実験 ☃ ü', '$(touch harm); `x` "q"'.padEnd(240, 'x'));
+    const { code, stderr } = await run(tinyRun('--runs_folder', name, '--name', 'r', '--n_checkpoints', '1'));
+    expect(code, stderr).toBe(0);
+    await verifyFolder(join(folder, name, 'r', 'output'));
+    expect(readdirSync(join(folder, name, 'r', 'checkpoints'))).toHaveLength(1);
+    expect(readdirSync(folder)).not.toContain('harm');
+  });
+
+  it('of 300 characters is refused at once, with the option', async () => {
+    const { code, stderr } = await run(tinyRun('--runs_folder', 'x'.repeat(300)));
+    expect(stderr).toMatch(/error STORAGE {2}.*ENAMETOOLONG[\s\S]*hint: .*--runs_folder/);
+    expect([code, stderr.includes('loading')]).toEqual([7, false]);
+  });
+
+  it('links among the files of a run are not written through', async () => {
+    const links = ['config.yaml', 'run.json', 'metrics.jsonl', 'log.jsonl', 'output'];
+    mkdirSync(join(folder, 'runs', 'linked'), { recursive: true });
+    mkdirSync(join(folder, 'elsewhere', 'output'), { recursive: true });
+    for (const name of links) {
+      if (name !== 'output') writeFileSync(join(folder, 'elsewhere', name), 'years of work');
+      symlinkSync(join(folder, 'elsewhere', name), join(folder, 'runs', 'linked', name));
+    }
+    const { code, stderr } = await run(tinyRun('--name', 'linked'));
+    expect(code, stderr).toBe(0);
+    expect(readdirSync(join(folder, 'elsewhere', 'output'))).toEqual([]);
+    for (const name of links.slice(0, -1)) {
+      expect(readFileSync(join(folder, 'elsewhere', name), 'utf8'), name).toBe('years of work');
+    }
+    await verifyFolder(join(folder, 'runs', 'linked', 'output'));
   });
 });
 

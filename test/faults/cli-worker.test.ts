@@ -58,6 +58,20 @@ describe('a run whose processes die', () => {
   });
 });
 
+describe('a run that learns nothing', () => {
+  it('says that no latent is active, once, and goes on to its end', async () => {
+    const sparse = ['--architecture', 'standard', '--l1_coefficient', '1e4', '--l1_warm_up_steps', '0', '--lr', '0.1'];
+    const flags = ['--training_tokens', '6400', '--wandb_log_frequency', '1', '--lr_warm_up_steps', '0'];
+    const { code, stderr } = await run(tinyRun('--name', 'silent', ...sparse, ...flags));
+    expect(
+      stderr.match(/^warning: training step \d+: no latent is active \(L0 is 0\): lower lr/gm),
+      stderr,
+    ).toHaveLength(1);
+    expect(stderr).toContain('Done: 50 steps');
+    expect(code).toBe(0);
+  });
+});
+
 describe('a command with a fault of ours in it (L7)', () => {
   it.each([
     ['an exception that nobody catches', "throw new Error('boom')"],

@@ -146,6 +146,31 @@ describe('a worker that stalls (W5, W6)', () => {
   });
 });
 
+describe('an orchestrator that stands still (L8)', () => {
+  it('is waited for: the worker neither dies nor loses what it said, and goes on', async () => {
+    const seen: number[] = [];
+    const worker = await start('echo_worker', { heartbeat: { intervalMs: 200, timeoutMs: 10_000 } });
+    let dropped = 0;
+    const job = worker.request(
+      'rows',
+      { n: 20_000 },
+      {
+        onMetrics: ({ header, columns }) => {
+          dropped += header.dropped;
+          seen.push(...(columns[0] as Float64Array));
+        },
+      },
+    );
+    await expect.poll(() => seen.length).toBeGreaterThan(0);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000);
+    await job.result;
+    expect(seen.length + dropped).toBeGreaterThanOrEqual(20_000);
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    expect((await worker.request('echo', { ok: 1 }).result).value).toEqual({ ok: 1 });
+    await worker.shutdown();
+  });
+});
+
 describe('a question that is never answered', () => {
   afterEach(() => void vi.useRealTimers());
 

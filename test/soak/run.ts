@@ -21,8 +21,8 @@ import { type Sample, sample, slope } from './process-watch.ts';
 
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '10' } } });
 const minutes = Number(values.minutes);
-/** Allocators and caches settle in this part of the time. */
-const WARM_UP = 0.4;
+/** Caches fill and allocators settle first; the speed on the live line is that of the last two minutes. */
+const WARM_UP_MINUTES = Math.min(2.5, minutes / 2);
 const SAMPLE_MS = 1_000;
 /** Over an hour of this a process would still be far from what a machine has; a leak of a row or a frame a step is above. */
 const MOST_RSS_BYTES_A_MINUTE = 1 << 20;
@@ -73,7 +73,7 @@ async function soak(): Promise<void> {
 }
 
 function report(name: string, samples: readonly Sample[]): void {
-  const steady = samples.filter(({ minutes: at }) => at > minutes * WARM_UP);
+  const steady = samples.filter(({ minutes: at }) => at > WARM_UP_MINUTES);
   const growth = slope(steady, ({ rssBytes }) => rssBytes);
   const range = (of: (one: Sample) => number): [number, number] => [
     Math.min(...steady.map(of)),
