@@ -21,6 +21,7 @@ from pyworker.profile import Profile
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.device import check_device
 from pyworker.runners.forwarded_logs import forwarded_logs
+from pyworker.runners.full_disk import is_full, until_there_is_room
 from pyworker.runners.provenance import input_revisions, machine, versions
 from pyworker.runners.trained_sae import TrainedSAE
 from pyworker.runners.training_rows import Evaluation, open_rows
@@ -154,7 +155,7 @@ class TrainingRun:
         if result.ended == "stopped":
             self._write("requested", self._checkpoint(result.n_training_samples), result.n_training_samples)
         elif self.places.output is not None:
-            self._write("output", Path(self.places.output), result.n_training_samples)
+            self._keep("output", Path(self.places.output), result.n_training_samples)
         return msgspec.to_builtins(result)
 
     # -- RunCallbacks ----------------------------------------------------------------------------------------------
@@ -188,7 +189,7 @@ class TrainingRun:
         for costs the checkpoint, not the run (faults S1); the last one must be kept.
         """
         if kind == "final":
-            self._write(kind, self._checkpoint(f"final_{n_training_samples}"), n_training_samples)
+            self._keep(kind, self._checkpoint(f"final_{n_training_samples}"), n_training_samples)
             return
         try:
             self._write(kind, self._checkpoint(n_training_samples), n_training_samples)
@@ -243,6 +244,7 @@ class TrainingRun:
                 "STORAGE",
                 f"Cannot write the SAE to {final}: {error}",
                 hint="Free space there, or choose another output_path or checkpoint_path.",
+                details={"full": is_full(error)},
             ) from error
         self.session.event(
             "checkpoint",
@@ -252,6 +254,10 @@ class TrainingRun:
             saes=[sae.name for sae in self.saes if sae.name is not None],
             n_training_samples=n_training_samples,
         )
+
+    def _keep(self, purpose: str, final: Path, n_training_samples: int) -> None:
+        """As :meth:`_write`, of what the run was for."""
+        until_there_is_room(lambda: self._write(purpose, final, n_training_samples), final, self.session)
 
 
 class TappedBatches:

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { verifyFolder } from '../../src/artifacts/manifest.ts';
 import { commandLineForTests } from '../command-line.ts';
 import { endlessRun, tinyRun } from '../tiny-run.ts';
@@ -103,12 +103,15 @@ describe('a place that holds what is not ours is refused before the model is loa
 
 const disk = join(folder, 'disk');
 mkdirSync(disk);
-const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=16k', 'tmpfs', disk]).status === 0;
+const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', disk]).status === 0;
+const filler = join(disk, 'filler');
 afterAll(() => {
   if (mounted) spawnSync('umount', [disk]);
 });
 
 describe.skipIf(!mounted)('a full disk (needs the right to mount a tmpfs)', () => {
+  beforeEach(() => writeFileSync(filler, Buffer.alloc(48 << 10)));
+
   it('is refused before the run when the sizes are known', async () => {
     const { code, stderr } = await run(tinyRun('--d_in', '32', '--output_path', join(disk, 'sae')));
     expect(stderr).toMatch(
@@ -126,10 +129,25 @@ describe.skipIf(!mounted)('a full disk (needs the right to mount a tmpfs)', () =
     rmSync(join(disk, 'small'), { recursive: true });
   });
 
-  it('ends the run with what could not be saved when they are not, and leaves no part of it', async () => {
-    const { code, stderr } = await run(tinyRun('--output_path', join(disk, 'sae')));
+  it('is waited for when the finished SAE does not fit: with room made, nothing is lost', async () => {
+    const command = start(tinyRun('--output_path', join(disk, 'sae')));
+    await command.saw('free space there: it is tried again for 10 minutes');
+    rmSync(filler);
+    const { code, stderr } = await command.ended;
+    expect(stderr).toMatch(/^warning: Cannot write the SAE to .*No space left/m);
+    expect(stderr).toContain('Done: 10 steps');
+    expect(code).toBe(0);
+    await verifyFolder(join(disk, 'sae'));
+    rmSync(join(disk, 'sae'), { recursive: true });
+  });
+
+  it('ends the run when it is told to end, with what could not be saved, and leaves no part of it', async () => {
+    const command = start(tinyRun('--output_path', join(disk, 'sae'), '--training_tokens', '6400'));
+    await command.saw('free space there');
+    command.child.kill('SIGINT');
+    const { code, stderr } = await command.ended;
     expect(stderr).toMatch(/error STORAGE {2}Cannot write the SAE to .*No space left[\s\S]*hint: /);
     expect(code).toBe(7);
-    expect(readdirSync(disk)).toEqual([]);
+    expect(readdirSync(disk)).toEqual(['filler']);
   });
 });

@@ -27,7 +27,6 @@ KINDS: dict[str, type] = {
     "d_sae": int,
     "hook_name": str,
     "hook_point": str,
-    "k": int,
     "metadata": dict,
     "rescale_acts_by_decoder_norm": bool,
 }
