@@ -39,6 +39,7 @@ import { requireEnvironment } from '../worker/environment.ts';
 import { packageRoot } from '../worker/package-root.ts';
 import { PythonSession } from '../worker/pythonia.ts';
 import { Worker } from '../worker/worker.ts';
+import { watchForStandstill } from './standstill.ts';
 import { type TrainingResult, TrainingRun } from './training-run.ts';
 
 /** A run that did not start has nothing to write out. */
@@ -176,6 +177,7 @@ export class SAETrainingRunner {
       const file = createLogger({ file: paths.log, level: 'silent' });
       held.unshift(() => file.close());
       const log = options.log === undefined ? file : both(options.log, file);
+      held.push(watchForStandstill(log));
       if (tookOver) log.warn(`Took the folder over from process ${tookOver.pid}, which is gone`);
       await removeAbandoned(paths);
       const earlier = await setMetricsAside(paths);
