@@ -10,6 +10,8 @@ import { lockRun, type RunLock } from './run-lock.ts';
 export interface RunClaim {
   readonly name: string;
   readonly paths: RunPaths;
+  /** Of the lock on them. */
+  readonly id: string;
   /** What was found dead and taken over, for a notice. */
   readonly tookOver: RunLock['tookOver'];
   /** Lets go of the places; a folder that was made for this run and is still empty goes too. */
@@ -43,8 +45,8 @@ export async function claimRun(places: RunPlaces, generated: boolean): Promise<R
     const removeEmpty = () => rmdir(paths.folder).catch(() => {});
     try {
       await makePlaces(paths);
-      const { tookOver, release } = await lockRun(paths);
-      return { name, paths, tookOver, release: () => release().then(removeEmpty) };
+      const { id, tookOver, release } = await lockRun(paths);
+      return { name, paths, id, tookOver, release: () => release().then(removeEmpty) };
     } catch (error) {
       await removeEmpty();
       const isHeld = error instanceof SaeLensError && error.details.place === paths.checkpoints;

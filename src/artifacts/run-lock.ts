@@ -8,6 +8,8 @@ import { SaeLensError } from '../errors.ts';
 import { makeFolder } from './make-folder.ts';
 import type { RunPaths } from './run-folder.ts';
 
+const LOCK_NAME = 'lock.json';
+
 const holderSchema = z.object({
   id: z.string(),
   pid: z.int(),
@@ -21,6 +23,8 @@ type Holder = z.infer<typeof holderSchema>;
 
 /** Held while a run writes to its places; a second run on one of them is refused (faults L6). */
 export interface RunLock {
+  /** Of this lock and no other, before or after. */
+  readonly id: string;
   /** What was found dead and taken over, for a notice. */
   readonly tookOver: { pid: number; since: string } | null;
   release(): Promise<void>;
@@ -34,7 +38,7 @@ export interface RunLock {
  */
 export async function lockRun({ folder, output, checkpoints }: RunPaths): Promise<RunLock> {
   const places: [place: string, lock: string][] = [
-    [folder, join(folder, 'lock.json')],
+    [folder, join(folder, LOCK_NAME)],
     [output, `${output}.lock.json`],
     [checkpoints, `${checkpoints}.lock.json`],
   ];
@@ -48,7 +52,17 @@ export async function lockRun({ folder, output, checkpoints }: RunPaths): Promis
     await release();
     throw error;
   }
-  return { tookOver: held.find(({ tookOver }) => tookOver !== null)?.tookOver ?? null, release };
+  const id = held[0]?.id as string;
+  return { id, tookOver: held.find(({ tookOver }) => tookOver !== null)?.tookOver ?? null, release };
+}
+
+/** Who is writing to the folder of a run. */
+export type RunHolder = Readonly<Pick<Holder, 'id' | 'pid' | 'host' | 'since'>>;
+
+/** Null when nobody is; a process of another machine counts, for it cannot be asked. */
+export async function runHolder(folder: string): Promise<RunHolder | null> {
+  const holder = await readHolder(join(folder, LOCK_NAME)).catch(() => null);
+  return holder !== null && isAlive(holder) ? holder : null;
 }
 
 /**
@@ -75,6 +89,7 @@ export async function lockPlace(place: string, path: string, action: string): Pr
     if (await removeDead(path, holder)) tookOver = { pid: holder.pid, since: holder.since };
   }
   return {
+    id: mine.id,
     tookOver,
     async release() {
       if ((await readHolder(path))?.id === mine.id) await rm(path, { force: true });

@@ -14,6 +14,7 @@ import {
   updateRunRecord,
   writeRunFolder,
 } from '../artifacts/run-folder.ts';
+import { hearRequests, type RunRequest } from '../artifacts/run-requests.ts';
 import { checkSaeFolder } from '../artifacts/sae-folder.ts';
 import {
   configsOf,
@@ -205,7 +206,7 @@ export class SAETrainingRunner {
       const configs = [...configsOf({ ...located, ...places })].map(
         ([name, one]) => [name, { ...one, from_pretrained_path: starts.get(name) }] as const,
       );
-      return new TrainingRun({ config, paths, name: this.name, sinks, log, feed, release }, worker, {
+      const run = new TrainingRun({ config, paths, name: this.name, sinks, log, feed, release }, worker, {
         // What several SAEs share is the same in the configuration of each.
         config: configs[0]?.[1],
         saes: config.saes === undefined ? null : Object.fromEntries(configs),
@@ -217,6 +218,12 @@ export class SAETrainingRunner {
           staging_suffix: stagingSuffix(),
         },
       });
+      const heard = (what: RunRequest): void => {
+        log.info(`asked through its folder: ${what}`);
+        void (what === 'stop' ? run.stop() : run.checkpointNow()).catch(() => {});
+      };
+      held.push(hearRequests(paths.folder, claim.id, heard));
+      return run;
     } catch (error) {
       await release(START_FAILED_CLOSE_MS);
       throw error;
