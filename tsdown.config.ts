@@ -13,4 +13,22 @@ export default defineConfig([
     dts: false,
     deps: { alwaysBundle: ['commander', 'fastest-levenshtein', 'yaml', 'zod'], onlyBundle: false },
   },
+  // The page of the dashboard: all it loads lies beside it.
+  {
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    entry: { dashboard: 'src/dashboard/page/main.ts' },
+    outDir: 'dist/page',
+    outExtensions: () => ({ js: '.js' }),
+    tsconfig: 'src/dashboard/page/tsconfig.json',
+    minify: true,
+    dts: false,
+    deps: { alwaysBundle: ['uplot'] },
+    copy: [
+      { from: 'src/dashboard/page/index.html', to: 'dist/page' },
+      { from: 'src/dashboard/page/dashboard.css', to: 'dist/page' },
+      { from: 'node_modules/uplot/dist/uPlot.min.css', to: 'dist/page' },
+    ],
+  },
 ]);

@@ -5,6 +5,7 @@ import { ExitCode } from '../errors.ts';
 import { addCache } from './commands/cache.ts';
 import { addCacheActivations } from './commands/cache-activations.ts';
 import { addConfig } from './commands/config.ts';
+import { addDashboard } from './commands/dashboard.ts';
 import { addDatasets } from './commands/datasets.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDownload } from './commands/download.ts';
@@ -35,6 +36,7 @@ const program = new Command('sae-lens-ts')
 
 for (const add of [
   addTrain,
+  addDashboard,
   addCacheActivations,
   addCache,
   addSetup,

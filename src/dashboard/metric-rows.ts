@@ -39,8 +39,8 @@ export class MetricRows {
     if (typeof step !== 'number' || typeof sae !== 'string') return;
     this.rows++;
     this.step = Math.max(this.step, step);
-    let series = this.#saes.get(sae);
-    if (series === undefined) this.#saes.set(sae, (series = new Map()));
+    const series = this.#saes.get(sae) ?? new Map<string, Series>();
+    this.#saes.set(sae, series);
     for (const [key, value] of Object.entries(values)) {
       if (typeof value === 'number') this.#seriesOf(series, key)?.push(step, value);
       else if (value === null) {

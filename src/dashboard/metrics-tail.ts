@@ -26,6 +26,7 @@ export class MetricsTail {
   generation = 0;
   /** Rows at even distances, until all have been read; and the place in the file that they reach to. */
   #sample: { rows: MetricRows; end: number } | null = null;
+  #end = new MetricRows();
   #size = 0;
   #inode = 0n;
   #marks: { step: number; offset: number }[] = [];
@@ -108,6 +109,26 @@ export class MetricsTail {
     try {
       const { text, bytes } = await wholeLines(file, offset, Math.min(most, Math.max(0, this.#size - offset)));
       return { lines: linesOf(text), offset: offset + bytes };
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** The last value of each metric of the first SAE, from the end of the file where it was not read yet. */
+  get last(): { step: number; values: Readonly<Record<string, number>> } {
+    const { rows } = this.rows.rows > 0 || this.#sample !== null ? this.shown : { rows: this.#end };
+    const values = [...rows.of()].flatMap(([key, { last }]) => (last === null ? [] : [[key, last] as const]));
+    return { step: rows.step, values: Object.fromEntries(values) };
+  }
+
+  /** Reads the end of the file, for `last`. */
+  async peek(): Promise<void> {
+    const file = await open(this.path, 'r').catch(() => null);
+    if (file === null) return;
+    try {
+      const { size } = await file.stat();
+      this.#end = new MetricRows();
+      await readEnd(file, size, this.#end);
     } finally {
       await file.close();
     }
@@ -196,8 +217,13 @@ async function sampled(file: FileHandle, size: number): Promise<{ rows: MetricRo
     const line = await lineAfter(Math.floor((i * size) / SAMPLED_ROWS));
     if (line !== null) rows.push(line);
   }
-  const tail = await wholeLines(file, Math.max(0, size - LONGEST_LINE_BYTES), LONGEST_LINE_BYTES);
-  const lines = linesOf(tail.text).slice(1);
-  for (const line of lines) rows.push(line);
-  return { rows, end: Math.max(0, size - LONGEST_LINE_BYTES) + tail.bytes };
+  return { rows, end: await readEnd(file, size, rows) };
+}
+
+/** Takes in the last rows; gives back the end of the last whole one. */
+async function readEnd(file: FileHandle, size: number, rows: MetricRows): Promise<number> {
+  const begin = Math.max(0, size - LONGEST_LINE_BYTES);
+  const { text, bytes } = await wholeLines(file, begin, LONGEST_LINE_BYTES);
+  for (const line of linesOf(text).slice(begin === 0 ? 0 : 1)) rows.push(line);
+  return begin + bytes;
 }

@@ -1,8 +1,9 @@
 import type { Resolution } from '../config/index.ts';
-import { createLogger } from '../log.ts';
+import { createLogger, type Logger } from '../log.ts';
 import { JsonSink } from '../sinks/json.ts';
 import type { RunEvent, Sink } from '../sinks/sink.ts';
 import { TerminalSink } from '../sinks/terminal.ts';
+import { type DashboardProcess, spawnDashboard } from './dashboard.ts';
 import { StopOnSignal, type StopWords } from './stop-on-signal.ts';
 import { SAETrainingRunner } from './training.ts';
 
@@ -17,6 +18,8 @@ export interface TerminalOptions {
   json: boolean;
   /** Warnings and errors only. */
   quiet: boolean;
+  /** Its curves in a browser, while it goes on. */
+  dashboard?: boolean;
   name?: string | undefined;
   runsFolder: string;
   /** The command line, for run.json. */
@@ -42,6 +45,7 @@ export async function trainInTerminal({ config, provenance }: Resolution, option
     provenance,
     command: options.command,
   });
+  const dashboard = options.dashboard ? await dashboardOf(options.runsFolder, log) : null;
   try {
     const run = await Promise.race([runner.start(), signals.beforeStart]);
     run.forgetMetrics();
@@ -52,6 +56,19 @@ export async function trainInTerminal({ config, provenance }: Resolution, option
     throw signals.explain(error);
   } finally {
     signals.close();
+    dashboard?.close();
+  }
+}
+
+/** A run without its page is a run all the same. */
+async function dashboardOf(runsFolder: string, log: Logger): Promise<DashboardProcess | null> {
+  try {
+    const dashboard = await spawnDashboard(runsFolder);
+    log.info(`dashboard  ${dashboard.url}`);
+    return dashboard;
+  } catch (error) {
+    log.warn((error as Error).message);
+    return null;
   }
 }
 

@@ -31,8 +31,9 @@ module.exports = {
     { ...may('sinks', 'stream'), name: 'sinks know stream by its types, and the wandb sink its Python session' },
     may('artifacts'),
     may('web'),
+    may('dashboard', 'web', 'artifacts', 'config'),
     may('sae', 'worker', 'artifacts'),
-    may('runners', 'config', 'plan', 'protocol', 'worker', 'stream', 'sinks', 'artifacts', 'sae'),
+    may('runners', 'config', 'plan', 'protocol', 'worker', 'stream', 'sinks', 'artifacts', 'sae', 'dashboard', 'web'),
     may('cli', 'runners', 'config', 'plan'),
     {
       name: 'nobody imports cli',
@@ -54,6 +55,7 @@ module.exports = {
     door('yaml', '^src/(config|artifacts)/'),
     door('pino', '^src/log\\.ts$'),
     door('(@hono|hono)/', '^src/web/'),
+    door('uplot', '^src/dashboard/page/'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

@@ -5,6 +5,7 @@ import { printJson, printNotice, printText } from '../output.ts';
 import { planText } from '../plan-text.ts';
 
 interface TrainFlags {
+  dashboard?: true;
   dryRun?: true;
   json?: true;
   quiet?: true;
@@ -18,6 +19,7 @@ export function addTrain(program: Command): void {
     .summary('train a sparse autoencoder')
     .description('Train a sparse autoencoder on the activations of a language model.')
     .option('--dry-run', 'say what would happen, and start nothing')
+    .option('--dashboard', 'show it in a browser while it trains')
     .option('--name <name>', 'name of the run and its folder')
     .option('--runs_folder <folder>', 'folder of all runs', 'runs')
     .option('--quiet', 'warnings and errors only')
@@ -31,6 +33,7 @@ export function addTrain(program: Command): void {
     await trainInTerminal(resolution, {
       json: flags.json ?? false,
       quiet: flags.quiet ?? false,
+      dashboard: flags.dashboard ?? false,
       name: flags.name,
       runsFolder: flags.runs_folder,
       command: process.argv.slice(2),

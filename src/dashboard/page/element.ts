@@ -1,0 +1,57 @@
+/** Words as people read them, and elements that hold words only: text of a run never becomes markup (faults X8). */
+
+export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
+  const found = document.getElementById(id);
+  if (found === null) throw new Error(`The page has no #${id}`);
+  return found as T;
+}
+
+type Child = Node | string;
+
+export function element<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  attributes: Readonly<Record<string, string>> = {},
+  ...children: Child[]
+): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+export function svg(
+  tag: string,
+  attributes: Readonly<Record<string, string | number>>,
+  ...children: Node[]
+): SVGElement {
+  const made = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
+  made.append(...children);
+  return made;
+}
+
+/** Four significant digits; large and small values as 1.2e+9. */
+export function shown(value: number | null | undefined): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return '–';
+  const size = Math.abs(value);
+  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2);
+  return Number(value.toPrecision(4)).toString();
+}
+
+/** As an axis has room for: 1.5G · 20k · 0.003 */
+export function compact(value: number): string {
+  const [size, unit] = UNITS.find(([size]) => Math.abs(value) >= size) ?? [1, ''];
+  return `${shown(value / size)}${unit}`;
+}
+const UNITS: readonly (readonly [size: number, unit: string])[] = [
+  [1e9, 'G'],
+  [1e6, 'M'],
+  [1e4, 'k'],
+];
+
+export const bytes = (value: number): string =>
+  value >= 1e9
+    ? `${(value / 1e9).toFixed(2)} GB`
+    : value >= 1e6
+      ? `${(value / 1e6).toFixed(1)} MB`
+      : `${(value / 1e3).toFixed(0)} kB`;

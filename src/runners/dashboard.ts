@@ -1,0 +1,112 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, openSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { constants, setPriority } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { type DashboardOptions, serveDashboard } from '../dashboard/dashboard.ts';
+import { SaeLensError } from '../errors.ts';
+import type { LocalSite } from '../web/local-site.ts';
+import { packageRoot } from '../worker/package-root.ts';
+import { onStopSignal } from './stop-on-signal.ts';
+
+/** A resumed run that fails before this, does so because of what it was told. */
+const RESUME_BEGINS_MS = 4_000;
+const DEFAULT_PORT = 6270;
+
+/** What the page is made of, by its path. */
+const PAGE_FILES: readonly (readonly [path: string, type: string])[] = [
+  ['/dashboard.js', 'text/javascript; charset=utf-8'],
+  ['/dashboard.css', 'text/css; charset=utf-8'],
+  ['/uPlot.min.css', 'text/css; charset=utf-8'],
+];
+
+export interface ServeOptions extends Pick<DashboardOptions, 'host' | 'strictPort'> {
+  readonly port?: number | undefined;
+}
+
+/** Serves the dashboard of the runs below a folder, until `close`. */
+export async function startDashboard(runsFolder: string, { host, port, strictPort }: ServeOptions): Promise<LocalSite> {
+  const place = join(packageRoot(), 'dist', 'page');
+  const files = await Promise.all(
+    PAGE_FILES.map(
+      async ([path, type]) => [path, { type, bytes: new Uint8Array(await readFile(join(place, path))) }] as const,
+    ),
+  );
+  const page = await readFile(join(place, 'index.html'), 'utf8');
+  const chosen = { host, port: port ?? DEFAULT_PORT, strictPort };
+  return serveDashboard({ runsFolder, page, files: new Map(files), resume: resumeRun, ...chosen });
+}
+
+/**
+ * Serves the dashboard in this process until it is told to end; behind `train`, until that is gone, which ends our stdin.
+ * It gives way to whoever trains.
+ */
+export async function dashboardInTerminal(
+  runsFolder: string,
+  options: ServeOptions & { readonly untilStdinEnds?: boolean },
+  say: (url: string) => void,
+): Promise<void> {
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
+  const site = await startDashboard(runsFolder, options);
+  let unheard = (): void => {};
+  const told = new Promise<void>((end) => {
+    unheard = onStopSignal(() => end());
+    if (options.untilStdinEnds)
+      process.stdin
+        .on('end', end)
+        .on('error', () => end())
+        .resume();
+  });
+  say(site.url);
+  await told;
+  unheard();
+  await site.close();
+}
+
+/** A dashboard in a process of its own: training neither waits for it nor fails with it (faults D7). */
+export interface DashboardProcess {
+  readonly url: string;
+  close(): void;
+}
+
+/** @throws SaeLensError with the words of the process, when it does not begin */
+export async function spawnDashboard(runsFolder: string): Promise<DashboardProcess> {
+  const child = spawn(process.execPath, [commandLine(), 'dashboard', runsFolder, '--until_stdin_ends'], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    // Ctrl-C reaches all of a group at once; the page is to show the end of the run, too.
+    detached: true,
+  });
+  child.stdin.on('error', () => {});
+  let [said, complained] = ['', ''];
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complained = `${complained}${text}`.slice(-2_000);
+  });
+  const url = await new Promise<string>((done, fail) => {
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+      const found = /http:\S+/.exec(said)?.[0];
+      if (found !== undefined && said.includes('\n')) done(found);
+    });
+    child.once('error', fail);
+    child.once('exit', () => fail(new SaeLensError('BUG', `The dashboard did not begin: ${complained.trim()}`)));
+  });
+  for (const out of [child, child.stdin, child.stdout, child.stderr]) (out as { unref?: () => void }).unref?.();
+  return { url, close: () => child.stdin.end() };
+}
+
+/** Goes on with a run in a process of its own, which outlives the dashboard; what it says is in the run's folder. */
+async function resumeRun(folder: string, cwd: string | null): Promise<void> {
+  const said = join(folder, 'resume.out');
+  const out = openSync(said, 'w');
+  const words = [commandLine(), 'resume', basename(folder), '--runs_folder', dirname(folder)];
+  const at = cwd !== null && existsSync(cwd) ? cwd : process.cwd();
+  const child = spawn(process.execPath, words, { cwd: at, detached: true, stdio: ['ignore', out, out] });
+  child.unref();
+  const begun = new Promise<null>((done) => setTimeout(() => done(null), RESUME_BEGINS_MS).unref());
+  const ended = await Promise.race([once(child, 'exit'), begun]);
+  if (ended === null || ended[0] === 0) return;
+  throw new SaeLensError('USAGE', `Cannot resume "${folder}": ${readFileSync(said, 'utf8').trim().slice(-1_000)}`);
+}
+
+const commandLine = (): string => join(packageRoot(), 'bin', 'sae-lens-ts.js');

@@ -1,0 +1,62 @@
+import { existsSync, mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import axe from 'axe-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { MARKER } from './orphans.ts';
+
+/** Debian's Chromium, which .ci/run installs; without it tests that need a browser skip, visibly. */
+const CHROMIUM = '/usr/bin/chromium';
+export const hasBrowser = existsSync(CHROMIUM);
+/** As root it has no sandbox; and it is to ask nobody outside of this machine. */
+const ARGUMENTS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+const SCREENSHOTS = resolve('test/screenshots');
+
+/** A browser for one test file. Whatever its pages complain of on the console fails the file. */
+export function browserForTests(marker: string) {
+  let browser: Browser;
+  const complaints: string[] = [];
+  beforeAll(async () => {
+    const env = { ...process.env, [MARKER]: marker } as Record<string, string>;
+    if (hasBrowser) browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS, env });
+  });
+  afterAll(async () => {
+    await browser?.close();
+    expect(complaints, 'errors on the console of the page').toEqual([]);
+  });
+  return {
+    open: async (url: string, width: number): Promise<Page> => {
+      const page = await (await browser.newContext({ viewport: { width, height: 900 } })).newPage();
+      page.on('console', (message) => {
+        if (message.type() === 'error') complaints.push(message.text());
+      });
+      page.on('pageerror', (error) => complaints.push(error.message));
+      await page.goto(url);
+      return page;
+    },
+    /** Kept for people to look at, in test/screenshots. */
+    screenshot: async (page: Page, name: string): Promise<void> => {
+      mkdirSync(SCREENSHOTS, { recursive: true });
+      await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
+    },
+    /** What axe finds that keeps somebody from using the page. */
+    seriousBarriers: async (page: Page): Promise<string[]> => {
+      // The page's Content-Security-Policy stays: nothing is added to the document.
+      await page.evaluate(axe.source);
+      const { violations } = (await page.evaluate('axe.run()')) as {
+        violations: { id: string; impact: string; nodes: { html: string }[] }[];
+      };
+      return violations
+        .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+        .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+    },
+  };
+}
