@@ -21,6 +21,7 @@ const DEAD_SHARE = 0.2;
 const DENSE_SHARE = 0.25;
 const L0_DRIFT = 0.15;
 const SPIKE_FACTOR = 3;
+const BEFORE_SPIKE = 12;
 const RISE_FACTOR = 1.5;
 const EV_FLAT = 0.002;
 const EV_POOR = 0.5;
@@ -87,16 +88,18 @@ const RULES: Readonly<Record<string, Rule>> = {
   loss_spikes(observed) {
     const points = observed.series.get('losses/overall_loss')?.points(undefined, undefined, 512);
     if (points === undefined || points.values.length < FEWEST_POINTS) return null;
-    const begin = Math.floor(points.values.length / 4);
-    const values = points.values.slice(begin);
-    const usual = median(values);
-    const spikes = values.filter((value) => value > SPIKE_FACTOR * usual);
-    if (spikes.length === 0 || spikes.length > values.length / 4) return null;
-    const highest = Math.max(...spikes);
-    const step = points.steps[begin + values.indexOf(highest)];
+    const { steps, values } = points;
+    // Against the points before it: early on the loss falls fast, and is high without being a spike.
+    const usualAt = (i: number): number => median(values.slice(i - BEFORE_SPIKE, i));
+    const spikes = values.flatMap((value, i) =>
+      i >= BEFORE_SPIKE && value > SPIKE_FACTOR * usualAt(i) ? [{ value, step: steps[i], usual: usualAt(i) }] : [],
+    );
+    const [highest] = spikes.sort((one, other) => other.value - one.value);
+    if (highest === undefined) return null;
+    const { value, step, usual } = highest;
     return {
       level: 'warning',
-      seen: `the loss rose to ${shown(highest)} at step ${step}, ${shown(highest / usual)} times its median ${shown(usual)}`,
+      seen: `the loss rose to ${shown(value)} at step ${step}, ${shown(value / usual)} times its median ${shown(usual)} just before`,
       try: `lower lr (now ${observed.config.lr}), or lengthen lr_warm_up_steps (now ${observed.config.lr_warm_up_steps})`,
     };
   },
