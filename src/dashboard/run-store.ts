@@ -16,6 +16,8 @@ const LOOK_MS = 150;
 const LIST_MS = 2_000;
 /** One look reads for at most so long; a long file is read in many. */
 const READ_MS = 60;
+/** Between two of these reads: others have their turn. */
+const READING_PAUSE_MS = 15;
 /** Points of a line that are sent; a chart has fewer pixels. */
 const MOST_POINTS = 1_000;
 /** A run that nobody has asked about for so long is let go. */
@@ -119,7 +121,8 @@ export class RunStore {
       const before = this.version;
       await this.#look().catch(() => {});
       if (this.version !== before) for (const wake of [...this.#waiting]) wake();
-      await new Promise((next) => setTimeout(next, LOOK_MS));
+      const isReading = [...this.#runs.values()].some(({ tail }) => !tail.shown.isComplete);
+      await new Promise((next) => setTimeout(next, isReading ? READING_PAUSE_MS : LOOK_MS));
     }
     this.#looking = null;
   }

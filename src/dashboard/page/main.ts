@@ -28,6 +28,7 @@ const MOST_SHOWN = 8;
 const REDRAW_MS = 100;
 const DETAILS_MS = 3_000;
 const ZOOM_MS = 200;
+const READING_MS = 1_500;
 /** Rows of a line before it is loaded again, as its lowest and highest. */
 const MOST_POINTS = 4_000;
 
@@ -54,6 +55,11 @@ function addChart(key: string, title: string): void {
   charts.set(key, chart);
   byId('charts').append(chart.root);
 }
+
+/** What was only looked at here and there is loaded again, until all of it was read. */
+window.setInterval(() => {
+  for (const { id, is_complete } of [...series.values()]) if (!is_complete) onReload(id);
+}, READING_MS);
 
 let isDue = false;
 /** Soon, and once for all that comes until then. */
