@@ -109,6 +109,11 @@ class ActivationStream:
         self.close()
         self._start()
 
+    @property
+    def model_seconds(self) -> float:
+        """What a language model took for the rows so far."""
+        return self._source.model_seconds
+
     def paused(self) -> AbstractContextManager:
         """While held, the background thread computes nothing: an evaluation has the model to itself."""
         return self._source.paused()

@@ -90,6 +90,7 @@ class CachedRows:
     """
 
     restarts = True
+    model_seconds = 0.0
 
     def __init__(
         self,

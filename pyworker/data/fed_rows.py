@@ -33,6 +33,7 @@ class FedRows:
     """
 
     restarts = False
+    model_seconds = 0.0
     name = "the activations fed"
     giver = (name, "look at what produces them; dtype must be wide enough for them")
 

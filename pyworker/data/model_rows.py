@@ -4,6 +4,7 @@ Shapes: P prompts, C context, S positions kept of it, D d_in, N rows.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -66,6 +67,7 @@ class LanguageModelRows:
         self.special_token_ids = lm.special_token_ids
         self._n_prompts = cfg.store_batch_size_prompts
         self._position_slice = slice(*cfg.seqpos_slice)
+        self.model_seconds = 0.0
         self._lm = lm
         self._sequences = sequences
         self._lock = threading.Lock()
@@ -84,7 +86,9 @@ class LanguageModelRows:
         """The rows of one chunk, in reading order."""
         tokens_PC = chunk.tokens_PC
         with self._lock, part("language model"):
+            began = time.perf_counter()
             acts_PCD = self._lm.activations(tokens_PC)
+            self.model_seconds += time.perf_counter() - began
         n_prompts = chunk.n_valid
         acts_PSD = acts_PCD[:n_prompts, self._position_slice]
         position_S = torch.arange(tokens_PC.shape[1], dtype=torch.int32)[self._position_slice]

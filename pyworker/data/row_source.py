@@ -19,11 +19,13 @@ class RowSource(Protocol):
         giver: whose NaN or infinity it is when a row has it, and what is to be done.
         restarts: whether :meth:`chunks` may be called again. What cannot be read twice, cannot be estimated on
             beyond what the mixing buffer holds.
+        model_seconds: what a language model took for the chunks so far.
     """
 
     name: str
     giver: tuple[str, str]
     restarts: bool
+    model_seconds: float
 
     def chunks(self, start: int = 0) -> Iterator[Rows]:
         """Chunk ``start``, ``start + 1``, …; chunk c is a function of c alone where the source restarts.

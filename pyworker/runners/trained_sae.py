@@ -72,6 +72,8 @@ class TrainedSAE:
         whose = "" if self.name is None else f"SAE {self.name}: "
         for warning in self.health.look(step, row):
             self.session.log("warning", f"{whose}{warning}")
+        if "details/n_training_samples" in row:  # an evaluation alone is no step
+            row.update(self.run.speed(step, int(row["details/n_training_samples"])))
         row["system/rss_bytes"] = self.process.memory_info().rss
         if torch.cuda.is_available():
             row["system/gpu_bytes"] = torch.cuda.memory_allocated()

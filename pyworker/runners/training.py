@@ -23,6 +23,7 @@ from pyworker.runners.device import check_device
 from pyworker.runners.forwarded_logs import forwarded_logs
 from pyworker.runners.full_disk import is_full, until_there_is_room
 from pyworker.runners.provenance import input_revisions, machine, versions
+from pyworker.runners.throughput import Throughput
 from pyworker.runners.trained_sae import TrainedSAE
 from pyworker.runners.training_rows import Evaluation, open_rows
 from pyworker.train import CheckpointKind, TrainingLoop, TrainResult
@@ -109,11 +110,13 @@ class TrainingRun:
         self.stream, self.evaluation = stream, evaluation
         self.stage: tuple[str, str, int | None, int | None] = ("open_dataset", "", None, None)
         stream.on_fill = self.on_fill
-        batches = TappedBatches(stream, config.hook_name, session)
+        self.throughput = Throughput(lambda: stream.model_seconds)
+        batches = TappedBatches(stream, config.hook_name, session, self.throughput)
         self.saes = [TrainedSAE(name, one, batches, self) for name, one in saes.items()]
         self.trainers = [sae.trainer for sae in self.saes]
         self.loop = TrainingLoop(self.trainers, batches, self)
         self._evaluated: tuple[int, dict[str | None, dict[str, float]]] | None = None
+        self._speed: tuple[int, dict[str, float]] = (-1, {})
 
     def run(self) -> dict[str, Any]:
         """Estimate, train, evaluate once more, write the output."""
@@ -205,11 +208,17 @@ class TrainingRun:
         if self._evaluated is None or self._evaluated[0] != step:
             found: list[dict[str, float]] = [{} for _ in self.trainers]
             if self.evaluation is not None and self.evaluation.n_prompts > 0:
-                with self.stream.paused():
+                with self.throughput.elsewhere(), self.stream.paused():
                     scaled = [(trainer.sae, trainer.scaler) for trainer in self.trainers]
                     found = self.evaluation.run(scaled, self._watched)
             self._evaluated = step, dict(zip((sae.name for sae in self.saes), found, strict=True))
         return self._evaluated[1]
+
+    def speed(self, step: int, n_training_samples: int) -> dict[str, float]:
+        """How fast the run goes, the same for each of its SAEs."""
+        if self._speed[0] != step:
+            self._speed = step, self.throughput.row(n_training_samples)
+        return self._speed[1]
 
     def _watched(self, batches: Iterable, n_batches: int) -> Iterator:
         """Each batch of an evaluation is a sign of life, and of the last one a progress to show."""
@@ -263,14 +272,16 @@ class TrainingRun:
 class TappedBatches:
     """The stream's batches; whoever taps the run gets a copy of those there is room for."""
 
-    def __init__(self, stream: ActivationStream, hook_name: str, session: Any):
+    def __init__(self, stream: ActivationStream, hook_name: str, session: Any, throughput: Throughput):
         self.stream, self.hook_name, self.session = stream, hook_name, session
+        self.throughput = throughput
 
     def __iter__(self) -> Iterator[Tensor]:
         return self
 
     def __next__(self) -> Tensor:
-        x_BD = next(self.stream, None)
+        with self.throughput.waiting():
+            x_BD = next(self.stream, None)
         if x_BD is None:
             # An SAE of no step is no result. (A source that waits for others ends early when the run is to stop.)
             if self.stream.n_batches == 0 and not self.session.stop_requested():

@@ -14,6 +14,7 @@ export interface RunPaths {
   readonly config: string;
   readonly run: string;
   readonly metrics: string;
+  readonly histograms: string;
   readonly log: string;
   readonly checkpoints: string;
   readonly output: string;
@@ -38,6 +39,7 @@ export function runPaths({ runsFolder, name, outputPath, checkpointPath }: RunPl
     config: join(folder, 'config.yaml'),
     run: join(folder, 'run.json'),
     metrics: join(folder, 'metrics.jsonl'),
+    histograms: join(folder, 'histograms.jsonl'),
     log: join(folder, 'log.jsonl'),
     checkpoints: checkpointPath ? resolve(checkpointPath, name) : join(folder, 'checkpoints'),
     output: outputPath ? resolve(outputPath) : join(folder, 'output'),

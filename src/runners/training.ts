@@ -29,7 +29,7 @@ import { SaeLensError } from '../errors.ts';
 import { createLogger, type Logger, type LogLevel, withoutSecrets } from '../log.ts';
 import { loadsModel, planTraining, runName, type TrainPlan } from '../plan/index.ts';
 import { callOptions, lentWorker, someLogger } from '../sae/call-options.ts';
-import { JsonlSink } from '../sinks/jsonl.ts';
+import { densityLine, JsonlSink } from '../sinks/jsonl.ts';
 import type { RunHeader, Sink } from '../sinks/sink.ts';
 import { SinkGroup } from '../sinks/sink-group.ts';
 import { WandbSink } from '../sinks/wandb.ts';
@@ -184,7 +184,8 @@ export class SAETrainingRunner {
       const earlier = await setMetricsAside(paths);
       if (earlier !== null) log.warn(`${this.name} was run before; its metrics are kept as ${earlier}`);
       await writeRunFolder(paths, config, layersOf(options.provenance), this.#record(python));
-      const sinks = new SinkGroup([...(options.sinks ?? []), new JsonlSink(paths.metrics, log)], log);
+      const files = [new JsonlSink(paths.metrics, log), new JsonlSink(paths.histograms, log, densityLine)];
+      const sinks = new SinkGroup([...(options.sinks ?? []), ...files], log);
       held.push((deadlineMs) => sinks.close(deadlineMs));
       sinks.consume(this.#header(paths.folder));
       const starts = new Map<string | null, string | null>();

@@ -1,18 +1,37 @@
 import { type FileHandle, open } from 'node:fs/promises';
+import { basename } from 'node:path';
 import type { Logger } from '../log.ts';
 import type { RunEvent, Sink } from './sink.ts';
 
 /** Rows kept while the disk is slow; a row is about 1 KB. Beyond it the newest are dropped and counted. */
 const QUEUE_ROWS = 10_000;
 
+/** A line for an event; null for one that is not of this file. */
+type LineOf = (event: RunEvent) => object | null;
+
+/** `{"step": 10, "losses/mse_loss": 0.1, …}` with SAELens' names, and `"sae": "name"` where a run has several. */
+export const metricsLine: LineOf = (event) => {
+  if (event.kind !== 'metrics') return null;
+  const { step, sae, row } = event;
+  return { step, ...(sae === undefined ? {} : { sae }), ...row };
+};
+
+/** How often the latents are active, as log10, over the course of a run. */
+export const densityLine: LineOf = (event) => {
+  if (event.kind !== 'histogram' || event.name !== 'plots/feature_density_line_chart') return null;
+  const { kind: _, ...histogram } = event;
+  return histogram;
+};
+
 /**
- * metrics.jsonl: one line a row, `{"step": 10, "losses/mse_loss": 0.1, …}` with SAELens' names, and with `"sae": "name"`
- * where a run has several; values JSON lacks are null. A full disk costs rows, never the run: the file is cut back to its last whole line and writing goes on later.
+ * A file with a line for each event of a kind; values JSON lacks are null. A full disk costs rows, never the run: the
+ * file is cut back to its last whole line and writing goes on later.
  */
 export class JsonlSink implements Sink {
-  readonly name = 'metrics.jsonl';
+  readonly name: string;
   readonly #path: string;
   readonly #log: Logger;
+  readonly #lineOf: LineOf;
   #queue: string[] = [];
   #dropped = 0;
   #warned = false;
@@ -20,8 +39,10 @@ export class JsonlSink implements Sink {
   #size = 0;
   #writing: Promise<void> | null = null;
 
-  constructor(path: string, log: Logger) {
+  constructor(path: string, log: Logger, lineOf = metricsLine) {
+    this.name = basename(path);
     this.#path = path;
+    this.#lineOf = lineOf;
     this.#log = log;
   }
 
@@ -31,12 +52,10 @@ export class JsonlSink implements Sink {
   }
 
   consume(event: RunEvent): void {
-    if (event.kind !== 'metrics') return;
+    const line = this.#lineOf(event);
+    if (line === null) return;
     if (this.#queue.length >= QUEUE_ROWS) this.#dropped++;
-    else {
-      const { step, sae, row } = event;
-      this.#queue.push(`${JSON.stringify({ step, ...(sae === undefined ? {} : { sae }), ...row })}\n`);
-    }
+    else this.#queue.push(`${JSON.stringify(line)}\n`);
     this.#writing ??= this.#drain().finally(() => {
       this.#writing = null;
     });

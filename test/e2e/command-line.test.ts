@@ -55,7 +55,7 @@ describe('a run with --json, checkpoints and every place set', () => {
       expect(readdirSync(join(folder, path)).sort()).toEqual(FILES);
       await verifyFolder(join(folder, path));
     }
-    expect(readdirSync(runFolder).sort()).toEqual(['config.yaml', 'log.jsonl', 'metrics.jsonl', 'run.json']);
+    expect(readdirSync(runFolder).sort()).toEqual(['config.yaml', 'histograms.jsonl', 'log.jsonl', 'metrics.jsonl', 'run.json']);
   });
 
   it('keeps every metric under SAELens’ names, evaluations and sparsity included', () => {
@@ -214,4 +214,8 @@ const METRICS = [
   'token_stats/total_tokens_eval_reconstruction',
   'token_stats/total_tokens_eval_sparsity_variance',
   'system/rss_bytes',
+  'system/tokens_per_s',
+  'system/lm_share',
+  'system/data_share',
+  'system/sae_share',
 ];

@@ -17,7 +17,7 @@ async function trained(name: string, ...flags: string[]) {
   const { name: _, created, command, ...record } = JSON.parse(readFileSync(path('run.json'), 'utf8'));
   return {
     weights: WEIGHTS.map((file) => readFileSync(path('output', file)).toString('base64')),
-    metrics: rows.map((row) => ({ ...JSON.parse(row), 'system/rss_bytes': null })),
+    metrics: rows.map((row) => JSON.parse(row, (key, value) => (key.startsWith('system/') ? undefined : value))),
     record,
   };
 }
