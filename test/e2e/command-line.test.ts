@@ -55,7 +55,13 @@ describe('a run with --json, checkpoints and every place set', () => {
       expect(readdirSync(join(folder, path)).sort()).toEqual(FILES);
       await verifyFolder(join(folder, path));
     }
-    expect(readdirSync(runFolder).sort()).toEqual(['config.yaml', 'histograms.jsonl', 'log.jsonl', 'metrics.jsonl', 'run.json']);
+    expect(readdirSync(runFolder).sort()).toEqual([
+      'config.yaml',
+      'histograms.jsonl',
+      'log.jsonl',
+      'metrics.jsonl',
+      'run.json',
+    ]);
   });
 
   it('keeps every metric under SAELens’ names, evaluations and sparsity included', () => {
