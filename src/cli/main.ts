@@ -12,6 +12,7 @@ import { addDownload } from './commands/download.ts';
 import { addHooks } from './commands/hooks.ts';
 import { addPretokenize } from './commands/pretokenize.ts';
 import { addPretrained } from './commands/pretrained.ts';
+import { addReport } from './commands/report.ts';
 import { addSetup } from './commands/setup.ts';
 import { addTrain } from './commands/train.ts';
 import { addUpload } from './commands/upload.ts';
@@ -37,6 +38,7 @@ const program = new Command('sae-lens-ts')
 for (const add of [
   addTrain,
   addDashboard,
+  addReport,
   addCacheActivations,
   addCache,
   addSetup,

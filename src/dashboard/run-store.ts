@@ -86,6 +86,18 @@ export class RunStore {
     };
   }
 
+  /** The same, when every row was read. */
+  async completeDetails(id: string): Promise<RunDetails> {
+    const { tail } = await this.#opened(id);
+    await tail.advance(READ_MS);
+    const { size } = tail;
+    for (let before = -1; tail.offset < size && tail.offset !== before; ) {
+      before = tail.offset;
+      await tail.advance(READ_MS);
+    }
+    return this.details(id);
+  }
+
   /** Where a run lies. @throws SaeLensError USAGE for a run that there is not */
   async folderOf(id: string): Promise<string> {
     return (await this.#opened(id)).folder;

@@ -1,0 +1,142 @@
+import type { Points } from './series.ts';
+import type { Histogram, RunDetails, RunSeries } from './shown.ts';
+
+/** Curves of a report: the same as of the page, without what only matters while a run goes on. */
+const CURVES: readonly (readonly [key: string, title: string])[] = [
+  ['losses/overall_loss', 'Loss'],
+  ['metrics/explained_variance', 'Explained variance'],
+  ['metrics/l0', 'L0'],
+  ['model_performance_preservation/ce_loss_score', 'CE loss score'],
+  ['sparsity/dead_features', 'Dead latents'],
+  ['details/current_learning_rate', 'Learning rate'],
+];
+/** Groups of metrics that an evaluation measures. */
+const EVALUATED =
+  /^(model_behavior_preservation|model_performance_preservation|reconstruction_quality|shrinkage|sparsity\/l[01]$|token_stats)/;
+const [WIDTH, HEIGHT, LEFT, BELOW] = [420, 180, 56, 20];
+/** No line is told by its colour alone. */
+const DASHES = ['', '8 4', '2 3', '10 3 2 3', '4 4', '12 4 4 4', '1 5', '14 3'];
+
+const STYLE = `
+:root { color-scheme: light dark; --quiet: light-dark(#565b64, #a4abb6); --line: light-dark(#d5d8de, #383d46); --stroke: light-dark(#0072b2, #56b4e9); }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
+h2 { margin-top: 2rem; } table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; font-weight: 400; padding: .1rem 1rem .1rem 0; }
+th { color: var(--quiet); width: 40%; } .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)); gap: 1.5rem; }
+figure { margin: 0; } figcaption { font-weight: 600; } svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--quiet); }
+code { font-size: 13px; } small { color: var(--quiet); }
+`;
+
+/** Markup whose words are escaped already. */
+class Markup {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+type Part = string | number | Markup | readonly Markup[];
+
+/** Words of a run are words here, whatever they hold (faults X8). */
+function html(parts: TemplateStringsArray, ...values: Part[]): Markup {
+  const texts = values.map((value) => {
+    if (value instanceof Markup) return value.text;
+    if (typeof value === 'object') return value.map(({ text }) => text).join('');
+    return String(value).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+  });
+  return new Markup(parts.map((part, i) => part + (texts[i] ?? '')).join(''));
+}
+
+const shown = (value: number): string =>
+  value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e7)
+    ? value.toExponential(2)
+    : Number(value.toPrecision(4)).toString();
+
+/** One page that holds all there is to tell of a run, and loads nothing: to keep, or to send. */
+export function reportPage({ facts, advice, checkpoints, histograms }: RunDetails, series: RunSeries): string {
+  const saes = Object.entries(series.saes);
+  const evaluations = saes.map(([sae, own]) => {
+    const rows = Object.entries(own).filter(([key, { values }]) => EVALUATED.test(key) && values.length > 0);
+    const last = rows.map(([key, { values }]) => [key, shown(values.at(-1) as number)] as const);
+    return html`${sae === '' ? '' : html`<h3>${sae}</h3>`}${last.length === 0 ? html`<p>none yet</p>` : table(last)}`;
+  });
+  const curves = CURVES.flatMap(([key, title]) => {
+    const lines = saes.flatMap(([sae, own]) => (own[key] === undefined ? [] : [{ sae, points: own[key] }]));
+    return lines.length === 0 ? [] : [curve(title, lines)];
+  });
+  const said = advice.map(
+    (one) => html`<li><strong>${one.level}</strong> ${one.sae} ${one.seen}. Try: ${one.try}</li>`,
+  );
+  const provenance = { command: facts.command.join(' '), seed: facts.seed ?? '', ...facts.versions, ...facts.machine };
+  const kept = checkpoints.map((one) => [`${one.n_training_samples} samples`, one.path] as const);
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>${facts.name}</title>
+<style>${new Markup(STYLE)}</style>
+</head>
+<body>
+<h1>${facts.name}</h1>
+<p>${facts.state} · ${String(facts.config.model_name ?? '')} · ${String(facts.config.hook_name ?? '')} · ${String(facts.config['sae.architecture'] ?? '')} · ${facts.sizes.d_in ?? '?'} → ${facts.sizes.d_sae ?? '?'} latents · ${facts.created}</p>
+<h2>Evaluation</h2>
+${evaluations}
+<h2>Curves</h2>
+<div class="curves">${curves}</div>
+${histograms.length === 0 ? '' : html`<h2>Density of the latents</h2><div class="curves">${lastOfEach(histograms).map(bars)}</div>`}
+<h2>Advice</h2>
+<ul>${said.length === 0 ? html`<li>nothing stands out</li>` : said}</ul>
+<h2>Configuration</h2>
+${table(Object.entries(facts.config))}
+<h2>Provenance</h2>
+${table([...Object.entries(provenance), ...Object.entries(facts.hashes), ...kept])}
+</body>
+</html>
+`.text;
+}
+
+const table = (rows: readonly (readonly [string, string | number | boolean | null])[]): Markup =>
+  html`<table>${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${String(value)}</td></tr>`)}</table>`;
+
+function curve(title: string, lines: readonly { readonly sae: string; readonly points: Points }[]): Markup {
+  const steps = lines.flatMap(({ points }) => points.steps);
+  const values = lines.flatMap(({ points }) => points.values);
+  const [first, last] = [Math.min(...steps), Math.max(...steps)];
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const x = (step: number): number => LEFT + ((step - first) / (last - first || 1)) * (WIDTH - LEFT - 4);
+  const y = (value: number): number => HEIGHT - BELOW - ((value - low) / (high - low || 1)) * (HEIGHT - BELOW - 10);
+  const drawn = lines.map(({ points }, i) => {
+    const way = points.steps.map((step, n) => `${x(step).toFixed(1)},${y(points.values[n] as number).toFixed(1)}`);
+    // Of a single value there is no line.
+    const ends = way.length === 1 ? `${way[0]} ${x(first) + 4},${y(points.values[0] as number)}` : way.join(' ');
+    const style = html`fill="none" stroke="var(--stroke)" stroke-width="1.5" stroke-dasharray="${DASHES[i % 8] as string}"`;
+    return html`<polyline points="${ends}" ${style}/>`;
+  });
+  const now = lines.map(({ sae, points }) => `${sae} ${shown(points.values.at(-1) as number)}`.trim()).join(' · ');
+  return html`<figure><figcaption>${title} <small>${now}</small></figcaption>
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}: from ${shown(low)} to ${shown(high)}, at the end ${now}">
+<path d="M${LEFT} 4V${HEIGHT - BELOW}H${WIDTH}" fill="none" stroke="var(--line)"/>${drawn}
+<text x="${LEFT - 4}" y="14" text-anchor="end">${shown(high)}</text>
+<text x="${LEFT - 4}" y="${HEIGHT - BELOW}" text-anchor="end">${shown(low)}</text>
+<text x="${LEFT}" y="${HEIGHT - 6}">${first}</text><text x="${WIDTH}" y="${HEIGHT - 6}" text-anchor="end">step ${last}</text>
+</svg></figure>`;
+}
+
+const lastOfEach = (histograms: readonly Histogram[]): Histogram[] => [
+  ...new Map(histograms.map((one) => [one.sae, one])).values(),
+];
+
+function bars({ sae, step, counts, edges }: Histogram): Markup {
+  const most = Math.max(...counts, 1);
+  const width = (WIDTH - 8) / counts.length;
+  const drawn = counts.map((count, i) => {
+    const height = (count / most) * (HEIGHT - BELOW - 10);
+    const place = html`x="${(4 + i * width).toFixed(1)}" width="${Math.max(0.5, width - 1).toFixed(1)}"`;
+    return html`<rect ${place} y="${(HEIGHT - BELOW - height).toFixed(1)}" height="${height.toFixed(1)}" fill="var(--stroke)"/>`;
+  });
+  const [low, high] = [edges[0] ?? 0, edges.at(-1) ?? 0];
+  return html`<figure><figcaption>${sae} log10 of how often a latent is active <small>step ${step}</small></figcaption>
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Histogram from ${shown(low)} to ${shown(high)}">${drawn}
+<text x="4" y="${HEIGHT - 6}">${shown(low)}</text><text x="${WIDTH - 4}" y="${HEIGHT - 6}" text-anchor="end">${shown(high)}</text>
+</svg></figure>`;
+}
