@@ -77,23 +77,19 @@ async function tell(store: RunStore, cursors: Cursor[], send: SendEvent, gone: A
       listVersion = store.listVersion;
       await send({ event: 'runs', data: JSON.stringify({ folder: store.folder, runs }), id: wordsOf(followed) });
     }
+    let hasTold = false;
     for (const cursor of followed) {
-      const moved = await tellRows(store, cursor, (next, event, data) => {
+      hasTold ||= await tellRows(store, cursor, (next, event, data) => {
         followed = followed.flatMap((one) => (one.id !== cursor.id ? [one] : next === null ? [] : [next]));
         return send({ event, data, id: wordsOf(followed) });
       });
-      if (moved) break;
     }
-    if (followed.some((cursor) => isBehind(store, cursor))) continue;
+    // There may be more of it.
+    if (hasTold) continue;
     await store.changed(version, QUIET_MS, gone);
     if (store.version === version) await send({ event: 'alive', data: '' });
   }
 }
-
-const isBehind = (store: RunStore, { id, offset, generation }: Cursor): boolean => {
-  const shown = store.follow(id);
-  return shown === null || shown.generation !== generation || shown.shown.offset > offset;
-};
 
 /** Whether something was told. A file that is another one, or far ahead, is loaded again by the page. */
 async function tellRows(
@@ -108,22 +104,13 @@ async function tellRows(
   if (end <= offset) return false;
   if (end - offset > FURTHEST_BEHIND_BYTES) return reload().then(() => true);
   const found = await tail.linesFrom(offset, Math.min(ROWS_BYTES, end - offset));
-  const rows = found.lines.filter(isJson);
+  if (found.offset === offset) return false;
   await say(
     { id, generation, offset: found.offset },
     'rows',
-    `{"id":${JSON.stringify(id)},"rows":[${rows.join(',')}]}`,
+    `{"id":${JSON.stringify(id)},"rows":[${found.lines.join(',')}]}`,
   );
   return true;
-}
-
-function isJson(line: string): boolean {
-  try {
-    JSON.parse(line);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** `id@generation@offset`, with `,` between; ids have slashes and words of names only. */

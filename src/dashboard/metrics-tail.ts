@@ -32,6 +32,8 @@ export class MetricsTail {
   #marks: { step: number; offset: number }[] = [];
   #rowsAMark = 1;
   #skipping = false;
+  #advancing: Promise<boolean> | null = null;
+  #asked: { place: string; answer: Promise<{ lines: string[]; offset: number }> } | null = null;
 
   constructor(path: string) {
     this.path = path;
@@ -50,11 +52,19 @@ export class MetricsTail {
   }
 
   /**
-   * Looks at the file, and reads on for at most so long.
+   * Looks at the file, and reads on for at most so long. Whoever asks meanwhile gets the same answer: rows are taken in
+   * once.
    *
    * @returns whether there is something new to show
    */
-  async advance(budgetMs: number): Promise<boolean> {
+  advance(budgetMs: number): Promise<boolean> {
+    this.#advancing ??= this.#advance(budgetMs).finally(() => {
+      this.#advancing = null;
+    });
+    return this.#advancing;
+  }
+
+  async #advance(budgetMs: number): Promise<boolean> {
     const found = await stat(this.path, { bigint: true }).catch(() => null);
     const size = Number(found?.size ?? 0);
     const isOther = (found?.ino ?? this.#inode) !== this.#inode || size < this.offset;
@@ -74,6 +84,8 @@ export class MetricsTail {
         if (performance.now() > end) break;
         await nextTurn();
       }
+      // It may have grown since it was looked at.
+      this.#size = Math.max(this.#size, this.offset);
       const wasSampled = this.#sample !== null;
       if (this.offset >= (this.#sample?.end ?? 0)) this.#sample = null;
       return isOther || (this.#sample === null && (wasSampled || this.offset > before));
@@ -103,12 +115,19 @@ export class MetricsTail {
     return rows;
   }
 
-  /** Whole lines from a place on, as they stand, at most so many bytes; the place is the end of a line. */
-  async linesFrom(offset: number, most: number): Promise<{ lines: string[]; offset: number }> {
+  /** Whole lines of JSON from a place on, as they stand, at most so many bytes; the place is the end of a line. */
+  linesFrom(offset: number, most: number): Promise<{ lines: string[]; offset: number }> {
+    const place = `${this.generation} ${offset} ${most}`;
+    // All who follow a run ask the same.
+    if (this.#asked?.place !== place) this.#asked = { place, answer: this.#linesFrom(offset, most) };
+    return this.#asked.answer;
+  }
+
+  async #linesFrom(offset: number, most: number): Promise<{ lines: string[]; offset: number }> {
     const file = await open(this.path, 'r');
     try {
-      const { text, bytes } = await wholeLines(file, offset, Math.min(most, Math.max(0, this.#size - offset)));
-      return { lines: linesOf(text), offset: offset + bytes };
+      const { text, bytes } = await wholeLines(file, offset, most);
+      return { lines: linesOf(text).filter(isJson), offset: offset + bytes };
     } finally {
       await file.close();
     }
@@ -177,6 +196,15 @@ export class MetricsTail {
     if (this.#marks.length < MOST_MARKS) return;
     this.#marks = this.#marks.filter((_, i) => i % 2 === 1);
     this.#rowsAMark *= 2;
+  }
+}
+
+function isJson(line: string): boolean {
+  try {
+    JSON.parse(line);
+    return true;
+  } catch {
+    return false;
   }
 }
 

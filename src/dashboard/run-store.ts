@@ -11,7 +11,7 @@ import type { ListedRun, RunDetails, RunFacts, RunSeries } from './shown.ts';
 const DEEPEST = 3;
 const MOST_RUNS = 500;
 /** Between two looks at the metrics of runs that somebody looks at. */
-const LOOK_MS = 150;
+const LOOK_MS = 200;
 /** Between two looks for runs, and at what they are doing. */
 const LIST_MS = 2_000;
 /** One look reads for at most so long; a long file is read in many. */
@@ -43,6 +43,8 @@ export class RunStore {
   #waiting = new Set<() => void>();
   #looking: Promise<void> | null = null;
   #listedAt = Number.NEGATIVE_INFINITY;
+  #finding: Promise<void> | null = null;
+  readonly #told = new WeakMap<MetricsTail, string>();
 
   constructor(folder: string) {
     this.folder = resolve(folder);
@@ -140,11 +142,19 @@ export class RunStore {
   }
 
   async #look(): Promise<void> {
-    if (performance.now() - this.#listedAt > LIST_MS) await this.#find();
+    const isDue = performance.now() - this.#listedAt > LIST_MS;
+    if (isDue) await this.#find();
     for (const { tail, askedAt } of this.#runs.values()) {
       if (performance.now() - askedAt > FORGET_MS) continue;
-      if (await tail.advance(READ_MS)) this.version++;
+      await tail.advance(READ_MS);
+      // Others may have read it meanwhile: what counts is what was told last.
+      const { offset, isComplete } = tail.shown;
+      const shown = `${tail.generation} ${offset} ${isComplete}`;
+      if (this.#told.get(tail) === shown) continue;
+      this.#told.set(tail, shown);
+      this.version++;
     }
+    if (!isDue) return;
     const listed = JSON.stringify(this.#list());
     if (listed === this.#listed) return;
     this.#listed = listed;
@@ -152,8 +162,15 @@ export class RunStore {
     this.version++;
   }
 
-  async #find(): Promise<void> {
-    this.#listedAt = performance.now();
+  #find(): Promise<void> {
+    this.#finding ??= this.#findOnce().finally(() => {
+      this.#listedAt = performance.now();
+      this.#finding = null;
+    });
+    return this.#finding;
+  }
+
+  async #findOnce(): Promise<void> {
     const found = await runsBelow(this.folder);
     for (const id of this.#runs.keys()) if (!found.has(id)) this.#runs.delete(id);
     for (const [id, folder] of found) {

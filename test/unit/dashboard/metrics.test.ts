@@ -50,7 +50,15 @@ test('what was read once is not read again, and half a line waits for its end', 
   expect(await tail.advance(100)).toBe(true);
   expect(tail.rows.of().get('losses/overall_loss')?.points()).toEqual({ steps: [0, 1, 2], values: [1, 2, 3] });
   expect([tail.rows.notFinite, tail.rows.firstNotFinite]).toEqual([1, 3]);
-  expect((await tail.linesFrom(0, 1 << 20)).lines).toHaveLength(5);
+  expect((await tail.linesFrom(0, 1 << 20)).lines).toHaveLength(4);
+});
+
+test('rows are taken in once, however many ask at the same time', async () => {
+  const path = join(folder, 'asked.jsonl');
+  writeFileSync(path, rows(0, 2_000));
+  const tail = new MetricsTail(path);
+  await Promise.all(Array.from({ length: 5 }, () => tail.advance(1_000)));
+  expect([tail.rows.rows, tail.offset]).toEqual([2_000, tail.size]);
 });
 
 test('a file that was cut, as resuming does, is read from its beginning, and whoever follows it is told', async () => {
