@@ -3,6 +3,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -20,10 +21,11 @@ let clone: string;
 const bootstrap = (env: NodeJS.ProcessEnv = {}) =>
   execa(process.execPath, [join(clone, 'bin', 'bootstrap.js')], { all: true, reject: false, env });
 
-/** A small checkout with the real bin, lock and node modules, and two sources. */
+/** A small checkout with the real bin, lock, node modules and page of the dashboard, and two sources. */
 beforeAll(() => {
   clone = mkdtempSync(join(tmpdir(), 'slts-clone-'));
-  for (const name of ['bin', 'package.json', 'package-lock.json', 'tsconfig.json', 'tsdown.config.ts']) {
+  const settings = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsdown.config.ts'];
+  for (const name of ['bin', ...settings, 'src/dashboard/page']) {
     cpSync(join(root, name), join(clone, name), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
@@ -48,6 +50,9 @@ describe('bootstrap', () => {
     expect(built.exitCode).toBe(0);
     const cli = await execa(process.execPath, [join(clone, 'bin', 'sae-lens-ts.js')]);
     expect(cli.stdout).toBe('the cli ran');
+    expect(readdirSync(join(clone, 'dist', 'page'))).toEqual(
+      expect.arrayContaining(['dashboard.css', 'dashboard.js', 'index.html', 'uPlot.min.css']),
+    );
   });
 
   it('does nothing, and quickly, when nothing changed', async () => {
