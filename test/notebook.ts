@@ -2,10 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Command, type Ended } from './command-line.ts';
 
-/** Python with nbconvert and Deno; `npm test` makes it. */
+/** Python with nbclient and Deno; `npm test` makes it. */
 export const JUPYTER = process.env.SAE_LENS_TS_JUPYTER_PYTHON;
+const EXECUTE = fileURLToPath(new URL('execute_notebook.py', import.meta.url));
 const TSLAB = 'tslab@1.0.22';
 const CELL_DEADLINE_S = 150;
 
@@ -55,7 +57,7 @@ export function kernels(): string {
   return folder;
 }
 
-/** What `jupyter nbconvert --execute` made of a notebook; of one that failed there are no outputs. */
+/** What executing made of a notebook; of one that failed there are no outputs. */
 export interface Executed extends Ended {
   /** What a cell printed. */
   text: (cell: string) => string;
@@ -90,11 +92,9 @@ export async function executeNotebook(
     DENO_DIR: join(share, 'deno'),
     DENO_NO_UPDATE_CHECK: '1',
   };
-  const words = ['-m', 'nbconvert', '--to', 'notebook', '--inplace', '--execute', path];
-  const options = { kernel_name: kernel, timeout: CELL_DEADLINE_S };
-  const flags = Object.entries(options).map(([name, value]) => `--ExecutePreprocessor.${name}=${value}`);
+  const words = [EXECUTE, path, kernel, String(CELL_DEADLINE_S)];
   const spawning = { cwd: folder, env: { ...process.env, ...own, ...env } };
-  const ended = await new Command(JUPYTER as string, [...words, ...flags], spawning).ended;
+  const ended = await new Command(JUPYTER as string, words, spawning).ended;
   const executed = readNotebook(path);
   const outputs = (id: string): Output[] => executed.cells.find((cell) => cell.id === id)?.outputs ?? [];
   return {
