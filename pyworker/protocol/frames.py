@@ -127,25 +127,21 @@ class FrameCodec:
         return [*parts, _crc(parts).to_bytes(4, "little")]
 
     def decode(self, parts: Sequence[memoryview], header: FrameHeader) -> list[np.ndarray]:
-        """Views of the columns, one array each, in the order of ``columns``; no copy.
+        """Views of the columns, one array each, in the order of ``columns``; no copy. Where they lie follows from
+        the announced columns and the number of rows, so nothing that a peer wrote is read by Arrow itself, which a
+        made-up header can crash.
 
         Raises:
             FrameError: the message is not exactly what was announced.
         """
-        _, schema, batch_header, body, _ = parts
+        _, schema, _, body, _ = parts
         if bytes(schema) != self.schema:
             raise FrameError("The schema of the frame is not the announced one")
         places, total = _layout(self.columns, header.rows)
         if body.nbytes != total:
             raise FrameError(f"The body has {body.nbytes} bytes, {header.rows} rows need {total}")
-        try:
-            with pa.ipc.open_stream(pa.PythonFile(_Parts([schema, batch_header, body]), "r")) as reader:
-                batch = reader.read_next_batch()
-            batch.validate(full=True)
-        except (pa.ArrowException, OSError, StopIteration) as error:
-            raise FrameError(f"Arrow cannot read the frame: {error}") from error
-        if batch.num_rows != header.rows or batch.num_columns != len(self.columns):
-            raise FrameError("The record batch is not the announced one")
+        if header.rows > 0 and not self.columns:
+            raise FrameError(f"{header.rows} rows without a column")
         return [
             np.frombuffer(
                 body, _NUMPY[c.type], count=n_bytes // _NUMPY[c.type].itemsize, offset=offset
@@ -225,31 +221,3 @@ def _batch_bytes(schema_bytes: bytes, columns_json: bytes, rows: int) -> bytes:
         writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=schema))
         end = sink.tell()
     return sink.getvalue()[len(schema_bytes) : end - total].to_pybytes()
-
-
-class _Parts:
-    """A file over several buffers whose reads never copy and never cross a border between two of them."""
-
-    def __init__(self, parts: Sequence[memoryview]):
-        self._parts = list(parts)
-        self._offset = 0
-        self.closed = False
-
-    def read_buffer(self, n: int = -1) -> memoryview:
-        while self._parts and self._offset == len(self._parts[0]):
-            self._parts.pop(0)
-            self._offset = 0
-        if not self._parts:
-            return memoryview(b"")
-        view = self._parts[0][self._offset : self._offset + n]
-        self._offset += len(view)
-        return view
-
-    def read(self, n: int = -1) -> bytes:
-        return bytes(self.read_buffer(n))
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True

@@ -89,6 +89,14 @@ describe('a data message that is not what was announced (X3, X5)', () => {
     expect(stdout).toBe('2000\n');
   });
 
+  it('never reaches Arrow with a right checksum either: a record-batch header that a peer made up is not read', async () => {
+    const args = ['--max-old-space-size=64', await program('fuzz-frames'), '1', 'sealed'];
+    const { stdout } = await promisify(execFile)(process.execPath, args);
+    const [same, all] = stdout.trim().split(' of ');
+    expect(Number(all)).toBeGreaterThan(500);
+    expect(same).toBe(all);
+  });
+
   it.each([
     ['header', 0],
     ['schema', 1],

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,21 @@ def test_a_frame_with_another_number_of_rows_is_refused():
 def test_types_that_cannot_cross_are_named():
     with pytest.raises(TypeError, match="complex64"):
         column_type(np.zeros(2, np.complex64))
+
+
+def test_a_record_batch_header_that_a_peer_made_up_is_not_read():
+    codec, arrays, _, good = message()
+    for value in (0, 127, 255):
+        for at in range(len(good[2])):
+            made_up = bytearray(good[2])
+            made_up[at] = value
+            crc = 0
+            for part in (good[0], good[1], made_up, good[3]):
+                crc = zlib.crc32(part, crc)
+            sealed = (good[0], good[1], made_up, good[3], crc.to_bytes(4, "little"))
+            parts = [memoryview(bytes(part)) for part in sealed]
+            for sent, seen in zip(arrays, codec.decode(parts, read_header(parts)), strict=True):
+                np.testing.assert_array_equal(sent, seen)
 
 
 def fuzz(seed: int, rounds: int) -> int:
