@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, lstat, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
@@ -34,7 +34,7 @@ export interface RunLock {
  * Locks every place a run writes to. Output and checkpoints may lie elsewhere and be another run's too; their locks lie
  * beside them, because the folders themselves come and go.
  *
- * @throws SaeLensError STORAGE naming who has the place
+ * @throws SaeLensError STORAGE naming who has the place, or what is there instead of a lock
  */
 export async function lockRun({ folder, output, checkpoints }: RunPaths): Promise<RunLock> {
   const places: [place: string, lock: string][] = [
@@ -114,6 +114,8 @@ async function linkNew(path: string, holder: Holder): Promise<boolean> {
 /** Null when the lock went away meanwhile. A lock that cannot be read belongs to nobody who could say so. */
 async function readHolder(path: string): Promise<Holder | null> {
   try {
+    // A pipe would be waited for for ever, and a link that leads nowhere is there and is not.
+    if (!(await lstat(path)).isFile()) throw noFile(path);
     return holderSchema.parse(JSON.parse(await readFile(path, 'utf8')));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
@@ -151,6 +153,13 @@ function isAlive(holder: Holder): boolean {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
   return holder.processStart === null || holder.processStart === processStart(holder.pid);
+}
+
+function noFile(path: string): SaeLensError {
+  return new SaeLensError('STORAGE', `Cannot take the lock "${path}": what lies there is no file`, {
+    hint: 'nothing of ours puts it there; remove it, or choose another place',
+    details: { path },
+  });
 }
 
 function refused(place: string, path: string, action: string, holder: Holder): SaeLensError {

@@ -1,7 +1,8 @@
-import { readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
 import { writeFileAtomic } from './atomic.ts';
+import { readPlainFile } from './plain-file.ts';
 import { runHolder } from './run-lock.ts';
 
 /** What a run can be asked for through its folder. */
@@ -10,6 +11,8 @@ export type RunRequest = (typeof RUN_REQUESTS)[number];
 
 /** A file that is not there costs some microseconds to look for. */
 const LOOK_MS = 250;
+/** Of a request: the id of a lock has 36. */
+const MOST_BYTES = 1024;
 
 const requestPath = (folder: string, what: RunRequest): string => join(folder, `${what}.request`);
 
@@ -29,14 +32,26 @@ export async function requestOfRun(folder: string, what: RunRequest): Promise<vo
 
 /** Hears what a run is asked for while it goes on; gives back what ends the hearing. */
 export function hearRequests(folder: string, lockId: string, heard: (what: RunRequest) => void): () => void {
+  const obeyed = new Set<RunRequest>();
+  const look = async (what: RunRequest): Promise<void> => {
+    const path = requestPath(folder, what);
+    const meantFor = await readPlainFile(path, MOST_BYTES);
+    // One that cannot be removed is obeyed once, not four times a second.
+    if (meantFor === lockId && !obeyed.has(what)) heard(what);
+    if (meantFor === null) return void obeyed.delete(what);
+    if (meantFor === lockId) obeyed.add(what);
+    await rm(path, { force: true }).then(
+      () => obeyed.delete(what),
+      () => {},
+    );
+  };
+  let isLooking = false;
   const timer = setInterval(async () => {
-    for (const what of RUN_REQUESTS) {
-      const path = requestPath(folder, what);
-      const meantFor = await readFile(path, 'utf8').catch(() => null);
-      if (meantFor === null) continue;
-      await rm(path, { force: true }).catch(() => {});
-      if (meantFor === lockId) heard(what);
-    }
+    // A folder far away may take longer to look into.
+    if (isLooking) return;
+    isLooking = true;
+    await Promise.all(RUN_REQUESTS.map(look));
+    isLooking = false;
   }, LOOK_MS);
   timer.unref();
   return () => clearInterval(timer);

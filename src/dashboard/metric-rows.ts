@@ -39,6 +39,7 @@ export class MetricRows {
     if (typeof step !== 'number' || typeof sae !== 'string') return;
     this.rows++;
     this.step = Math.max(this.step, step);
+    if (!this.#saes.has(sae) && this.#saes.size >= MOST_SERIES) return;
     const series = this.#saes.get(sae) ?? new Map<string, Series>();
     this.#saes.set(sae, series);
     for (const [key, value] of Object.entries(values)) {

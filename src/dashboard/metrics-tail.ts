@@ -1,5 +1,6 @@
-import { type FileHandle, open, stat } from 'node:fs/promises';
+import { type FileHandle, stat } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { openPlainFile } from '../artifacts/plain-file.ts';
 import { MetricRows } from './metric-rows.ts';
 
 /** Read at once; its rows take some ten milliseconds, after which others have their turn. */
@@ -58,9 +59,12 @@ export class MetricsTail {
    * @returns whether there is something new to show
    */
   advance(budgetMs: number): Promise<boolean> {
-    this.#advancing ??= this.#advance(budgetMs).finally(() => {
-      this.#advancing = null;
-    });
+    // What cannot be read just now, over a network for one, is looked at again.
+    this.#advancing ??= this.#advance(budgetMs)
+      .catch(() => false)
+      .finally(() => {
+        this.#advancing = null;
+      });
     return this.#advancing;
   }
 
@@ -71,7 +75,7 @@ export class MetricsTail {
     if (isOther) this.#begin(found?.ino ?? 0n);
     this.#size = size;
     if (size <= this.offset || found === null) return isOther;
-    const file = await open(this.path, 'r').catch(() => null);
+    const file = await openPlainFile(this.path);
     if (file === null) return isOther;
     try {
       const before = this.offset;
@@ -100,7 +104,8 @@ export class MetricsTail {
     const end = this.#marks.find(({ step }) => step > to)?.offset ?? this.offset;
     if (end - begin > LARGEST_STRETCH_BYTES) return null;
     const rows = new MetricRows();
-    const file = await open(this.path, 'r');
+    const file = await openPlainFile(this.path);
+    if (file === null) return null;
     try {
       for (let at = begin; at < end; ) {
         const { text, bytes } = await wholeLines(file, at, Math.min(CHUNK_BYTES, end - at));
@@ -124,7 +129,8 @@ export class MetricsTail {
   }
 
   async #linesFrom(offset: number, most: number): Promise<{ lines: string[]; offset: number }> {
-    const file = await open(this.path, 'r');
+    const file = await openPlainFile(this.path);
+    if (file === null) return { lines: [], offset };
     try {
       const { text, bytes } = await wholeLines(file, offset, most);
       return { lines: linesOf(text).filter(isJson), offset: offset + bytes };
@@ -142,7 +148,7 @@ export class MetricsTail {
 
   /** Reads the end of the file, for `last`. */
   async peek(): Promise<void> {
-    const file = await open(this.path, 'r').catch(() => null);
+    const file = await openPlainFile(this.path);
     if (file === null) return;
     try {
       const { size } = await file.stat();

@@ -1,12 +1,15 @@
-import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { openPlainFile, readPlainFile } from '../artifacts/plain-file.ts';
 import { runHolder } from '../artifacts/run-lock.ts';
 import { fileLayer } from '../config/index.ts';
 import type { Checkpoint, Histogram, LogLine, RunFacts, RunState } from './shown.ts';
 
 /** What a dashboard reads of one file at once, at most; JSON of a run is a few kB. */
 const MOST_BYTES = 1 << 20;
+/** Brackets within brackets of what is read; each level of them is a call of those that go through it. */
+const DEEPEST = 100;
 /** Lines of the log that are shown. */
 const LOG_LINES = 300;
 /** Histograms that are shown, at even distances. */
@@ -53,7 +56,7 @@ export async function readRecord(folder: string): Promise<RunRecord | null> {
 
 /** What is known of a run without its metrics. */
 export async function readFacts(folder: string, record: RunRecord): Promise<RunFacts> {
-  const config = readConfig(folder);
+  const config = await readConfig(folder);
   const holder = await runHolder(folder);
   return {
     name: record.name,
@@ -86,9 +89,11 @@ async function endedState(folder: string, record: RunRecord, config: RunFacts['c
 }
 
 /** Every option by its dotted key; none where config.yaml cannot be read. */
-function readConfig(folder: string): RunFacts['config'] {
+async function readConfig(folder: string): Promise<RunFacts['config']> {
+  const path = join(folder, 'config.yaml');
   try {
-    return flat(fileLayer(join(folder, 'config.yaml')).value as Record<string, unknown>);
+    // `fileLayer` reads pipes too, which are waited for.
+    return (await stat(path)).isFile() ? flat(fileLayer(path).value as Record<string, unknown>) : {};
   } catch {
     return {};
   }
@@ -140,29 +145,42 @@ export async function readLog(folder: string): Promise<LogLine[]> {
 /** Histograms of the densities of the latents, at even distances; what a resumed run has measured again counts once. */
 export async function readHistograms(folder: string): Promise<Histogram[]> {
   const lines = await lastLines(join(folder, 'histograms.jsonl'), HISTOGRAM_BYTES);
-  const found: Histogram[] = [];
+  const bySae = new Map<string, Histogram[]>();
   for (const { sae = '', ...one } of lines.flatMap((line) => parsed(histogramLine, line))) {
     if (one.name !== 'plots/feature_density_line_chart') continue;
-    while (found.some((earlier) => earlier.sae === sae && earlier.step >= one.step)) found.pop();
-    found.push({ ...one, sae });
+    const own = bySae.get(sae) ?? [];
+    while ((own.at(-1)?.step ?? Number.NEGATIVE_INFINITY) >= one.step) own.pop();
+    own.push({ ...one, sae });
+    bySae.set(sae, own);
   }
+  const found = [...bySae.values()].flat().sort((a, b) => a.step - b.step);
   const stride = Math.max(1, found.length / HISTOGRAMS);
   return found.filter((_, i) => Math.floor(i / stride) !== Math.floor((i - 1) / stride) || i === found.length - 1);
 }
 
 async function readJson(path: string): Promise<unknown> {
+  const text = await readPlainFile(path, MOST_BYTES);
   try {
-    if ((await stat(path)).size > MOST_BYTES) return null;
-    return JSON.parse(await readFile(path, 'utf8'));
+    return text === null || nestsDeeper(text) ? null : JSON.parse(text);
   } catch {
     return null;
   }
 }
 
+function nestsDeeper(text: string): boolean {
+  let depth = 0;
+  for (const character of text) {
+    if (character === '[' || character === '{') depth++;
+    else if (character === ']' || character === '}') depth--;
+    if (depth > DEEPEST) return true;
+  }
+  return false;
+}
+
 async function lastLines(path: string, most: number): Promise<string[]> {
-  let file: FileHandle | undefined;
+  const file = await openPlainFile(path);
   try {
-    file = await open(path, 'r');
+    if (file === null) return [];
     const { size } = await file.stat();
     const from = Math.max(0, size - most);
     const buffer = Buffer.alloc(size - from);

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -57,4 +58,17 @@ it.skipIf(process.platform !== 'linux')('a folder that cannot be made is an erro
       });
     }
   }
+});
+
+describe('the lock of a run', () => {
+  it.each([
+    ['a link that leads nowhere', (path: string) => symlinkSync('nowhere', path)],
+    ['a folder', (path: string) => mkdirSync(path)],
+    ['a pipe', (path: string) => execFileSync('mkfifo', [path])],
+  ])('is refused, and nobody waits, where %s lies in its place', async (_, put) => {
+    mkdirSync(join(folder, 'runs', 'a'), { recursive: true });
+    put(join(folder, 'runs', 'a', 'lock.json'));
+    const refusal = { code: 'STORAGE', message: expect.stringContaining('is no file') };
+    await expect(claimRun(places(), false)).rejects.toMatchObject(refusal);
+  });
 });
