@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     pool: 'forks',
     include: ['test/**/*.test.ts'],
+    setupFiles: ['test/orphan-check.ts'],
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

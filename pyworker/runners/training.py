@@ -33,6 +33,10 @@ FINAL_EVALUATION = ("evaluate", "evaluating the finished SAE")
 THREADS_AT_START = torch.get_num_threads()
 
 
+class EvaluationLeftOut(Exception):
+    """Whoever ends the process waits for the finished SAE, not for what it is worth."""
+
+
 class TrainingPlaces(msgspec.Struct, forbid_unknown_fields=True):
     """Where finished files are to lie. They are written beside, as ``<place>.<suffix>``, and moved by TypeScript."""
 
@@ -210,7 +214,12 @@ class TrainingRun:
             if self.evaluation is not None and self.evaluation.n_prompts > 0:
                 with self.throughput.elsewhere(), self.stream.paused():
                     scaled = [(trainer.sae, trainer.scaler) for trainer in self.trainers]
-                    found = self.evaluation.run(scaled, self._watched)
+                    try:
+                        found = self.evaluation.run(scaled, self._watched)
+                    except EvaluationLeftOut:
+                        self.session.log(
+                            "info", "the finished SAE is saved without its evaluation: told to end"
+                        )
             self._evaluated = step, dict(zip((sae.name for sae in self.saes), found, strict=True))
         return self._evaluated[1]
 
@@ -224,6 +233,9 @@ class TrainingRun:
         """Each batch of an evaluation is a sign of life, and of the last one a progress to show."""
         for done, batch in enumerate(batches):
             if self.stage[0] == FINAL_EVALUATION[0]:
+                # One in the middle of a run ends first: a run that goes on from there must not lack its numbers.
+                if self.session.stop_requested():
+                    raise EvaluationLeftOut
                 self.on_stage(*FINAL_EVALUATION, done, n_batches)
             else:
                 self.session.stage(*self.stage)

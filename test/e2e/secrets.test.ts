@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Command, commandLineForTests, type Ended } from '../command-line.ts';
@@ -55,11 +55,40 @@ async function expectNoSecret({ stdout, stderr, seen }: { stdout: string; stderr
 describe('secrets are in no output, file, log or list of processes (P8, X7)', () => {
   it('of a run with every kind of file, W&B and several levels of words', async () => {
     const words = ['--json', '--name', 'a-run', '--n_checkpoints', '1', '--eval_every_n_wandb_logs', '2'];
+    words.push('--feature_sampling_window', '5', '--wandb_log_frequency', '1');
     const wandb = ['--log_to_wandb', 'true', '--run_name', SECRETS.DATABASE_PASSWORD];
     const ended = await watched(tinyRun(...words, ...DATASET, ...wandb), { WANDB_MODE: 'offline' });
     expect(ended.stderr).toContain('Done: 10 steps');
     expect(ended.code).toBe(0);
+    const made = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    const kinds = ['histograms.jsonl', 'metrics.jsonl', 'log.jsonl', 'run.json', 'config.yaml', 'manifest.json'];
+    for (const kind of [...kinds, '.wandb']) expect(made.filter((path) => path.endsWith(kind))).not.toEqual([]);
     await expectNoSecret(ended);
+  });
+
+  it('of what is shown of that run: its report and every answer of the dashboard', async () => {
+    const report = await watched(['report', 'runs/a-run']);
+    expect(report.code, report.stderr).toBe(0);
+    await expectNoSecret(report);
+    const dashboard = start(['dashboard', 'runs', '--port', '0'], { env: SECRETS });
+    await dashboard.saw('token=');
+    const url = new URL(/http:\S+/.exec(dashboard.stdout)?.[0] as string);
+    const begun = await fetch(url, { redirect: 'manual' });
+    const headers = {
+      cookie: begun.headers
+        .getSetCookie()
+        .map((one) => one.split(';')[0])
+        .join('; '),
+    };
+    for (const path of ['/', '/api/runs', '/api/run?id=a-run', '/api/series?id=a-run', '/api/run?id=none']) {
+      const answer = await fetch(new URL(path, url.origin), { headers });
+      expect(answer.status, path).toBe(path.endsWith('none') ? 400 : 200);
+      const text = await answer.text();
+      for (const secret of ALL) expect(text, path).not.toContain(secret);
+      if (path.includes('run?id=a-run')) expect(text).toContain('feature_density');
+    }
+    dashboard.child.kill('SIGINT');
+    await expectNoSecret({ ...(await dashboard.ended), seen: '' });
   });
 
   it.each([
