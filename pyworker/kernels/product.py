@@ -1,10 +1,11 @@
-"""The one dense product that no exact step can do without: every latent of every row.
+"""Dense products: every latent of every row, which no exact step can do without, and the layers of a language model.
 
-Legend: B batch, D d_in, F d_sae.
+Legend: B batch, D d_in, F d_sae, N inputs, M outputs.
 """
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pyworker.profile import Profile
 
@@ -12,15 +13,19 @@ SAMPLE_ROWS, SAMPLE_RUNS = 256, 5
 
 
 def affine(x_BD: Tensor, W_DF: Tensor, b_F: Tensor) -> Tensor:
-    """``x · W + b``, in the precision of its inputs; no gradient.
+    """``x · W + b``, in the precision of its inputs; no gradient. An SAE stores its encoder by latent."""
+    return linear(x_BD, W_DF.t(), b_F)
 
-    oneDNN takes weights whose rows are latents, which is how an SAE stores its encoder, and was 1.3 times as fast as
-    MKL's product at 256 × 1024 × 16384 on AVX-512 (one thread, float32).
+
+def linear(x: Tensor, W_MN: Tensor, b_M: Tensor | None) -> Tensor:
+    """``x · Wᵀ + b`` for ``[..., N]``, in the precision of its inputs; no gradient.
+
+    oneDNN takes weights that lie by output, and was faster than MKL at every shape that was measured on AVX-512 (one
+    thread, float32): 1.3 times at 256 × 1024 × 16384, 1.1 to 1.2 at the layers of SmolLM2-135M, 2.7 at 4096 × 64 × 64.
     """
-    W_FD = W_DF.t()
-    if x_BD.dtype != torch.float32 or x_BD.device.type != "cpu" or not W_FD.is_contiguous() or not ONE_DNN:
-        return torch.addmm(b_F, x_BD, W_DF)
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x_BD, W_FD, b_F, "none", [], "")
+    if x.dtype != torch.float32 or x.device.type != "cpu" or not W_MN.is_contiguous() or not ONE_DNN:
+        return functional.linear(x, W_MN, b_M)
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, W_MN, b_M, "none", [], "")
     return product
 
 

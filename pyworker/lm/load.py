@@ -9,9 +9,11 @@ from typing import Any, Literal
 import torch
 
 from pyworker.errors import WorkerError
+from pyworker.lm.attention import attend_narrow_heads
 from pyworker.lm.backends import LAYER_MODULES, HuggingFaceModel, TransformerLensModel, dtype_named, freeze
 from pyworker.lm.forward_arguments import check_model_kwargs
 from pyworker.lm.gguf import cut_as_the_file_says
+from pyworker.lm.linear import freeze_linear_layers
 from pyworker.lm.model import LanguageModel
 from pyworker.lm.source import ModelSource, find_source
 from pyworker.lm.tokenizer import special_token_ids
@@ -191,6 +193,9 @@ def _hugging_face(source: ModelSource, kwargs: dict[str, Any], device: torch.dev
         model.hf_quantizer = None
     if not _placed_by_user(kwargs):
         model = model.to(device)
+    freeze_linear_layers(model)
+    if "attn_implementation" not in kwargs:
+        attend_narrow_heads(model)
     return freeze(model)
 
 

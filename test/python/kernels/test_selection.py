@@ -96,3 +96,31 @@ def test_a_step_in_two_stages_is_the_step_in_one_and_so_is_one_with_autocast(mak
     assert other_loss == pytest.approx(loss, rel=bound)
     for ours, theirs in zip(others, grads, strict=True):
         assert ((ours - theirs).norm() / theirs.norm()).item() < bound
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "k"), [(1024, 16), (4096, 3), (1000, 1), (1001, 5), (64, 8), (128, 8), (24, 24)]
+)
+@pytest.mark.parametrize("kind", ["normal", "ties", "nothing", "beyond all bounds"])
+def test_the_largest_of_groups_are_those_of_the_row(n_columns, k, kind):
+    z_PF = torch.randn(50, n_columns, generator=torch.Generator().manual_seed(k))
+    if kind == "ties":
+        z_PF = (2 * z_PF).round()
+    elif kind == "nothing":
+        z_PF.zero_()
+    elif kind == "beyond all bounds":
+        z_PF[::2, ::3], z_PF[1::2] = torch.inf, -torch.inf
+    kept_PK, column_PK = selection.row_top_k(z_PF, k)
+    assert torch.equal(z_PF.gather(1, column_PK), kept_PK)
+    assert torch.equal(kept_PK.sort().values, torch.topk(z_PF, k).values.sort().values)
+    assert all(len(set(columns)) == k for columns in column_PK.tolist())
+
+
+def test_a_row_that_is_no_number_still_gives_columns_that_are_there():
+    z_PF = torch.randn(4, 512)
+    z_PF[1] = torch.nan
+    z_PF[2, 5] = torch.nan
+    kept_PK, column_PK = selection.row_top_k(z_PF, 6)
+    assert torch.equal(z_PF.gather(1, column_PK).isnan(), kept_PK.isnan())
+    assert kept_PK.isnan().sum(dim=-1).tolist() == [0, 6, 1, 0]
+    assert all(len(set(columns)) == 6 for columns in column_PK.tolist())
