@@ -48,8 +48,8 @@ def _attend(
     attention_mask: Tensor | None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """What transformers asks of an attention function: ``[P, T, H, D]``. All that is not plain causal attention of whole
-    sequences (a mask, as where something is padded or beyond a window; a cache) is torch's."""
+    """What transformers asks of an attention function: ``[P, T, H, D]``. All that is not plain causal attention of
+    whole sequences (a mask, as where something is padded or beyond a window; a cache) is torch's."""
     causal = kwargs.get("is_causal")
     plain = (
         attention_mask is None

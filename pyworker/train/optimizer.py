@@ -1,15 +1,31 @@
 """Adam, and the clipping of its gradients."""
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.optim import Adam
+from typing_extensions import override
 
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
+
+
+class AdamAsStored(Adam):
+    """Adam that sees each matrix the way it lies in memory. torch's fused kernel copies one that is stored transposed,
+    as an encoder is by latent: 71 ms a step where 15 do (1024 × 16384, one thread). The numbers are the same.
+    """
+
+    @override
+    def _init_group(self, group: dict[str, Any], *lists: list[Tensor]) -> bool:
+        has_complex = super()._init_group(group, *lists)
+        for tensors in lists[:4]:  # weights, gradients, both moments
+            tensors[:] = [t.t() if t.ndim == 2 and t.t().is_contiguous() else t for t in tensors]
+        return has_complex
 
 
 def make_optimizer(parameters: list[nn.Parameter], config: LanguageModelSAERunnerConfig) -> Adam:
     """Adam without weight decay; fused: one pass over each parameter instead of a dozen."""
     betas = (config.adam_beta1, config.adam_beta2)
-    return Adam(parameters, lr=config.lr, betas=betas, eps=config.adam_epsilon, fused=True)
+    return AdamAsStored(parameters, lr=config.lr, betas=betas, eps=config.adam_epsilon, fused=True)
 
 
 def clip_gradients(parameters: list[nn.Parameter], max_norm: float | None) -> Tensor:

@@ -37,8 +37,7 @@ def test_attention_is_that_of_torch(n_tokens, heads, groups):
     generator = torch.Generator().manual_seed(1)
     # As transformers hands them over: heads after tokens in memory.
     query, key, value = (
-        torch.randn(2, n_tokens, n, 8, generator=generator).transpose(1, 2)
-        for n in (heads, groups, groups)
+        torch.randn(2, n_tokens, n, 8, generator=generator).transpose(1, 2) for n in (heads, groups, groups)
     )
     ours = causal_attention(query, key, value, 0.4)
     torchs = scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.4, enable_gqa=True)
