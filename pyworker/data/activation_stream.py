@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,12 +30,21 @@ NOT_FINITE_GRACE_ROWS = 10_000
 EMPTY_CHUNKS_LIMIT = 100
 
 
+class Position(NamedTuple):
+    """How far a source was read: the chunks, the rows in them, and how many of those were not finite."""
+
+    n_chunks: int = 0
+    n_rows: int = 0
+    n_not_finite: int = 0
+
+
 class ActivationStream:
     """Iterator of x_BD on ``act_store_device``, in the SAE's dtype; ends when the rows end.
 
     Args:
         cfg: the run's configuration.
         source: where the rows come from.
+        state: of a stream to go on from, see :meth:`state`; None for the first batch.
 
     Attributes:
         on_fill: called with (rows held, rows wanted) after each chunk that was waited for.
@@ -43,7 +53,9 @@ class ActivationStream:
         n_not_finite: rows dropped since then because they had NaN or infinity.
     """
 
-    def __init__(self, cfg: LanguageModelSAERunnerConfig, source: RowSource):
+    def __init__(
+        self, cfg: LanguageModelSAERunnerConfig, source: RowSource, state: dict[str, Any] | None = None
+    ):
         self._cfg = cfg
         self._source = source
         self._store_dtype = getattr(torch, cfg.dtype)
@@ -52,9 +64,9 @@ class ActivationStream:
         excluded = cfg.exclude_special_tokens
         ids = source.special_token_ids() if excluded is True else excluded or []
         self._excluded_ids = torch.tensor(sorted(ids), dtype=torch.int32) if ids else None
-        self._prefetch: Prefetch[Rows] | None = None
+        self._prefetch: Prefetch[tuple[Position, Rows]] | None = None
         self.on_fill: Callable[[int, int], None] = lambda held, wanted: None
-        self._start()
+        self._start(state)
 
     def __iter__(self) -> Iterator[Tensor]:
         return self
@@ -110,9 +122,19 @@ class ActivationStream:
         self._start()
 
     @property
+    def repeatable(self) -> bool:
+        """Whether a stream can be made that goes on from a :meth:`state` of this one."""
+        return self._source.restarts
+
+    @property
     def model_seconds(self) -> float:
         """What a language model took for the rows so far."""
         return self._source.model_seconds
+
+    def state(self) -> dict[str, Any]:
+        """All that a stream needs to go on behind the last batch: how far the source was read, and what is held."""
+        buffer = {f"buffer.{name}": value for name, value in self._buffer.state().items()}
+        return {"n_batches": self.n_batches, **self._position._asdict(), **buffer}
 
     def paused(self) -> AbstractContextManager:
         """While held, the background thread computes nothing: an evaluation has the model to itself."""
@@ -124,27 +146,47 @@ class ActivationStream:
             self._prefetch.close()
             self._prefetch = None
 
-    def _start(self) -> None:
+    def _start(self, state: dict[str, Any] | None = None) -> None:
         cfg = self._cfg
         self.rows: Rows | None = None
-        self.n_batches = 0
-        self.n_not_finite = 0
-        chunks: Iterator[Rows] = self._chunks()
+        self.n_batches = 0 if state is None else state["n_batches"]
+        self._position = (
+            Position() if state is None else Position(*(state[name] for name in Position._fields))
+        )
+        self.n_not_finite = self._position.n_not_finite
+        chunks: Iterator[tuple[Position, Rows]] = self._chunks(self._position)
         if cfg.prefetch_llm_batches > 0:
             chunks = self._prefetch = Prefetch(chunks, cfg.prefetch_llm_batches)
         self._buffer = MixingBuffer(
-            chunks,
+            self._taken(chunks),
             buffer_rows=cfg.n_batches_in_buffer * cfg.store_batch_size_prompts * self._n_positions,
             batch_rows=cfg.train_batch_size_tokens,
             mix_fraction=cfg.activations_mixing_fraction,
             permutation=seeded_permutation(cfg.seed),
             on_fill=lambda held, wanted: self.on_fill(held, wanted),  # noqa: PLW0108  it may be set later
         )
+        if state is not None:
+            prefix, device = "buffer.", torch.device(cfg.act_store_device)
+            self._buffer.restore(
+                {
+                    name.removeprefix(prefix): value.to(device) if isinstance(value, Tensor) else value
+                    for name, value in state.items()
+                    if name.startswith(prefix)
+                }
+            )
 
-    def _chunks(self) -> Iterator[Rows]:
-        """Chunk 0, 1, … as rows to train on. Runs in the background thread when there is one."""
-        n_seen = n_not_finite = n_empty = 0
-        for chunk in self._source.chunks():
+    def _taken(self, chunks: Iterator[tuple[Position, Rows]]) -> Iterator[Rows]:
+        """What the buffer takes; what was prepared ahead does not count as read."""
+        for self._position, rows in chunks:
+            yield rows
+
+    def _chunks(self, start: Position) -> Iterator[tuple[Position, Rows]]:
+        """Each chunk from ``start`` on as rows to train on, with the position behind it. Runs in the background thread
+        when there is one.
+        """
+        _, n_seen, n_not_finite = start
+        n_empty = 0
+        for n_chunks, chunk in enumerate(self._source.chunks(start.n_chunks), start.n_chunks + 1):
             rows = self._kept(chunk)
             n_seen += rows.n_rows
             if not _all_finite(rows.x_ND):
@@ -162,7 +204,7 @@ class ActivationStream:
                     hint="exclude_special_tokens and seqpos_slice leave nothing of this dataset",
                 )
             if rows.n_rows:
-                yield rows
+                yield Position(n_chunks, n_seen, n_not_finite), rows
 
     @torch.no_grad()
     def _kept(self, chunk: Rows) -> Rows:

@@ -10,6 +10,7 @@ Shapes: B batch rows, D d_in.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -118,6 +119,28 @@ class MixingBuffer:
         """A copy of the rows now in the buffer; nothing is consumed. None before the first row."""
         return None if self._store is None else self._store.select(self._order)
 
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs; the rows in serving order."""
+        held = self.held()
+        return {
+            "n_refills": self.n_refills,
+            "batches_ready": self._batches_ready,
+            "has_new": self._has_new,
+            "capacity": self.capacity,
+            **({} if held is None else held._asdict()),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the :meth:`state` of a buffer made alike, before anything was pulled from the chunks. Where in the
+        store a row lies is not part of it: it is served by its place in the order.
+        """
+        self.n_refills, self._batches_ready = state["n_refills"], state["batches_ready"]
+        self._has_new = state["has_new"]
+        if state["capacity"] > 0:
+            held = Rows(*(state[name] for name in Rows._fields))
+            self._allocate(state["capacity"], held)
+            self._place(held)
+
     @property
     def capacity(self) -> int:
         """Rows the store has room for."""
@@ -137,10 +160,12 @@ class MixingBuffer:
         self._batches_ready = max(1, (n_held - self._n_kept) // self._batch_rows)
 
     def _write(self, chunk: Rows) -> None:
-        n = chunk.n_rows
-        self._reserve(n, chunk)
+        self._reserve(chunk.n_rows, chunk)
+        self._place(chunk)
+
+    def _place(self, chunk: Rows) -> None:
         assert self._store is not None
-        places, self._free = self._free[:n], self._free[n:]
+        places, self._free = self._free[: chunk.n_rows], self._free[chunk.n_rows :]
         for stored, new in zip(self._store, chunk, strict=True):
             stored.index_copy_(0, places, new.to(stored))
         self._order = torch.cat([self._order, places])
@@ -149,10 +174,12 @@ class MixingBuffer:
         """Room for ``n`` more rows: one allocation a run, unless a later chunk is larger than the first."""
         if n <= len(self._free):
             return
+        n_left_at_most = max(self._buffer_rows, self._n_kept + self._batch_rows) - 1
+        self._allocate(max(n_left_at_most + n, self.capacity + n - len(self._free)), like)
+
+    def _allocate(self, capacity: int, like: Rows) -> None:
         device = like.x_ND.device
         old, old_capacity = self._store, self.capacity
-        n_left_at_most = max(self._buffer_rows, self._n_kept + self._batch_rows) - 1
-        capacity = max(n_left_at_most + n, old_capacity + n - len(self._free))
         self._store = Rows(*(column.new_empty((capacity, *column.shape[1:])) for column in like))
         if old is None:
             self._order, self._free = self._order.to(device), self._free.to(device)

@@ -31,6 +31,10 @@ from pyworker.errors import WorkerError
 log = logging.getLogger(__name__)
 
 
+SKIPS_TOLD = 256
+"""So many sequences are passed over for each sign of life."""
+
+
 class TokenChunk(NamedTuple):
     """One batch for the language model, always of the same shape.
 
@@ -131,6 +135,9 @@ class TokenSequences:
         on_data_end: ``repeat`` starts over, with one warning; ``stop`` ends the stream cleanly, with a
             warning, so that the run ends as a run that reached its last token does.
         n_reserved: sequences at the head of the dataset that are never trained on.
+
+    Attributes:
+        on_skip: called now and then with (sequences read, sequences to read) on the way to the first one asked for.
     """
 
     def __init__(
@@ -142,6 +149,7 @@ class TokenSequences:
     ):
         self.n_reserved = n_reserved
         self.name = name
+        self.on_skip: Callable[[int, int], None] = lambda done, total: None
         self._read = read
         self._on_data_end = on_data_end
         self._warned = False
@@ -154,6 +162,8 @@ class TokenSequences:
             for sequence in islice(self._read(), self.n_reserved, None):
                 if n_seen >= start:
                     yield sequence
+                elif n_seen % SKIPS_TOLD == 0:
+                    self.on_skip(n_seen, start)
                 n_seen += 1
             if n_seen == n_before:
                 raise WorkerError(

@@ -11,13 +11,20 @@ class Throughput:
 
     Args:
         model_seconds: what the language model took so far, whichever thread waited for it.
+        n_samples: trained on before, where training goes on.
         clock: monotonic seconds.
     """
 
-    def __init__(self, model_seconds: Callable[[], float], clock: Callable[[], float] = time.perf_counter):
+    def __init__(
+        self,
+        model_seconds: Callable[[], float],
+        n_samples: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
+    ):
         self._model_seconds, self._clock = model_seconds, clock
         self._waited = self._elsewhere = 0.0
-        self._began, self._model_began, self._samples_began = clock(), 0.0, 0
+        self._began, self._model_began, self._samples_began = clock(), 0.0, n_samples
+        self._filled = False
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -26,10 +33,10 @@ class Throughput:
         try:
             yield
         finally:
-            if self._samples_began or self._waited:
+            if self._filled:
                 self._waited += self._clock() - began
             else:
-                self._waited, self._began, self._model_began = 1e-9, self._clock(), self._model_seconds()
+                self._filled, self._began, self._model_began = True, self._clock(), self._model_seconds()
 
     @contextmanager
     def elsewhere(self) -> Iterator[None]:

@@ -16,8 +16,9 @@ from torch import Tensor
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.saes import create_sae, load_sae, seeded_generator
 from pyworker.train import ActivationBatches, CheckpointKind, SAETrainer
-from pyworker.train.checkpoints import optimizer_tensors
 from pyworker.train.health import Health
+from pyworker.train.optimizer import optimizer_tensors
+from pyworker.train.training_state import State, part_of
 
 if TYPE_CHECKING:
     from pyworker.runners.training import TrainingRun
@@ -33,6 +34,7 @@ class TrainedSAE:
         config: as of a run of its own.
         batches: of the run.
         run: what concerns all its SAEs.
+        state: what the run goes on from; None at its beginning.
     """
 
     def __init__(
@@ -41,14 +43,18 @@ class TrainedSAE:
         config: LanguageModelSAERunnerConfig,
         batches: ActivationBatches,
         run: TrainingRun,
+        state: State | None,
     ):
         self.name, self.config, self.run = name, config, run
         self.session, self.process = run.session, psutil.Process()
         self.rows = "metrics" if name is None else f"metrics/{name}"
+        self.state_name = "trainer" if name is None else f"trainer[{name}]"
         sae = create_sae(config.sae, seeded_generator(config.seed))
         if config.from_pretrained_path is not None:
             sae.adopt(load_sae(Path(config.from_pretrained_path))[0])
         self.trainer = SAETrainer(sae, config, batches, self, name)
+        if state is not None:
+            self.trainer.restore(part_of(state, self.state_name))
         self.health = Health(sae.cfg.d_sae)
 
     def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
@@ -77,11 +83,11 @@ class TrainedSAE:
         row["system/rss_bytes"] = self.process.memory_info().rss
         if torch.cuda.is_available():
             row["system/gpu_bytes"] = torch.cuda.memory_allocated()
-        self.session.metrics(self.rows, {"step": step, **row})
+        self._row(step, row)
 
     def on_sparsity(self, step: int, row: dict[str, float], log10_frequency_F: Tensor) -> None:
         """Send a row and the distribution behind it."""
-        self.session.metrics(self.rows, {"step": step, **row})
+        self._row(step, row)
         self._histogram(step, "plots/feature_density_line_chart", log10_frequency_F)
         for name, values in self.trainer.sae.weight_histograms().items():
             self._histogram(step, name, values)
@@ -110,6 +116,11 @@ class TrainedSAE:
         if logger.log_activations_store_to_wandb and stream.rows is not None:
             n_read = stream.rows.sequence_N.max() + 1
             save_file({"n_sequences_read": n_read.cpu()}, folder / "activations_store.safetensors")
+
+    def _row(self, step: int, row: dict[str, float]) -> None:
+        """Send a row of metrics. How many went before a checkpoint is told with it."""
+        self.session.metrics(self.rows, {"step": step, **row})
+        self.run.n_rows += 1
 
     def _histogram(self, step: int, name: str, values_F: Tensor) -> None:
         values_F = values_F.detach().float().cpu()

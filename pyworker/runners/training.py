@@ -27,6 +27,7 @@ from pyworker.runners.throughput import Throughput
 from pyworker.runners.trained_sae import TrainedSAE
 from pyworker.runners.training_rows import Evaluation, open_rows
 from pyworker.train import CheckpointKind, TrainingLoop, TrainResult
+from pyworker.train.training_state import State, part_of, read_state, under, write_state
 
 DEFAULT_EXPANSION_FACTOR = 4
 FINAL_EVALUATION = ("evaluate", "evaluating the finished SAE")
@@ -52,7 +53,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         params: ``config``, a resolved LanguageModelSAERunnerConfig; ``saes``, for several SAEs the complete
             configuration of each by its name, as it would be of a run of its own, and None for one; ``places``, a
             TrainingPlaces; ``recorded``, the ``model_name`` and ``dataset_path`` to write down, where those in
-            ``config`` are paths of this machine; ``fed``, whether the activations are sent down while this runs.
+            ``config`` are paths of this machine; ``fed``, whether the activations are sent down while this runs;
+            ``resume``, the folder of a checkpoint of a run with this configuration to go on from, or None.
         session: the request, see :class:`pyworker.session.Session`.
 
     Returns:
@@ -83,7 +85,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         from_hub = not (params["fed"] or config.use_cached_activations)
         revisions = input_revisions(config) if from_hub else {}
         torch.manual_seed(config.seed)
-        stream = ActivationStream(config, rows.source)
+        state = None if params["resume"] is None else read_state(Path(params["resume"]))
+        stream = ActivationStream(config, rows.source, state and part_of(state, "stream"))
         for one in (config, *saes.values()):
             one.sae.d_in = rows.d_in
             if one.sae.d_sae is None:
@@ -91,7 +94,9 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
             one.model_name = params["recorded"]["model_name"]
             one.dataset_path = rows.dataset_path
         try:
-            return TrainingRun(config, saes, places, stream, rows.evaluation, session, revisions).run()
+            run = TrainingRun(config, saes, places, stream, rows.evaluation, session, revisions, state)
+            del state  # it holds a buffer of activations
+            return run.run()
         finally:
             stream.close()
 
@@ -108,15 +113,18 @@ class TrainingRun:
         evaluation: Evaluation | None,
         session: Any,
         revisions: Mapping[str, str],
+        state: State | None,
     ):
         self.revisions = revisions
         self.config, self.places, self.session = config, places, session
         self.stream, self.evaluation = stream, evaluation
+        self.n_rows = 0
         self.stage: tuple[str, str, int | None, int | None] = ("open_dataset", "", None, None)
         stream.on_fill = self.on_fill
-        self.throughput = Throughput(lambda: stream.model_seconds)
+        done = 0 if state is None else int(state["n_training_samples"])
+        self.throughput = Throughput(lambda: stream.model_seconds, done)
         batches = TappedBatches(stream, config.hook_name, session, self.throughput)
-        self.saes = [TrainedSAE(name, one, batches, self) for name, one in saes.items()]
+        self.saes = [TrainedSAE(name, one, batches, self, state) for name, one in saes.items()]
         self.trainers = [sae.trainer for sae in self.saes]
         self.loop = TrainingLoop(self.trainers, batches, self)
         self._evaluated: tuple[int, dict[str | None, dict[str, float]]] | None = None
@@ -259,6 +267,8 @@ class TrainingRun:
         try:
             for sae in self.saes:
                 sae.write(staging if sae.name is None else staging / sae.name, purpose != "output")
+            if purpose in ("scheduled", "requested") and self.stream.repeatable:
+                write_state(self._state(), staging)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(staging, ignore_errors=True)
             raise WorkerError(
@@ -274,7 +284,20 @@ class TrainingRun:
             final=str(final),
             saes=[sae.name for sae in self.saes if sae.name is not None],
             n_training_samples=n_training_samples,
+            n_rows=self.n_rows,
         )
+
+    def _state(self) -> State:
+        """All that a worker needs to go on from here."""
+        first = self.trainers[0]
+        state = {
+            "n_training_steps": first.n_training_steps,
+            "n_training_samples": first.n_training_samples,
+            **under("stream", self.stream.state()),
+        }
+        for sae in self.saes:
+            state.update(under(sae.state_name, sae.trainer.state()))
+        return state
 
     def _keep(self, purpose: str, final: Path, n_training_samples: int) -> None:
         """As :meth:`_write`, of what the run was for."""

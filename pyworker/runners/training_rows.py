@@ -98,6 +98,11 @@ def open_rows(
     d_in = check_d_in(lm, config.sae.d_in)
     session.stage("open_dataset", f"opening {config.dataset_path}")
     data = open_token_data(config, lm)
+
+    def skipping(done: int, total: int) -> None:
+        session.stage("find_place", "reading up to where the run is to go on", done, total)
+
+    data.training.on_skip = skipping
     source = LanguageModelRows(config, lm, data.training)
     evaluation = InModel(config, lambda: (lm, data.evaluation), len(data.evaluation.tokens_EC))
     return TrainingRows(source, d_in, evaluation, recorded["dataset_path"])

@@ -59,6 +59,16 @@ class AdaptiveTrainingSAE(TrainingSAE):
         self.by_index = self.adapts = False
 
     @override
+    def progress(self) -> dict[str, Any]:
+        choice = {"by_index": self.by_index, "steps_for_change": self._steps_for_change}
+        return {**super().progress(), **choice}
+
+    @override
+    def restore(self, progress: dict[str, Any]) -> None:
+        super().restore(progress)
+        self.by_index, self._steps_for_change = progress["by_index"], progress["steps_for_change"]
+
+    @override
     def training_forward(self, step: StepInput) -> StepOutput:
         output = super().training_forward(step)
         if self.adapts:

@@ -222,6 +222,18 @@ class TrainingSAE(SAE):
         """Give each latent a factor, 1 at first, that fine-tuning may train."""
         self.finetuning_scaling_factor = nn.Parameter(torch.ones_like(self.W_dec[:, 0]))
 
+    def progress(self) -> dict[str, Any]:
+        """All that training changes: parameters and buffers as they are trained, the generator of the noise."""
+        weights = {f"weights.{name}": tensor for name, tensor in self.state_dict().items()}
+        return {**weights, "noise_generator": self.noise_generator.get_state()}
+
+    def restore(self, progress: dict[str, Any]) -> None:
+        """Go on from :meth:`progress`."""
+        prefix = "weights."
+        weights = {name.removeprefix(prefix): t for name, t in progress.items() if name.startswith(prefix)}
+        self.load_state_dict(weights)
+        self.noise_generator.set_state(progress["noise_generator"])
+
     def inference_config(self) -> SAEConfig:
         """The configuration of the inference SAE with these weights."""
         return copy.deepcopy(self.cfg)

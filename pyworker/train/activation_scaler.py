@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +85,17 @@ class ActivationScaler:
         if self.whitening is not None:
             w = self.whitening
             sae.fold_whitening(-(w.mean_D @ w.matrix_DD), w.inverse_DD, w.matrix_DD)
+
+    def state(self) -> dict[str, Any]:
+        """The statistics, as far as there are any."""
+        whitening = {} if self.whitening is None else vars(self.whitening)
+        return {"factor": self.factor, **whitening}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with the statistics of :meth:`state`."""
+        tensors = {name: value for name, value in state.items() if name != "factor"}
+        self.factor = state["factor"]
+        self.whitening = Whitening(**tensors) if tensors else None
 
     def clear(self) -> None:
         """Forget the statistics: they have been folded."""

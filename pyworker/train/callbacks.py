@@ -14,8 +14,8 @@ class RunCallbacks(Protocol):
         """A stage began or moved on: ``estimate_scale`` (each batch), ``init_b_dec``, ``train`` (each step)."""
 
     def should_stop(self) -> bool:
-        """Asked before every step and every batch of the estimate. A stop is orderly: the SAE is folded and can be
-        saved as it is."""
+        """Asked before every step and every batch of the estimate. After a stop the SAEs can be saved,
+        and training can go on from the state of their trainers."""
         ...
 
     def take_checkpoint_request(self) -> bool:

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import msgspec
-import torch
 
 import pyworker
 from pyworker.protocol.config import AnyTrainingSAEConfig, LanguageModelSAERunnerConfig
@@ -37,16 +36,6 @@ def thresholds(config: LanguageModelSAERunnerConfig, total_samples: int) -> list
         return []
     distance = total_samples // n if config.sae.vocabulary == "v5" else math.ceil(total_samples / (n + 1))
     return list(range(distance, total_samples, distance)) if distance > 0 else []
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, sae: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The moments of Adam, ``<parameter>.exp_avg`` and ``.exp_avg_sq``, and ``<parameter>.step``."""
-    names = {parameter: name for name, parameter in sae.named_parameters()}
-    return {
-        f"{names[parameter]}.{key}": torch.as_tensor(value).detach().cpu().contiguous()
-        for parameter, state in optimizer.state.items()
-        for key, value in state.items()
-    }
 
 
 def metadata(config: LanguageModelSAERunnerConfig, sae: AnyTrainingSAEConfig) -> dict[str, Any]:

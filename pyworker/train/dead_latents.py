@@ -3,6 +3,8 @@
 Legend: B batch, F d_sae (latents), N dead latents.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,8 @@ from pyworker.train.transfer import Transfer
 
 SPARSITY_FLOOR = 1e-10
 """Keeps the logarithm of a frequency of zero finite; SAELens' files hold the same -10."""
+COUNTS = ("steps_since_fired_F", "firings_F", "n_samples", "last_firings_F", "last_n_samples")
+"""All that changes while training."""
 
 
 class FiringStatistics:
@@ -68,6 +72,17 @@ class FiringStatistics:
     def _number_dead(self) -> None:
         self._dead_F = self.dead()
         self._n_dead = Transfer(self._dead_F.sum())
+
+    def state(self) -> dict[str, Any]:
+        """All counts."""
+        return {name: getattr(self, name) for name in COUNTS}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the counts of :meth:`state`."""
+        for name in COUNTS:
+            value = state[name]
+            setattr(self, name, value.to(self.firings_F.device) if isinstance(value, Tensor) else value)
+        self._number_dead()
 
     def frequencies(self) -> Tensor:
         """The share of samples of the current window that each latent fired on: ``[F]``, NaN-free."""

@@ -54,23 +54,28 @@ class TrainingLoop:
     def __init__(self, trainers: Sequence[SAETrainer], batches: ActivationBatches, callbacks: RunCallbacks):
         self.trainers, self.batches, self.callbacks = trainers, batches, callbacks
         self.config, self.total_samples = trainers[0].config, trainers[0].total_samples
-        self.pending_checkpoints = checkpoints.thresholds(self.config, self.total_samples)
+        thresholds = checkpoints.thresholds(self.config, self.total_samples)
+        self.pending_checkpoints = [n for n in thresholds if n >= trainers[0].n_training_samples]
         self.profile = Profile(self.config.sae.device) if self.config.profile else None
 
     def run(self) -> list[TrainResult]:
-        """Train until the samples, the data or the user's patience end; then fold what was estimated from data.
+        """Train until the samples, the data or the user's patience end; then fold what was estimated from data, unless
+        it was the user's patience: such a run can be resumed.
 
         Raises:
             WorkerError: NOT_FINITE, OUT_OF_MEMORY, DATASET_EXHAUSTED, TRAINING_FAILED.
         """
         with named_memory_errors(self.config):
             try:
-                self._prepare()
+                if self.trainers[0].n_training_steps == 0:
+                    self._prepare()
             except Stopped:
                 return [trainer.result("stopped") for trainer in self.trainers]
             with profiled(self.profile):
                 ended = self._steps()
                 self._settle()
+            if ended == "stopped":  # it may go on: what was estimated stays apart
+                return [trainer.result(ended) for trainer in self.trainers]
             for trainer in self.trainers:
                 trainer.end(ended)
             if self.config.save_final_checkpoint:
@@ -104,9 +109,9 @@ class TrainingLoop:
             # All have taken the step before any is evaluated: one pass of the language model serves all.
             for trainer in self.trainers:
                 trainer.report()
-            self._checkpoint_if_due()
             for trainer in self.trainers:
                 trainer.close_step()
+            self._checkpoint_if_due()
         return "done"
 
     def _checkpoint_if_due(self) -> None:

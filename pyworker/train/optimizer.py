@@ -1,7 +1,8 @@
-"""Adam, and the clipping of its gradients."""
+"""Adam: its moments, and the clipping of its gradients."""
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 from typing_extensions import override
@@ -40,3 +41,24 @@ def set_learning_rate(optimizer: Adam, lr: float) -> None:
     """The rate of the next step."""
     for group in optimizer.param_groups:
         group["lr"] = lr
+
+
+def optimizer_tensors(optimizer: Adam, sae: nn.Module) -> dict[str, Tensor]:
+    """The moments of Adam, ``<parameter>.exp_avg`` and ``.exp_avg_sq``, and ``<parameter>.step``."""
+    names = {parameter: name for name, parameter in sae.named_parameters()}
+    return {
+        f"{names[parameter]}.{key}": torch.as_tensor(value).detach().cpu().contiguous()
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+    }
+
+
+def restore_optimizer(optimizer: Adam, sae: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Go on with the moments of :func:`optimizer_tensors`; a parameter that was never trained has none."""
+    for name, parameter in sae.named_parameters():
+        if f"{name}.step" not in tensors:
+            continue
+        moments = {key: torch.empty_like(parameter.detach()) for key in ("exp_avg", "exp_avg_sq")}
+        for key, moment in moments.items():
+            moment.copy_(tensors[f"{name}.{key}"])
+        optimizer.state[parameter] = {"step": tensors[f"{name}.step"].to(parameter.device), **moments}

@@ -24,8 +24,15 @@ from pyworker.train.failures import FiniteSteps, named_compile_errors
 from pyworker.train.finetuning import FineTuning
 from pyworker.train.loop import Ended, Stopped, TrainingLoop, TrainResult
 from pyworker.train.metrics import sparsity_metrics, step_metrics
-from pyworker.train.optimizer import clip_gradients, make_optimizer, set_learning_rate
+from pyworker.train.optimizer import (
+    clip_gradients,
+    make_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
+    set_learning_rate,
+)
 from pyworker.train.schedules import LearningRateSchedule, coefficient_at
+from pyworker.train.training_state import State, part_of, under
 
 
 class ActivationBatches(Protocol):
@@ -196,6 +203,29 @@ class SAETrainer:
         return save_inference(
             to_inference(self.sae, self.scaler), staging, metadata, self.firing.log10_sparsity()
         )
+
+    # -- going on ------------------------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """All that :meth:`restore` needs, asked for between two steps."""
+        return {
+            "n_training_steps": self.n_training_steps,
+            "n_training_samples": self.n_training_samples,
+            **under("sae", self.sae.progress()),
+            **under("optimizer", optimizer_tensors(self.optimizer, self.sae)),
+            **under("firing", self.firing.state()),
+            **under("scaler", self.scaler.state()),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on, on a CPU bit for bit, from the :meth:`state` of a trainer with this configuration."""
+        self.n_training_steps = state["n_training_steps"]
+        self.n_training_samples = state["n_training_samples"]
+        self.sae.restore(part_of(state, "sae"))
+        restore_optimizer(self.optimizer, self.sae, part_of(state, "optimizer"))
+        self.firing.restore(part_of(state, "firing"))
+        self.scaler.restore(part_of(state, "scaler"))
+        self.finetuning.begin_if_due(self.sae, self.n_training_samples)
 
     # -- what happens between steps --------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 """Batches of activations: nothing lost, nothing unseeded, the same with and without a thread."""
 
 import threading
+from contextlib import closing
+from itertools import islice
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from pyworker.data.held_out import open_token_data
 from pyworker.data.model_rows import LanguageModelRows
 from pyworker.data.prefetch import Prefetch
 from pyworker.errors import WorkerError
+from pyworker.train.training_state import read_state, write_state
 
 
 def open_stream(model, **options) -> ActivationStream:
@@ -217,3 +220,53 @@ def test_rows_are_stored_in_dtype_and_served_in_the_dtype_of_the_sae(model, text
     stream = open_stream(model, dataset_path=texts, dtype="bfloat16")
     assert torch.equal(next(stream), exact.bfloat16().float())
     assert stream.peek_rows().dtype == torch.float32
+
+
+class Overflowing:
+    """A model that gives NaN now and then."""
+
+    def __init__(self, model):
+        self.model, self.vocab_size, self.special_token_ids = model, model.vocab_size, model.special_token_ids
+
+    def activations(self, tokens_PC):
+        rare_PC = (tokens_PC == 7) & (tokens_PC.roll(1, 1) < 11)
+        return self.model.activations(tokens_PC).masked_fill(rare_PC[..., None], float("nan"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"prefetch_llm_batches": 3, "exclude_special_tokens": True},
+        {"activations_mixing_fraction": 0.0, "on_data_end": "stop"},
+        {"activations_mixing_fraction": 1.0, "seqpos_slice": [2, -1], "dtype": "bfloat16"},
+    ],
+    ids=str,
+)
+def test_a_stream_goes_on_from_its_state_behind_any_batch(model, texts, tmp_path, options):
+    """The state crosses the disk, as it does in a run."""
+
+    def rest_of(stream, n: int):
+        with closing(stream):
+            batches = [stream.rows for _ in islice(stream, n)]
+            return batches, stream.n_batches, stream.n_not_finite
+
+    def opened(state=None):
+        cfg = make_config(dataset_path=texts, train_batch_size_tokens=24, **options)
+        lm = Overflowing(model)
+        return ActivationStream(cfg, LanguageModelRows(cfg, lm, open_token_data(cfg, model).training), state)
+
+    n_whole = 40
+    whole, n_batches, n_not_finite = rest_of(opened(), n_whole)
+    assert len(whole) > 20 and n_not_finite > 0
+    for n_before in (0, 1, 2, 5, 9, 17, len(whole)):
+        with closing(opened()) as stream:
+            for _ in islice(stream, n_before):
+                pass
+            write_state(stream.state(), tmp_path)
+        rest, *counts = rest_of(opened(read_state(tmp_path)), n_whole - n_before)
+        assert len(rest) == len(whole) - n_before
+        for ours, theirs in zip(rest, whole[n_before:], strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+        assert counts[0] == n_batches
+        assert options.get("prefetch_llm_batches") or counts[1] == n_not_finite

@@ -77,7 +77,7 @@ def config_of(make_config, place: Path, name: str):
     return make_config(architecture, {**RUN, **places, **run}, d_in=32, **sae)
 
 
-def trained(config, saes, folder: Path) -> Session:
+def trained(config, saes, folder: Path, resume: Path | None = None) -> Session:
     """What is written stays beside its place, for TypeScript to move."""
     session = Session()
     places = {
@@ -88,7 +88,7 @@ def trained(config, saes, folder: Path) -> Session:
     recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}
     configs = None if saes is None else {name: msgspec.to_builtins(one) for name, one in saes.items()}
     params = {"config": msgspec.to_builtins(config), "saes": configs, "places": places, "fed": False}
-    train({**params, "recorded": recorded}, session)
+    train({**params, "recorded": recorded, "resume": resume and str(resume)}, session)
     return session
 
 
@@ -114,6 +114,20 @@ def test_each_equals_a_run_of_its_own_bit_for_bit(make_config, place, together, 
             assert all(torch.equal(own[key], shared[key]) for key in own), (where, file)
         own, shared = tmp_path / where / "cfg.json", folder / where / name / "cfg.json"
         assert own.read_bytes() == shared.read_bytes()
+
+
+def test_all_go_on_together_from_a_checkpoint_bit_for_bit(make_config, place, together, tmp_path):
+    folder, whole = together
+    configs = {name: config_of(make_config, place, name) for name in SAES}
+    one = trained(configs["wide"], configs, tmp_path, folder / "checkpoints/704.t")
+    for name in SAES:
+        rows = one.rows[f"metrics/{name}"]
+        assert rows == [row for row in whole.rows[f"metrics/{name}"] if row["step"] >= 11]
+        assert len(rows) > 0
+        ours, theirs = (
+            load_file(at / "out.t" / name / "sae_weights.safetensors") for at in (tmp_path, folder)
+        )
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 def test_what_is_said_names_the_sae(together):

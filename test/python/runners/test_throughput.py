@@ -23,7 +23,7 @@ def clock():
 
 
 def test_time_is_shared_by_the_language_model_the_data_and_the_sae_and_evaluations_are_none_of_it(clock):
-    throughput = Throughput(lambda: clock.model, clock)
+    throughput = Throughput(lambda: clock.model, clock=clock)
     with throughput.waiting():
         clock.pass_by(100, model=90)  # fills the buffer
     clock.pass_by(5)
@@ -44,7 +44,7 @@ def test_time_is_shared_by_the_language_model_the_data_and_the_sae_and_evaluatio
 
 
 def test_each_row_is_of_its_own_time_and_a_prefetched_model_counts_as_far_as_it_is_waited_for(clock):
-    throughput = Throughput(lambda: clock.model, clock)
+    throughput = Throughput(lambda: clock.model, clock=clock)
     with throughput.waiting():
         clock.pass_by(1)
     throughput.row(10)

@@ -82,6 +82,7 @@ def run(config, folder: Path, session: Session) -> dict:
         "places": places,
         "recorded": recorded,
         "fed": False,
+        "resume": None,
         "saes": None,
     }
     return train(params, session)
@@ -139,6 +140,7 @@ def trained_weights(config, folder: Path) -> dict[str, torch.Tensor]:
             "places": places,
             "recorded": recorded,
             "fed": False,
+            "resume": None,
             "saes": None,
         },
         Session(),

@@ -76,6 +76,7 @@ def run(config, folder: Path, session: Session, fed: bool = False) -> Session:
         "places": places,
         "recorded": recorded,
         "fed": fed,
+        "resume": None,
         "saes": None,
     }
     session.result = train(params, session)
