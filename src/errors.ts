@@ -20,6 +20,7 @@ export const ERROR_CODES = {
   BUG: ExitCode.bug,
   CONFIG_INVALID: ExitCode.config,
   USAGE: ExitCode.config,
+  RESUME_REFUSED: ExitCode.config,
   REGISTRY_INVALID: ExitCode.config,
   PYTHON_NOT_FOUND: ExitCode.environment,
   PYTHON_TOO_OLD: ExitCode.environment,

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
@@ -6,7 +7,7 @@ import { notWritten, syncFolder, toJson, writeFileSynced } from './atomic.ts';
 import { type Manifest, writeManifest } from './manifest.ts';
 import { foreignFiles, replaceFolder } from './replace-folder.ts';
 import type { RunPaths } from './run-folder.ts';
-import { RUNNER_CFG_NAME, readSaeFolder } from './sae-folder.ts';
+import { RUNNER_CFG_NAME, readSaeFolder, TRAINING_STATE_NAME } from './sae-folder.ts';
 
 /** Where the worker writes what will become a folder, `<final>.<suffix>`: beside it, so that the rename stays on one file system. */
 export const stagingSuffix = (): string => `tmp-${randomBytes(4).toString('hex')}`;
@@ -19,6 +20,8 @@ export interface CommitOptions {
   nTrainingSamples: number;
   /** The configuration of each SAE, for its runner_cfg.json: by its folder in `staging`, or under null for the only one. */
   runnerConfigs: ReadonlyMap<string | null, unknown>;
+  /** That of the run they are of, where they are several and the run can go on from here. */
+  runConfig?: unknown;
   /** It is what the run was for: on failure its files are kept beside `final`, where no later run removes them. */
   keep: boolean;
 }
@@ -33,6 +36,7 @@ export async function commitFolder({
   kind,
   nTrainingSamples,
   runnerConfigs,
+  runConfig,
   keep,
 }: CommitOptions): Promise<void> {
   try {
@@ -42,6 +46,11 @@ export async function commitFolder({
       await writeFileSynced(join(folder, RUNNER_CFG_NAME), toJson(runnerConfig));
       await writeManifest(folder, { kind, n_training_samples: nTrainingSamples });
       await syncFolder(folder);
+    }
+    // Of several SAEs one state of training, for all of them.
+    if (!runnerConfigs.has(null) && existsSync(join(staging, TRAINING_STATE_NAME))) {
+      await writeFileSynced(join(staging, RUNNER_CFG_NAME), toJson(runConfig));
+      await writeManifest(staging, { kind, n_training_samples: nTrainingSamples });
     }
     await syncFolder(staging);
     await replaceFolder(staging, final);

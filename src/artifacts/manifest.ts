@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -26,7 +26,10 @@ const manifestSchema = z.object({
 /** The last file of a folder: what it holds and that it is complete. */
 export type Manifest = z.infer<typeof manifestSchema>;
 
-/** Hashes every file below `folder` and writes the manifest, which makes the folder exist (design §7). */
+/**
+ * Hashes every file in `folder` and writes the manifest, which makes the folder exist (design §7). A folder in it that
+ * has a manifest of its own speaks for itself.
+ */
 export async function writeManifest(
   folder: string,
   facts: Pick<Manifest, 'kind' | 'n_training_samples'>,
@@ -65,11 +68,13 @@ async function readManifest(folder: string): Promise<Manifest> {
 /**
  * Checks every byte that the folder's manifest speaks of (promise P1). What else lies there is not its business.
  *
+ * @param isMeant the files that are to be read, where that is not all of them
  * @throws SaeLensError SAE_INVALID when the folder is not as it was written
  */
-export async function verifyFolder(folder: string): Promise<Manifest> {
+export async function verifyFolder(folder: string, isMeant = (_name: string) => true): Promise<Manifest> {
   const manifest = await readManifest(folder);
   for (const [name, expected] of Object.entries(manifest.files)) {
+    if (!isMeant(name)) continue;
     const { size, sha256 } = await digest(join(folder, name)).catch((error: NodeJS.ErrnoException) => {
       throw incomplete(folder, error.code === 'ENOENT' ? `${name} is missing` : `${name}: ${error.message}`, error);
     });
@@ -90,6 +95,7 @@ function incomplete(folder: string, reason: string, cause?: unknown): SaeLensErr
 async function filesIn(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true });
   return entries
+    .filter((entry) => !(entry.isDirectory() && existsSync(join(folder, entry.name, MANIFEST_NAME))))
     .map((entry) => {
       if (!entry.isFile()) throw incomplete(folder, `${entry.name} is not a regular file`);
       return entry.name;

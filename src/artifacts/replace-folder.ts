@@ -69,7 +69,7 @@ export async function requireReplaceable(folder: string): Promise<void> {
     const foreign = await foreignFiles(folder);
     const more = foreign.length > NAMED ? ` and ${foreign.length - NAMED} more` : '';
     if (foreign.length > 0) problem = `it holds ${foreign.slice(0, NAMED).join(', ')}${more}`;
-    else if (names.length > 0 && !isSae(names) && (await saesIn(folder)).length < names.length) {
+    else if (names.length > 0 && !isSae(names) && !(await isOfSeveral(folder, names))) {
       problem = `it holds ${names.join(', ')} and is no SAE`;
     }
   } catch (error) {
@@ -80,6 +80,12 @@ export async function requireReplaceable(folder: string): Promise<void> {
   throw new SaeLensError('STORAGE', `Cannot save an SAE as "${folder}", which would be replaced: ${problem}`, {
     hint: 'choose a new folder, an empty one, or one that holds an SAE and nothing else: --output_path',
   });
+}
+
+/** Whether there are SAEs in it and, beside what we write there, nothing else. */
+async function isOfSeveral(folder: string, names: readonly string[]): Promise<boolean> {
+  const others = names.filter((name) => !OURS.includes(name));
+  return others.length > 0 && (await saesIn(folder)).length === others.length;
 }
 
 /** What is in the folder, or in those of several SAEs in it, besides files that we write there, finished or not. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { Document, isMap, isPair, isScalar } from 'yaml';
 import { SaeLensError } from '../errors.ts';
@@ -72,6 +72,22 @@ export interface RunRecord {
   machine: Record<string, unknown>;
   /** Of the SAE, the run and its evaluation, as the worker found them. */
   sizes: Record<string, number>;
+  /** Whether the activations came from a program: no file can give them again. */
+  fed: boolean;
+  /** The folder that relative paths of the configuration start from. */
+  cwd: string;
+  /** W&B's id of the run, so that a resumed one goes on there; null without W&B. */
+  wandb_id: string | null;
+  /** The first start and every time it was resumed. */
+  sessions: RunSession[];
+}
+
+/** A stretch of a run from a start to an end; one that was killed has no end. */
+export interface RunSession {
+  began: string;
+  /** The checkpoint it went on from; null for the beginning. */
+  from: string | null;
+  ended: 'done' | 'stopped' | 'data_ended' | 'failed' | null;
 }
 
 /**
@@ -124,19 +140,6 @@ function isWithin(path: string, folder: string): boolean {
 }
 
 /**
- * Keeps the rows of an earlier run of this name under another name, so that two runs are never mixed in one file.
- *
- * @returns where they are now, null when there are none
- */
-export async function setMetricsAside({ folder, metrics }: RunPaths): Promise<string | null> {
-  const { mtime } = (await stat(metrics).catch(() => null)) ?? {};
-  if (mtime === undefined) return null;
-  const aside = join(folder, `metrics-until-${mtime.toISOString().replace(/[:.]/g, '-')}.jsonl`);
-  await rename(metrics, aside);
-  return aside;
-}
-
-/**
  * Makes the folder with config.yaml and run.json. `layers` says for each dotted key which layer set it
  * (`sae.k` → `flag`); keys that are not in it are defaults.
  */
@@ -157,12 +160,35 @@ export async function writeRunFolder(
 }
 
 /** Adds to run.json what became known later; objects are merged one level deep. */
-export async function updateRunRecord(paths: RunPaths, patch: Partial<RunRecord>): Promise<void> {
-  const record = JSON.parse(await readFile(paths.run, 'utf8')) as Record<string, unknown>;
+export async function updateRunRecord(paths: Pick<RunPaths, 'run'>, patch: Partial<RunRecord>): Promise<void> {
+  const record: Record<string, unknown> = { ...(await readRunRecord(paths)) };
   for (const [key, value] of Object.entries(patch)) {
     record[key] = isObject(value) && isObject(record[key]) ? { ...record[key], ...value } : value;
   }
   await writeFileAtomic(paths.run, toJson(record));
+}
+
+/** @throws SaeLensError STORAGE when it is not there or not whole */
+export async function readRunRecord({ run }: Pick<RunPaths, 'run'>): Promise<RunRecord> {
+  try {
+    return JSON.parse(await readFile(run, 'utf8')) as RunRecord;
+  } catch (error) {
+    throw new SaeLensError('STORAGE', `Cannot read "${run}": ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** The run was resumed. */
+export async function addSession(paths: Pick<RunPaths, 'run'>, from: string | null): Promise<void> {
+  const { sessions } = await readRunRecord(paths);
+  await updateRunRecord(paths, { sessions: [...sessions, { began: new Date().toISOString(), from, ended: null }] });
+}
+
+/** The present session is over. */
+export async function endSession(paths: Pick<RunPaths, 'run'>, ended: RunSession['ended']): Promise<void> {
+  const { sessions } = await readRunRecord(paths);
+  const present = sessions.at(-1);
+  if (present !== undefined)
+    await updateRunRecord(paths, { sessions: [...sessions.slice(0, -1), { ...present, ended }] });
 }
 
 /** The resolved configuration; a comment behind a value says which layer set it. Can be given back to `train --config`. */

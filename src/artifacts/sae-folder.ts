@@ -15,7 +15,12 @@ export const SAE_FILES = [CFG_NAME, WEIGHTS_NAME, SPARSITY_NAME, RUNNER_CFG_NAME
 /** Beside the SAE in checkpoints of a run that was asked for them. */
 export const OPTIMIZER_NAME = 'optimizer_state.safetensors';
 export const ACTIVATIONS_NAME = 'activations_store.safetensors';
-export const STATE_FILES = [OPTIMIZER_NAME, ACTIVATIONS_NAME] as const;
+/** Beside the SAE in every checkpoint that a run can go on from (pyworker/train/training_state.py). */
+export const TRAINING_STATE_NAME = 'training_state.json';
+export const TRAINING_TENSORS_NAME = 'training_state.safetensors';
+export const STATE_FILES = [OPTIMIZER_NAME, ACTIVATIONS_NAME, TRAINING_STATE_NAME, TRAINING_TENSORS_NAME] as const;
+
+const isState = (name: string): boolean => STATE_FILES.some((file) => file === name);
 
 /** cfg.json is one line of a few KB. */
 const LARGEST_CFG_BYTES = 1 << 20;
@@ -55,7 +60,7 @@ const ALSO_IN_V5 = new Set(['scaling_factor', 'finetuning_scaling_factor', 'log_
 
 /**
  * Reads the folder of an SAE without its weights: cfg.json of SAELens 5 or 6 and the header of the weights, checked
- * against each other. The worker loads the numbers. A folder with a manifest is ours, and is checked byte by byte.
+ * against each other. The worker loads the numbers. The SAE of a folder with a manifest, ours, is checked byte by byte.
  *
  * @throws SaeLensError SAE_INVALID
  */
@@ -66,7 +71,8 @@ export async function readSaeFolder(path: string): Promise<SaeFolder> {
       hint: `an SAE folder holds ${CFG_NAME} and ${WEIGHTS_NAME}`,
     });
   await refuseSeveral(path);
-  if (existsSync(join(path, MANIFEST_NAME))) await verifyFolder(path);
+  // The state of training beside it is large, and nobody reads it here.
+  if (existsSync(join(path, MANIFEST_NAME))) await verifyFolder(path, (name) => !isState(name));
   const cfg = await readCfg(join(path, CFG_NAME), refuse);
   const vocabulary = vocabularyOf(cfg);
   const architecture = architectureOf(cfg);

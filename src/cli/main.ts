@@ -13,6 +13,7 @@ import { addHooks } from './commands/hooks.ts';
 import { addPretokenize } from './commands/pretokenize.ts';
 import { addPretrained } from './commands/pretrained.ts';
 import { addReport } from './commands/report.ts';
+import { addResume } from './commands/resume.ts';
 import { addSetup } from './commands/setup.ts';
 import { addTrain } from './commands/train.ts';
 import { addUpload } from './commands/upload.ts';
@@ -37,6 +38,7 @@ const program = new Command('sae-lens-ts')
 
 for (const add of [
   addTrain,
+  addResume,
   addDashboard,
   addReport,
   addCacheActivations,

@@ -101,5 +101,7 @@ function memoryText({ memory }: TrainPlan): string {
 
 function diskText({ disk }: TrainPlan): string {
   if (disk.savedBytes === null) return 'not known before the model is loaded: set d_in to see it here';
-  return `${disk.nSaved} × ${bytes(disk.savedBytes)}   total ${bytes(disk.totalBytes)}`;
+  const { nResumable, stateBytes } = disk;
+  const state = nResumable === 0 || stateBytes === null ? '' : ` · ${nResumable} × ${bytes(stateBytes)} to resume from`;
+  return `${disk.nSaved} × ${bytes(disk.savedBytes)}${state}   total ${bytes(disk.totalBytes)}`;
 }

@@ -11,8 +11,6 @@ export function layerOfHook(hookName: string): number | null {
 /** What transformers takes a token of the Hub as. */
 const SECRETS = ['token', 'use_auth_token'];
 
-const NOT_AVAILABLE = { message: 'is not available in this version', hint: 'remove it' };
-
 const HALF_FLOAT = {
   value: 'float16',
   message: "float16 is too narrow to train in: Adam's epsilon and the squares of small gradients are 0 in it",
@@ -130,8 +128,15 @@ export const combinationRules: readonly Rule[] = [
         : undefined,
   },
   {
-    keys: ['resume_from_checkpoint'],
-    check: ({ config }) => (config.resume_from_checkpoint === null ? undefined : NOT_AVAILABLE),
+    keys: ['resume_from_checkpoint', 'from_pretrained_path'],
+    check: ({ config }) =>
+      config.resume_from_checkpoint === null || config.from_pretrained_path === null
+        ? undefined
+        : {
+            value: config.from_pretrained_path,
+            message: 'has no effect with resume_from_checkpoint, whose weights are used',
+            hint: 'set one of them to null',
+          },
   },
   {
     keys: ['use_cached_activations', 'cached_activations_path'],

@@ -225,7 +225,7 @@ const evaluationShape = {
     computed: 'output in the run folder',
   }),
   resume_from_checkpoint: option(z.string().nullable().default(null), {
-    description: 'Not in this version: checkpoint to continue from.',
+    description: 'Checkpoint of another run to go on from, in a new run; `resume` goes on in the run itself.',
   }),
   verbose: option(z.boolean().default(true), { description: 'Say more in the log.' }),
   profile: option(z.boolean().default(false), {

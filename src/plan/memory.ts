@@ -45,6 +45,20 @@ export function bufferRows(config: ResolvedConfig): number {
   return config.n_batches_in_buffer * config.store_batch_size_prompts * slicedContextSize(config);
 }
 
+/** Of each row in the buffer, where it came from: token, position, sequence. */
+const ROW_ORIGIN_BYTES = 4 + 4 + 8;
+
+/**
+ * What a checkpoint holds to go on from: the weights as they are trained with Adam's two moments of each, and the rows
+ * of the mixing buffer. Null when the width is read from the model.
+ */
+export function trainingStateBytes(config: ResolvedConfig): number | null {
+  const weights = weightBytes(config);
+  if (weights === null) return null;
+  const rowBytes = (config.sae.d_in as number) * BYTES_OF[config.dtype] + ROW_ORIGIN_BYTES;
+  return 3 * weights + bufferRows(config) * rowBytes;
+}
+
 /** Whether a language model is asked for: to read activations, to evaluate in it, or for its special tokens. */
 export function loadsModel(config: ResolvedConfig): boolean {
   const { use_cached_activations, dataset_path, eval_dataset_path, exclude_special_tokens } = config;

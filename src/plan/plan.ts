@@ -1,6 +1,13 @@
 import { configsOf, type ResolvedConfig, scheduledSteps } from '../config/index.ts';
 import { checkpointSamples } from './checkpoints.ts';
-import { bufferRows, type MemoryPlan, planMemory, planMemoryTogether, weightBytes } from './memory.ts';
+import {
+  bufferRows,
+  type MemoryPlan,
+  planMemory,
+  planMemoryTogether,
+  trainingStateBytes,
+  weightBytes,
+} from './memory.ts';
 
 /** What was measured or seen beforehand; a plan without it leaves the matter open. */
 export interface Measurements {
@@ -16,6 +23,9 @@ export interface DiskPlan {
   nSaved: number;
   /** One of them; null while d_in is not known. */
   savedBytes: number | null;
+  /** What each of the `nResumable` checkpoints before the end holds besides, to go on from; null as above. */
+  stateBytes: number | null;
+  nResumable: number;
   /** All that is known to be written; without the saved SAEs while d_in is not known. */
   totalBytes: number;
 }
@@ -78,6 +88,9 @@ function planOne(config: ResolvedConfig, measured: Measurements): TrainPlan {
   const metricRows = Math.floor(totalSteps / config.logger.wandb_log_frequency);
   const nSaved = checkpointsAtSamples.length + (config.save_final_checkpoint ? 2 : 1);
   const savedBytes = weightBytes(config);
+  const stateBytes = trainingStateBytes(config);
+  const nResumable = checkpointsAtSamples.length;
+  const ofSaes = nSaved * (savedBytes ?? 0) + nResumable * (stateBytes ?? 0);
   return {
     totalSteps,
     scheduleSteps,
@@ -91,7 +104,7 @@ function planOne(config: ResolvedConfig, measured: Measurements): TrainPlan {
     evaluations: Math.floor(metricRows / config.logger.eval_every_n_wandb_logs),
     bufferRows: bufferRows(config),
     memory: planMemory(config, measured.modelBytes ?? null),
-    disk: { nSaved, savedBytes, totalBytes: nSaved * (savedBytes ?? 0) + metricRows * METRIC_ROW_BYTES },
+    disk: { nSaved, savedBytes, stateBytes, nResumable, totalBytes: ofSaes + metricRows * METRIC_ROW_BYTES },
     durationSeconds: measured.tokensPerSecond === undefined ? null : tokens / measured.tokensPerSecond,
   };
 }

@@ -1,3 +1,4 @@
+import { dirname } from 'node:path';
 import type { Resolution } from '../config/index.ts';
 import { createLogger, type Logger } from '../log.ts';
 import { JsonSink } from '../sinks/json.ts';
@@ -12,18 +13,28 @@ const STOP_WORDS: StopWords = {
   stopping: 'finishing the step, then saving a checkpoint (Ctrl-C again to stop now)',
 };
 
-/** How `train` was called. */
-export interface TerminalOptions {
+/** How a run is shown. */
+interface Shown {
   /** Events on stdout. */
   json: boolean;
   /** Warnings and errors only. */
   quiet: boolean;
   /** Its curves in a browser, while it goes on. */
-  dashboard?: boolean;
+  dashboard?: boolean | undefined;
+}
+
+/** How `train` was called. */
+export interface TerminalOptions extends Shown {
   name?: string | undefined;
   runsFolder: string;
   /** The command line, for run.json. */
   command: readonly string[];
+}
+
+/** How `resume` was called. */
+export interface ResumeInTerminalOptions extends Shown {
+  runsFolder: string;
+  from?: string;
 }
 
 /**
@@ -32,31 +43,49 @@ export interface TerminalOptions {
  * @throws SaeLensError what the run failed with; INTERRUPTED or TERMINATED when it was killed
  */
 export async function trainInTerminal({ config, provenance }: Resolution, options: TerminalOptions): Promise<void> {
-  const terminal = new TerminalSink({ quiet: options.quiet });
-  const level = options.quiet || !config.verbose ? 'warn' : 'info';
-  const log = createLogger({ level, print: (line) => terminal.print(line) });
+  const { name, runsFolder, command } = options;
+  const named = name === undefined ? {} : { name };
+  await inTerminal({ ...options, verbose: config.verbose }, async (shown) => {
+    return new SAETrainingRunner(config, { runsFolder, ...named, ...shown, provenance, command });
+  });
+}
+
+/**
+ * As `trainInTerminal`, for a run that was interrupted.
+ *
+ * @throws SaeLensError as `trainInTerminal`; USAGE, RESUME_REFUSED when there is no going on
+ */
+export async function resumeInTerminal(
+  run: string,
+  { json, quiet, dashboard, ...options }: ResumeInTerminalOptions,
+): Promise<void> {
+  await inTerminal({ json, quiet, dashboard, verbose: true }, (shown) =>
+    SAETrainingRunner.resume(run, { ...options, ...shown }),
+  );
+}
+
+async function inTerminal(
+  { json, quiet, dashboard, verbose }: Shown & { verbose: boolean },
+  make: (shown: { sinks: Sink[]; log: Logger }) => Promise<SAETrainingRunner>,
+): Promise<void> {
+  const terminal = new TerminalSink({ quiet });
+  const log = createLogger({ level: quiet || !verbose ? 'warn' : 'info', print: (line) => terminal.print(line) });
   const signals = new StopOnSignal(STOP_WORDS, (line) => log.warn(line));
   const steps = new StepsSeen();
-  const runner = new SAETrainingRunner(config, {
-    runsFolder: options.runsFolder,
-    ...(options.name === undefined ? {} : { name: options.name }),
-    sinks: [terminal, ...(options.json ? [new JsonSink()] : []), steps],
-    log,
-    provenance,
-    command: options.command,
-  });
-  const dashboard = options.dashboard ? await dashboardOf(options.runsFolder, log) : null;
+  let page: DashboardProcess | null = null;
   try {
+    const runner = await make({ sinks: [terminal, ...(json ? [new JsonSink()] : []), steps], log });
     const run = await Promise.race([runner.start(), signals.beforeStart]);
     run.forgetMetrics();
     signals.watch(run, () => steps.seen);
+    if (dashboard) page = await dashboardOf(dirname(run.paths.folder), log);
     const { ended } = await run.done;
     if (ended === 'stopped') process.exitCode = signals.exitCode;
   } catch (error) {
     throw signals.explain(error);
   } finally {
     signals.close();
-    dashboard?.close();
+    page?.close();
   }
 }
 

@@ -38,6 +38,8 @@ const schemas = {
     /** Folders of several SAEs in there; none when it holds the files of one. */
     saes: z.array(z.string()),
     n_training_samples: count,
+    /** Rows of metrics that were told before. */
+    n_rows: count,
   }),
   credit: z.object({ count }),
   profile: z.object({

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { commitFolder } from '../artifacts/checkpoints.ts';
-import { type RunPaths, updateRunRecord } from '../artifacts/run-folder.ts';
+import { endSession, type RunPaths, type RunSession } from '../artifacts/run-folder.ts';
 import { ACTIVATIONS_NAME, OPTIMIZER_NAME } from '../artifacts/sae-folder.ts';
 import { configsOf, type ResolvedConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
@@ -15,12 +15,16 @@ import { MetricsLog, type MetricsRow } from '../stream/metrics-log.ts';
 import type { Job, JobEvent } from '../worker/job.ts';
 import type { Worker } from '../worker/worker.ts';
 import { rememberSpeed } from './measured-speed.ts';
-import { type StagedFolder, type Started, TrainResult, trainingEvent } from './training-events.ts';
+import { nextSteps, resumeCommand } from './next-steps.ts';
+import { recordMachine } from './run-machine.ts';
+import { type StagedFolder, TrainResult, trainingEvent } from './training-events.ts';
 
 /** W&B may have an artifact to upload; the terminal and the files need milliseconds. */
 const SINKS_CLOSE_MS = 60_000;
 /** Whoever kills a run waits neither for an upload nor for a slow disk. */
 const KILLED_CLOSE_MS = 300;
+/** Rows and the word of a checkpoint take different ways; the worker sends rows ten times a second. */
+const ROWS_LOOK_MS = 20;
 
 /** How a run ended and what it left. */
 export interface TrainingResult {
@@ -60,9 +64,13 @@ export interface RunParts {
   readonly paths: RunPaths;
   readonly name: string;
   readonly sinks: Sink;
+  /** Settles when every row so far is in the file of metrics. */
+  readonly rowsWritten: () => Promise<void>;
   readonly log: Logger;
   /** What it trains on, when that does not come from a language model or a cache. */
   readonly feed?: ActivationFeed | undefined;
+  /** Samples that were trained on before. */
+  readonly began: number;
   /** Lets go of everything the run holds: worker, sinks, which have so long to write out what is left, lock, log. */
   readonly release: (sinksMs: number) => Promise<void>;
 }
@@ -84,6 +92,7 @@ export class TrainingRun {
   readonly #worker: Worker;
   readonly #job: Job;
   #checkpoint: string | null = null;
+  #nRows = 0;
   #stage = '';
   #output: string | null = null;
   readonly #outputs: Record<string, string> = {};
@@ -107,6 +116,7 @@ export class TrainingRun {
       onEvent: (event) => this.#onEvent(event),
       onMetrics: (batch) => {
         for (const row of this.#rows.push(batch)) this.#onRow(metricsOf(row));
+        this.#nRows += batch.header.rows;
       },
       onActivations: (batch) => this.#tap.push(batch),
       signal: this.#cancel.signal,
@@ -174,7 +184,8 @@ export class TrainingRun {
       this.#parts.log[event.level](event.message);
       this.emit(event);
     } else {
-      if (event.kind === 'started') this.#write(() => this.#record(event));
+      if (event.kind === 'started')
+        this.#write(() => recordMachine(this.paths, this.#worker.python, event, this.#parts.log));
       if (event.kind === 'stage') this.#logStage(event.message);
       this.emit(runEvent(event));
     }
@@ -191,46 +202,27 @@ export class TrainingRun {
     });
   }
 
-  /** What decides the bits of a run, and only the worker knows (design §10). A run does not fail for want of it. */
-  async #record({
-    d_in,
-    d_sae,
-    saes,
-    total_steps,
-    n_eval_prompts,
-    device,
-    torch,
-    cpu,
-    threads,
-    kernels,
-    ...told
-  }: Started): Promise<void> {
-    const versions = { python: this.#worker.python, torch, ...told.versions };
-    const machine = { device, cpu_capability: cpu, threads, kernels, ...told.machine };
-    const named = Object.entries(saes ?? {}).map(([name, sae]) => [`${name}/d_sae`, sae.d_sae]);
-    const sizes = { d_in, d_sae, ...Object.fromEntries(named), total_steps, n_eval_prompts };
-    await updateRunRecord(this.paths, { versions, machine, sizes, hashes: told.revisions }).catch((error: Error) =>
-      this.#parts.log.warn(`${this.paths.run} lacks what the worker told: ${error.message}`),
-    );
-  }
-
   #onRow({ step, sae, ...row }: Metrics): void {
     for (const [key, value] of Object.entries(row)) this.#last[sae === undefined ? key : `${sae}/${key}`] = value;
     this.emit({ kind: 'metrics', step, ...(sae === undefined ? {} : { sae }), row });
   }
 
   /** A checkpoint that cannot be kept costs the checkpoint, not the run; an output that cannot be kept is the run's failure. */
-  async #commit({ purpose, staging, final, saes, n_training_samples }: StagedFolder): Promise<void> {
+  async #commit({ purpose, staging, final, saes, n_training_samples, n_rows }: StagedFolder): Promise<void> {
     const isOutput = purpose === 'output';
     const keep = isOutput || purpose === 'final';
     if (this.#killed) return rm(staging, { recursive: true, force: true });
     try {
+      if (!(await this.#rowsOnDisk(n_rows)) && !keep) {
+        return await rm(staging, { recursive: true, force: true });
+      }
       await commitFolder({
         staging,
         final,
         kind: isOutput ? 'output' : 'checkpoint',
         nTrainingSamples: n_training_samples,
         runnerConfigs: configsOf(this.config),
+        runConfig: this.config,
         keep,
       });
     } catch (error) {
@@ -253,6 +245,18 @@ export class TrainingRun {
         activations_store: existing(join(path, ACTIVATIONS_NAME)),
       });
     }
+  }
+
+  /**
+   * The rows of the steps before a checkpoint lie on the disk before it exists: a resumed run only adds to them.
+   *
+   * @returns false when they will never come, because the worker is gone
+   */
+  async #rowsOnDisk(count: number): Promise<boolean> {
+    const areMissing = () => this.#nRows + this.#rows.dropped < count;
+    while (areMissing() && !this.#job.settled) await sleep(ROWS_LOOK_MS);
+    await this.#parts.rowsWritten();
+    return !areMissing();
   }
 
   async #finish(): Promise<TrainingResult> {
@@ -284,23 +288,24 @@ export class TrainingRun {
         elapsed_s: result.elapsedS,
         output: result.output,
         checkpoint: result.checkpoint,
-        next: nextSteps(result, this.#oneOfSeveral),
+        next: nextSteps(result, this.#resume, this.#oneOfSeveral),
       });
       if (result.ended === 'done' && this.#parts.feed === undefined)
-        await rememberSpeed(this.config, result.nTrainingSamples / result.elapsedS);
+        await rememberSpeed(this.config, (result.nTrainingSamples - this.#parts.began) / result.elapsedS);
       this.#parts.log.debug(`${result.ended} after ${result.nTrainingSteps} steps`);
-      await this.#close();
+      await this.#close(result.ended);
       return result;
     } catch (error) {
       const failure = error instanceof SaeLensError ? this.#withWhatIsLeft(error) : error;
       const { message, code = 'BUG' } = failure as Error & { code?: string };
       this.#parts.log.debug(message, { code });
-      await this.#close(failure as Error);
+      await this.#close('failed', failure as Error);
       throw failure;
     }
   }
 
-  async #close(error?: Error): Promise<void> {
+  async #close(ended: RunSession['ended'], error?: Error): Promise<void> {
+    await endSession(this.paths, ended).catch((cause: Error) => this.#parts.log.warn(cause.message));
     const { dropped } = this.#rows;
     if (dropped > 0)
       this.#parts.log.warn(`${dropped} rows of metrics are missing: they came faster than they were taken`);
@@ -308,6 +313,11 @@ export class TrainingRun {
     this.#tap.end(error);
     await this.#parts.feed?.close();
     await this.#parts.release(this.#killed ? KILLED_CLOSE_MS : SINKS_CLOSE_MS);
+  }
+
+  /** Null where a program gave the activations: it would have to give them again. */
+  get #resume(): string | null {
+    return this.#parts.feed === undefined ? resumeCommand(this.paths.folder) : null;
   }
 
   get #oneOfSeveral(): string | undefined {
@@ -321,8 +331,8 @@ export class TrainingRun {
     if (output !== null) hints.push(`the finished SAE is ${output}`);
     if (checkpoint !== null) hints.push(`the last complete checkpoint is ${checkpoint}`);
     if (checkpoint !== null && output === null) {
-      const weights = join(checkpoint, this.#oneOfSeveral ?? '');
-      hints.push(`a run with --from_pretrained_path ${weights} begins with its weights`);
+      const resume = this.#resume;
+      if (resume !== null) hints.push(`go on from it: ${resume}`);
     }
     return new SaeLensError(error.code, error.message, {
       hint: hints.filter((hint) => hint !== undefined).join('\n') || undefined,
@@ -349,20 +359,3 @@ function runEvent(event: object): RunEvent {
 }
 
 const existing = (path: string): string | null => (existsSync(path) ? path : null);
-
-/** @param sae one of several, to show the way with */
-function nextSteps({ output, checkpoint }: TrainingResult, sae = ''): { command: string; purpose: string }[] {
-  const place = output ?? checkpoint;
-  if (place === null) return [];
-  const folder = join(place, sae);
-  return [
-    {
-      command: `python -c "from sae_lens import SAE; print(SAE.load_from_disk('${folder}'))"`,
-      purpose: 'load it in Python, where SAELens is installed',
-    },
-    {
-      command: `import { SAE } from 'sae-lens-ts'; const sae = await SAE.loadFromDisk('${folder}');`,
-      purpose: 'load it in TypeScript',
-    },
-  ];
-}

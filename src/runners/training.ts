@@ -1,16 +1,18 @@
-import { createHash } from 'node:crypto';
-import { dirname } from 'node:path';
+import { createHash, randomBytes } from 'node:crypto';
+import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { removeAbandoned, stagingSuffix } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
-import { listingHash } from '../artifacts/listing-hash.ts';
+import { cutRows, setRowsAside } from '../artifacts/metrics-file.ts';
 import { HUB, locateSae } from '../artifacts/published-sae.ts';
+import type { ResumePoint } from '../artifacts/resume-point.ts';
 import { claimRun, freeRunName } from '../artifacts/run-claim.ts';
 import {
+  addSession,
   type RunPaths,
   type RunPlaces,
   type RunRecord,
-  setMetricsAside,
+  readRunRecord,
   updateRunRecord,
   writeRunFolder,
 } from '../artifacts/run-folder.ts';
@@ -40,6 +42,8 @@ import { requireEnvironment } from '../worker/environment.ts';
 import { packageRoot } from '../worker/package-root.ts';
 import { PythonSession } from '../worker/pythonia.ts';
 import { Worker } from '../worker/worker.ts';
+import { type InterruptedRun, openInterruptedRun, pointOf, pointToGoOnFrom } from './resume.ts';
+import { inputHashes, requireSameInputs } from './run-inputs.ts';
 import { watchForStandstill } from './standstill.ts';
 import { type TrainingResult, TrainingRun } from './training-run.ts';
 
@@ -75,6 +79,12 @@ export interface TrainingOptions {
    */
   activations?: AsyncIterable<FedActivations> | Iterable<FedActivations>;
 }
+
+/** How an interrupted run is embedded: it has its name, its configuration and its data already. */
+export type ResumeOptions = Pick<TrainingOptions, 'worker' | 'runsFolder' | 'sinks' | 'log'> & {
+  /** The checkpoint to go on from: its number of samples or its folder; default: the newest that is whole. */
+  from?: string;
+};
 
 /** What is written down of a run that is fed and does not say what with. */
 const UNNAMED = { model_name: 'unknown', dataset_path: 'unknown', hook_name: 'unknown' };
@@ -114,6 +124,26 @@ export class SAETrainingRunner {
   readonly #places: RunPlaces;
   #name: string;
   readonly #options: TrainingOptions;
+  #interrupted: InterruptedRun | null = null;
+
+  /**
+   * A run that was interrupted, to be started again from its last checkpoint. On a CPU its metrics and its SAE become,
+   * bit for bit, those that it would have had.
+   *
+   * @param run its name, or its folder
+   * @throws SaeLensError USAGE when there is no such run, RESUME_REFUSED when it is finished or not what it was
+   *
+   * @example
+   * const runner = await SAETrainingRunner.resume('my-run');
+   * const { output } = await runner.run();
+   */
+  static async resume(run: string, { from, ...options }: ResumeOptions = {}): Promise<SAETrainingRunner> {
+    const interrupted = await openInterruptedRun(run, options.runsFolder ?? 'runs', from);
+    const { config, runsFolder, name } = interrupted;
+    const runner = new SAETrainingRunner(config, { ...options, runsFolder, name, provenance: new Map() });
+    runner.#interrupted = interrupted;
+    return runner;
+  }
 
   /** @throws SaeLensError CONFIG_INVALID with all problems at once, USAGE for wrong `options` */
   constructor(
@@ -130,6 +160,9 @@ export class SAETrainingRunner {
         'USAGE',
         'activations are given, and use_cached_activations is true: they come from one place',
       );
+    }
+    if (options.activations !== undefined && this.config.resume_from_checkpoint !== null) {
+      throw new SaeLensError('USAGE', 'activations are given, and resume_from_checkpoint: those before it are gone');
     }
     this.plan = planTraining(this.config);
     this.#options = options;
@@ -151,7 +184,8 @@ export class SAETrainingRunner {
   /**
    * Starts the run; resolves when the worker has it.
    *
-   * @throws SaeLensError ENVIRONMENT_MISSING, STORAGE, WORKER_START; USAGE when the worker of yours is training already
+   * @throws SaeLensError ENVIRONMENT_MISSING, STORAGE, WORKER_START; USAGE when the worker of yours is training already;
+   * RESUME_REFUSED, SAE_INVALID when there is no going on from a checkpoint
    */
   async start(): Promise<TrainingRun> {
     const { config, plan } = this;
@@ -181,38 +215,45 @@ export class SAETrainingRunner {
       held.push(watchForStandstill(log));
       if (tookOver) log.warn(`Took the folder over from process ${tookOver.pid}, which is gone`);
       await removeAbandoned(paths);
-      const earlier = await setMetricsAside(paths);
-      if (earlier !== null) log.warn(`${this.name} was run before; its metrics are kept as ${earlier}`);
-      await writeRunFolder(paths, config, layersOf(options.provenance), this.#record(python));
+      const point = this.#interrupted === null ? await this.#begin(paths, python, log) : await this.#goOn(paths, log);
       const files = [new JsonlSink(paths.metrics, log), new JsonlSink(paths.histograms, log, densityLine)];
       const sinks = new SinkGroup([...(options.sinks ?? []), ...files], log);
       held.push((deadlineMs) => sinks.close(deadlineMs));
       sinks.consume(this.#header(paths.folder));
+      // A checkpoint has weights of its own.
       const starts = new Map<string | null, string | null>();
-      for (const [name, { from_pretrained_path }] of configsOf(config)) {
+      for (const [name, { from_pretrained_path }] of point === null ? configsOf(config) : []) {
         starts.set(name, await startingWeights(from_pretrained_path, log));
       }
       const progress = (message: string) => log.info(message);
       const located =
         feed === undefined && loadsModel(config) ? await resolveBundled(config, { python, progress }) : config;
-      if (feed === undefined) await updateRunRecord(paths, { hashes: await inputHashes(located) });
+      if (feed === undefined) {
+        const hashes = await inputHashes(located);
+        if (this.#interrupted !== null) await requireSameInputs(paths, hashes);
+        await updateRunRecord(paths, { hashes });
+      }
       const onLog = (_: string, line: string): void => file.debug(line);
       const worker = options.worker ?? (await Worker.start({ python, onLog }));
       if (options.worker === undefined) held.push(() => worker.shutdown());
       // Again: another run may have taken it meanwhile.
       requireFree(worker);
       // Not before: W&B would show a run that never began.
-      if (config.logger.log_to_wandb) sinks.add(this.#wandb(python, paths, log));
+      if (config.logger.log_to_wandb) sinks.add(this.#wandb(python, paths, log, (await readRunRecord(paths)).wandb_id));
+      const rowsWritten = async () => void (await Promise.all(files.map((file) => file.flush())));
+      const began = point?.nTrainingSamples ?? 0;
+      const parts = { config, paths, name: this.name, sinks, rowsWritten, log, feed, began, release };
       const places = { checkpoint_path: paths.checkpoints, output_path: paths.output };
       const configs = [...configsOf({ ...located, ...places })].map(
-        ([name, one]) => [name, { ...one, from_pretrained_path: starts.get(name) }] as const,
+        ([name, one]) => [name, { ...one, from_pretrained_path: starts.get(name) ?? null }] as const,
       );
-      const run = new TrainingRun({ config, paths, name: this.name, sinks, log, feed, release }, worker, {
+      const run = new TrainingRun(parts, worker, {
         // What several SAEs share is the same in the configuration of each.
         config: configs[0]?.[1],
         saes: config.saes === undefined ? null : Object.fromEntries(configs),
         recorded: withoutSecrets({ model_name: config.model_name, dataset_path: config.dataset_path }),
         fed: feed !== undefined,
+        resume: point?.path ?? null,
         places: {
           checkpoints: paths.checkpoints,
           output: paths.output,
@@ -236,10 +277,36 @@ export class SAETrainingRunner {
     return (await this.start()).done;
   }
 
-  #wandb(python: string, paths: RunPaths, log: Logger): Sink {
+  /** A new run, which may begin where another one was. */
+  async #begin(paths: RunPaths, python: string, log: Logger): Promise<ResumePoint | null> {
+    const { config } = this;
+    const point = config.resume_from_checkpoint === null ? null : await pointOf(config, config.resume_from_checkpoint);
+    for (const file of [paths.metrics, paths.histograms]) {
+      const earlier = await setRowsAside(file);
+      if (earlier !== null) log.warn(`${this.name} was run before; its ${basename(file)} is kept as ${earlier}`);
+    }
+    await writeRunFolder(paths, config, layersOf(this.#options.provenance), this.#record(python, point));
+    if (point !== null) log.info(`Going on from ${point.path}, after step ${point.nTrainingSteps}`);
+    return point;
+  }
+
+  /** The run that was interrupted. What was told after its checkpoint will be told again. */
+  async #goOn(paths: RunPaths, log: Logger): Promise<ResumePoint | null> {
+    const point = await pointToGoOnFrom(this.#interrupted as InterruptedRun, paths, log);
+    for (const file of [paths.metrics, paths.histograms]) {
+      const cut = await cutRows(file, point?.nTrainingSteps ?? 0);
+      if (cut !== null) log.debug(`What ${basename(file)} held of later steps is kept as ${cut}`);
+    }
+    await addSession(paths, point?.path ?? null);
+    if (point === null) log.warn(`${this.name} has no checkpoint yet: it begins again`);
+    else log.info(`Going on from ${point.path}, after step ${point.nTrainingSteps}`);
+    return point;
+  }
+
+  #wandb(python: string, paths: RunPaths, log: Logger, wandb_id: string | null): Sink {
     const { logger, model_name, hook_name } = this.config;
     return new WandbSink(
-      { logger, config: { ...this.config }, model_name, hook_name, directory: paths.wandb },
+      { logger: { ...logger, wandb_id }, config: { ...this.config }, model_name, hook_name, directory: paths.wandb },
       () => PythonSession.start({ python, cwd: packageRoot() }),
       log,
     );
@@ -269,16 +336,22 @@ export class SAETrainingRunner {
     };
   }
 
-  #record(python: string): RunRecord {
+  #record(python: string, point: ResumePoint | null): RunRecord {
+    const now = new Date().toISOString();
+    const { logger } = this.config;
     return {
       name: this.name,
-      created: new Date().toISOString(),
+      created: now,
       command: [...(this.#options.command ?? process.argv)],
       seed: this.config.seed,
       versions: { 'sae-lens-ts': VERSION, node: process.version },
       hashes: { config: createHash('sha256').update(JSON.stringify(this.config)).digest('hex') },
       machine: { platform: `${process.platform}-${process.arch}`, python },
       sizes: {},
+      fed: this.#options.activations !== undefined,
+      cwd: process.cwd(),
+      wandb_id: logger.log_to_wandb ? (logger.wandb_id ?? randomBytes(4).toString('hex')) : null,
+      sessions: [{ began: now, from: point?.path ?? null, ended: null }],
     };
   }
 }
@@ -295,19 +368,6 @@ async function startingWeights(reference: string | null, log: Logger): Promise<s
   const path = reference.startsWith(HUB) ? (await locateSae(reference, { log })).path : reference;
   await checkSaeFolder(path);
   return path;
-}
-
-/** Of what the run reads, where that lies on this machine. */
-async function inputHashes(
-  inputs: Pick<ResolvedConfig, 'model_name' | 'dataset_path' | 'cached_activations_path'>,
-): Promise<Record<string, string>> {
-  const cache = inputs.cached_activations_path;
-  const hashes = {
-    model_listing: await listingHash(inputs.model_name),
-    dataset_listing: inputs.dataset_path === '' ? null : await listingHash(inputs.dataset_path),
-    cache_listing: cache === null ? null : await listingHash(cache),
-  };
-  return Object.fromEntries(Object.entries(hashes).filter((entry): entry is [string, string] => entry[1] !== null));
 }
 
 /** Layer names for config.yaml; defaults are not named. */

@@ -19,8 +19,8 @@ export const metricsLine: LineOf = (event) => {
 /** How often the latents are active, as log10, over the course of a run. */
 export const densityLine: LineOf = (event) => {
   if (event.kind !== 'histogram' || event.name !== 'plots/feature_density_line_chart') return null;
-  const { kind: _, ...histogram } = event;
-  return histogram;
+  const { kind: _, step, ...histogram } = event;
+  return { step, ...histogram };
 };
 
 /**
@@ -59,6 +59,12 @@ export class JsonlSink implements Sink {
     this.#writing ??= this.#drain().finally(() => {
       this.#writing = null;
     });
+  }
+
+  /** Every row so far is on the disk, or counted as lost. */
+  async flush(): Promise<void> {
+    while (this.#writing !== null) await this.#writing;
+    await this.#file?.datasync();
   }
 
   async close(): Promise<void> {

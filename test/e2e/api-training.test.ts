@@ -123,6 +123,14 @@ it('stops on request with a checkpoint, and takes one in between', async () => {
   expect(result.checkpoint).not.toBe(await checkpoint);
   await run.stop();
   await run.kill();
+  const interrupted = await SAETrainingRunner.resume(run.name, { worker, runsFolder: join(folder, 'runs') });
+  const resumed = await interrupted.start();
+  for await (const m of resumed.metrics()) {
+    expect(m.step).toBeGreaterThanOrEqual(result.nTrainingSteps);
+    break;
+  }
+  await resumed.stop();
+  expect((await resumed.done).nTrainingSteps).toBeGreaterThan(result.nTrainingSteps);
   await expect(run.checkpointNow()).rejects.toMatchObject({ code: 'USAGE' });
   expect(worker.state).toBe('ready');
 });

@@ -51,8 +51,14 @@ describe('a run with --json, checkpoints and every place set', () => {
   it('puts checkpoints and output where they were wanted, complete and under SAELens’ names', async () => {
     const checkpoints = readdirSync(join(folder, 'saved', 'a-run')).sort();
     expect(checkpoints).toEqual(['2176', '4352', 'final_6400']);
-    for (const path of [...checkpoints.map((name) => join('saved', 'a-run', name)), 'finished/sae']) {
-      expect(readdirSync(join(folder, path)).sort()).toEqual(FILES);
+    const resumable = [...FILES, 'training_state.json', 'training_state.safetensors'];
+    for (const [path, files] of [
+      ['saved/a-run/2176', resumable],
+      ['saved/a-run/4352', resumable],
+      ['saved/a-run/final_6400', FILES],
+      ['finished/sae', FILES],
+    ] as const) {
+      expect(readdirSync(join(folder, path)).sort()).toEqual(files);
       await verifyFolder(join(folder, path));
     }
     expect(readdirSync(runFolder).sort()).toEqual([
@@ -91,7 +97,7 @@ describe('a run with --json, checkpoints and every place set', () => {
   it('a second run of the same name keeps the metrics of the first apart and replaces its output', async () => {
     const again = await run(tinyRun('--name', 'a-run', '--output_path', 'finished/sae'));
     expect(again.code).toBe(0);
-    const [, kept = ''] = /a-run was run before; its metrics are kept as (\S+)/.exec(again.stderr) ?? [];
+    const [, kept = ''] = /a-run was run before; its metrics\.jsonl is kept as (\S+)/.exec(again.stderr) ?? [];
     const rows = (path: string): number => readFileSync(path, 'utf8').trimEnd().split('\n').length;
     expect(rows(kept)).toBeGreaterThan(rows(join(runFolder, 'metrics.jsonl')));
     expect((await verifyFolder(join(folder, 'finished/sae'))).n_training_samples).toBe(1280);

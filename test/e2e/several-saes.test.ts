@@ -35,7 +35,11 @@ describe('two SAEs of different architecture, width and learning rate on one pas
     expect(ended.code, ended.stderr).toBe(0);
     expect(ended.stderr).toMatch(/ {2}wide .* of 96\n {2}plain .* of 64\n/);
     for (const place of ['output', join('checkpoints', '768')]) {
-      expect(readdirSync(at('both', place)).sort()).toEqual(['plain', 'wide']);
+      const names = readdirSync(at('both', place));
+      expect(names.filter((name) => name in SAES).sort()).toEqual(['plain', 'wide']);
+      // What goes on from a checkpoint needs all of it, and what belongs to no SAE in particular.
+      expect(names.includes('training_state.safetensors')).toBe(place !== 'output');
+      if (place !== 'output') await verifyFolder(at('both', place));
       for (const name of Object.keys(SAES)) await verifyFolder(at('both', place, name));
     }
     const events = ended.stdout

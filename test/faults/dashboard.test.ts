@@ -9,6 +9,7 @@ import { parseConfigObject } from '../../src/config/index.ts';
 import { reportPage } from '../../src/dashboard/report.ts';
 import { RunStore } from '../../src/dashboard/run-store.ts';
 import { within } from '../../src/worker/deadline.ts';
+import { runRecord } from '../fixtures/run-record.ts';
 import { writeSaeFolder } from '../fixtures/sae-folder.ts';
 import { mutations } from '../mutations.ts';
 
@@ -23,7 +24,7 @@ beforeAll(async () => {
   const sae = { architecture: 'standard', d_in: 4, d_sae: 8 };
   const config = parseConfigObject({ model_name: 'm', hook_name: 'h', dataset_path: 'd', sae }, () => {});
   const facts = { versions: { node: '20' }, hashes: {}, machine: { threads: 1 }, sizes: { d_in: 4, total_steps: 9 } };
-  const record = { name: 'a-run', created: '2026-01-01', command: ['train'], seed: 1, ...facts };
+  const record = runRecord({ name: 'a-run', created: '2026-01-01', ...facts });
   await writeRunFolder(paths, config, { 'sae.d_sae': 'flag' }, record);
   // Less than a run writes, which takes three milliseconds to parse.
   writeFileSync(paths.config, 'model_name: m\nhook_name: h\nlr: 3e-4\nsae:\n  architecture: standard\n  d_sae: 8\n');

@@ -13,6 +13,7 @@ import { parseConfigObject } from '../../src/config/index.ts';
 import { SaeLensError } from '../../src/errors.ts';
 import { configFrom } from '../../src/runners/config-from.ts';
 import { within } from '../../src/worker/deadline.ts';
+import { runRecord } from '../fixtures/run-record.ts';
 import { writeSaeFolder } from '../fixtures/sae-folder.ts';
 import { mutations } from '../mutations.ts';
 
@@ -32,7 +33,7 @@ beforeAll(async () => {
   const sae = { architecture: 'standard', d_in: 4, d_sae: 8 };
   const config = parseConfigObject({ model_name: 'm', hook_name: 'h', dataset_path: 'd', sae }, () => {});
   const facts = { versions: { node: '20' }, hashes: {}, machine: { threads: 1 }, sizes: { d_in: 4 } };
-  const record = { name: 'a-run', created: 'now', command: ['train'], seed: 1, ...facts };
+  const record = runRecord({ name: 'a-run', ...facts });
   await writeRunFolder(paths, config, { 'sae.d_sae': 'flag' }, record);
   writeFileSync(paths.metrics, `${JSON.stringify(METRICS)}\n`);
   const staging = `${paths.output}.${stagingSuffix()}`;

@@ -9,6 +9,7 @@ import { restoreReplaced } from '../../src/artifacts/replace-folder.ts';
 import { runPaths, writeRunFolder } from '../../src/artifacts/run-folder.ts';
 import { JsonlSink } from '../../src/sinks/jsonl.ts';
 import { keepLog } from '../fixtures/quiet-log.ts';
+import { runRecord } from '../fixtures/run-record.ts';
 import { writeSaeFolder } from '../fixtures/sae-folder.ts';
 import { program } from '../programs.ts';
 
@@ -63,8 +64,7 @@ describe.each(['killed', 'full'] as const)('at any call of the file system %s', 
     const seen = new Set<string>();
     const prepare = async (place: string) => {
       const paths = runPaths({ runsFolder: place, name: 'run' });
-      const facts = { versions: {}, hashes: {}, machine: {}, sizes: {} };
-      await writeRunFolder(paths, { seed: 1 }, {}, { name: 'run', created: 'then', command: [], seed: 1, ...facts });
+      await writeRunFolder(paths, { seed: 1 }, {}, runRecord());
     };
     for (const place of await atEachCall('run', prepare)) {
       const { config, run } = runPaths({ runsFolder: place, name: 'run' });

@@ -117,7 +117,7 @@ export const OPTION_ROWS: readonly OptionRow[] = [
   {"path":"checkpoint_path","flags":["checkpoint_path"],"group":"Evaluation, logging and artifacts","types":["string","null"],"default":"checkpoints in the run folder","description":"Folder for checkpoints; the run adds a folder with its name."},
   {"path":"save_final_checkpoint","flags":["save_final_checkpoint"],"group":"Evaluation, logging and artifacts","types":["boolean"],"default":"false","description":"Write a checkpoint at the end too."},
   {"path":"output_path","flags":["output_path"],"group":"Evaluation, logging and artifacts","types":["string","null"],"default":"output in the run folder","description":"Folder of the finished SAE."},
-  {"path":"resume_from_checkpoint","flags":["resume_from_checkpoint"],"group":"Evaluation, logging and artifacts","types":["string","null"],"default":"null","description":"Not in this version: checkpoint to continue from."},
+  {"path":"resume_from_checkpoint","flags":["resume_from_checkpoint"],"group":"Evaluation, logging and artifacts","types":["string","null"],"default":"null","description":"Checkpoint of another run to go on from, in a new run; `resume` goes on in the run itself."},
   {"path":"verbose","flags":["verbose"],"group":"Evaluation, logging and artifacts","types":["boolean"],"default":"true","description":"Say more in the log."},
   {"path":"profile","flags":["profile"],"group":"Evaluation, logging and artifacts","types":["boolean"],"default":"false","description":"Measure where the time of the steps goes, and say it at the end."},
   {"path":"logger.log_to_wandb","flags":["log_to_wandb","logger.log_to_wandb"],"group":"Evaluation, logging and artifacts","types":["boolean"],"default":"true","description":"Send metrics to Weights & Biases."},

@@ -16,7 +16,6 @@ import { parse } from 'yaml';
 import { toJson, writeFileAtomic } from '../../../src/artifacts/atomic.ts';
 import { commitFolder, removeAbandoned, stagingSuffix } from '../../../src/artifacts/checkpoints.ts';
 import { freeSpace, requireFreeSpace } from '../../../src/artifacts/free-space.ts';
-import { listingHash } from '../../../src/artifacts/listing-hash.ts';
 import { MANIFEST_FORMAT, verifyFolder } from '../../../src/artifacts/manifest.ts';
 import { restoreReplaced } from '../../../src/artifacts/replace-folder.ts';
 import {
@@ -31,6 +30,7 @@ import { lockRun } from '../../../src/artifacts/run-lock.ts';
 import { readSaeFolder } from '../../../src/artifacts/sae-folder.ts';
 import { readSafetensorsHeader } from '../../../src/artifacts/safetensors.ts';
 import { SAE } from '../../../src/sae/sae.ts';
+import { runRecord } from '../../fixtures/run-record.ts';
 import { floats, STANDARD, safetensors, writeSaeFolder } from '../../fixtures/sae-folder.ts';
 
 const OUTPUT = { kind: 'output', nTrainingSamples: 1, runnerConfigs: new Map([[null, {}]]) } as const;
@@ -327,16 +327,7 @@ describe('the run folder', () => {
     try {
       const paths = runPaths({ runsFolder: folder, name: 'a-run' });
       const config = { seed: 1, sae: { k: 16 }, note: 'planted-"secret"-value' };
-      const record = {
-        name: 'a-run',
-        created: 'now',
-        command: ['train', '--x', 'planted-"secret"-value'],
-        seed: 1,
-        versions: {},
-        hashes: {},
-        machine: {},
-        sizes: {},
-      };
+      const record = runRecord({ name: 'a-run', command: ['train', '--x', 'planted-"secret"-value'] });
       await writeRunFolder(paths, config, { 'sae.k': 'flag' }, record);
       await updateRunRecord(paths, { machine: { threads: 1 } });
       expect(readFileSync(paths.config, 'utf8')).toContain('k: 16 # flag');
@@ -368,16 +359,6 @@ describe('the run folder', () => {
       d: 'x # y',
     });
   });
-});
-
-it('the hash of a listing follows names and sizes, wherever the folder lies', async () => {
-  for (const name of ['a', 'b']) writeSaeFolder(join(folder, name, 'deep'));
-  const hash = await listingHash(join(folder, 'a'));
-  expect(await listingHash(join(folder, 'b'))).toBe(hash);
-  expect(await listingHash(join(folder, 'a', 'deep', 'cfg.json'))).toMatch(/^[0-9a-f]{64}$/);
-  writeFileSync(join(folder, 'b', 'deep', 'cfg.json'), 'longer or shorter');
-  expect(await listingHash(join(folder, 'b'))).not.toBe(hash);
-  expect(await listingHash(join(folder, 'no'))).toBeNull();
 });
 
 it('writeFileAtomic leaves the old content or the new, and no temporary file', async () => {

@@ -219,7 +219,11 @@ test.each<[string, object, RegExp]>([
     run({ cached_activations_path: 'cache' }),
     /has no effect without use_cached_activations/,
   ],
-  ['resume', run({ resume_from_checkpoint: 'x' }), /is not available in this version/],
+  [
+    'two beginnings',
+    run({ resume_from_checkpoint: 'x', from_pretrained_path: 'y' }),
+    /has no effect with resume_from_checkpoint/,
+  ],
   ['hook_eval', run({ hook_eval: 'blocks.1' }), /"blocks.1" has no effect/],
   ['Mamba', run({ model_class_name: 'HookedMamba' }), /mamba-lens/],
   ['a misspelled schedule', run({ lr_scheduler_name: 'constnat' }), /did you mean constant/],

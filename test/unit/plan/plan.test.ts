@@ -42,7 +42,12 @@ test('checkpoints are written at the end of the first step beyond their threshol
     n_checkpoints: 3,
     sae: { architecture: 'topk', d_in: 64, d_sae: 128 },
   });
-  expect(planTraining(config).checkpointsAtSamples).toEqual([12_288, 24_576, 32_768]);
+  const { checkpointsAtSamples, bufferRows, disk } = planTraining(config);
+  expect(checkpointsAtSamples).toEqual([12_288, 24_576, 32_768]);
+  // Weights and two moments of each, and the buffer: float32 rows, each with 16 bytes that say where it came from.
+  const stateBytes = 3 * 4 * (2 * 64 * 128 + 64 + 128) + bufferRows * (64 * 4 + 16);
+  expect(disk).toMatchObject({ nResumable: 3, stateBytes });
+  expect(disk.totalBytes).toBeGreaterThan(3 * stateBytes);
 });
 
 // The same table as in test/python/train/test_checkpoints.py: the plan and the trainer follow one rule.

@@ -104,7 +104,7 @@ describe('what a run writes while it trains', () => {
     const error = await run.done.catch((error) => error);
     expect(error.code).toBe('STORAGE');
     expect(readdirSync(error.details.kept)).toContain('sae_weights.safetensors');
-    expect(error.hint).toContain(`--from_pretrained_path ${join(run.paths.checkpoints, '1')}`);
+    expect(error.hint).toContain(`go on from it: sae-lens-ts resume ${run.paths.folder}`);
     expect(readdirSync(run.paths.output)).toEqual(['notes.txt']);
   });
 
