@@ -26,7 +26,7 @@ class LayerModules:
     """The module that joins the heads: its input are the values of all heads, one after the other."""
 
 
-# For these architectures the hook points of _PLAIN_HOOK are exactly the input or output of a module, so the plain
+# For these architectures the hook points of PLAIN_HOOK are exactly the input or output of a module, so the plain
 # Hugging Face model is hooked there: same values at several times the speed of the bridge. test/python/lm compares
 # every line of this table with the bridge.
 LAYER_MODULES = {
@@ -42,7 +42,7 @@ LAYER_MODULES = {
     "Qwen3ForCausalLM": LayerModules("model.layers"),
 }
 
-_PLAIN_HOOK = re.compile(
+PLAIN_HOOK = re.compile(
     r"blocks\.(\d+)\.(hook_resid_pre|hook_resid_post|hook_attn_out|hook_mlp_out|attn\.hook_z)"
 )
 
@@ -156,7 +156,7 @@ class TransformerLensModel:
 
     def _plain_point(self, hook_name: str) -> Point | None:
         """The place in the plain model that this hook point is; None where only a bridge has it."""
-        modules, match = LAYER_MODULES.get(type(self._model).__name__), _PLAIN_HOOK.fullmatch(hook_name)
+        modules, match = LAYER_MODULES.get(type(self._model).__name__), PLAIN_HOOK.fullmatch(hook_name)
         if modules is None or match is None or int(match[1]) >= self._n_plain_layers:
             return None
         layer = _layers_of(self._model)[int(match[1])]

@@ -11,6 +11,7 @@ import torch
 from pyworker.errors import WorkerError
 from pyworker.lm.attention import attend_narrow_heads
 from pyworker.lm.backends import LAYER_MODULES, HuggingFaceModel, TransformerLensModel, dtype_named, freeze
+from pyworker.lm.depth import config_up_to, load_up_to
 from pyworker.lm.forward_arguments import check_model_kwargs
 from pyworker.lm.gguf import cut_as_the_file_says
 from pyworker.lm.linear import freeze_linear_layers
@@ -44,11 +45,12 @@ class LanguageModelConfig:
     llm_compilation_mode: str | None = None
 
 
-def load_language_model(cfg: Any) -> LanguageModel:
+def load_language_model(cfg: Any, last_hook: str | None = None) -> LanguageModel:
     """Load the model that ``cfg`` names, frozen, on ``cfg.llm_device``, in float32 unless told otherwise.
 
     Args:
         cfg: a LanguageModelConfig, or anything with its fields (LanguageModelSAERunnerConfig).
+        last_hook: nothing beyond this hook will be asked for, no logits either: layers above it may be left out.
 
     Raises:
         WorkerError: MODEL_NOT_FOUND, MODEL_LOAD_FAILED (with the cause), OUT_OF_MEMORY; CONFIG_INVALID, when the
@@ -74,7 +76,7 @@ def load_language_model(cfg: Any) -> LanguageModel:
         kwargs["gguf_file"] = source.gguf_file
     device = torch.device(cfg.llm_device)
     try:
-        backend, tokenizer = _load(cfg.model_class_name, source, kwargs, processing, device)
+        backend, tokenizer = _load(cfg.model_class_name, source, kwargs, processing, device, last_hook)
     except WorkerError:
         raise
     except torch.cuda.OutOfMemoryError as cause:
@@ -120,13 +122,14 @@ def _load(
     kwargs: dict[str, Any],
     processing: dict[str, bool],
     device: torch.device,
+    last_hook: str | None,
 ) -> tuple[HuggingFaceModel | TransformerLensModel, Any | None]:
     from transformers import AutoConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     if model_class_name == "AutoModelForCausalLM":
-        return HuggingFaceModel(_hugging_face(source, kwargs, device)), _tokenizer(source, kwargs)
+        return HuggingFaceModel(_hugging_face(source, kwargs, device, last_hook)), _tokenizer(source, kwargs)
     name = source.name
     if not source.local:
         from transformer_lens.tools.model_registry.registry_io import resolve_model_alias
@@ -148,7 +151,8 @@ def _load(
     tokenizer = _tokenizer(source, kwargs)
     lens_only = _LENS_ONLY & kwargs.keys()
     if plain_hugging_face and not lens_only:
-        backend = TransformerLensModel(_hugging_face(source, kwargs, device), None, tokenizer, name)
+        model = _hugging_face(source, kwargs, device, None if process else last_hook)
+        backend = TransformerLensModel(model, None, tokenizer, name)
     else:
         from transformer_lens.model_bridge import TransformerBridge
 
@@ -181,10 +185,16 @@ def _transformer_lens_own(
     return TransformerLensModel(None, bridge, bridge.tokenizer, name), bridge.tokenizer
 
 
-def _hugging_face(source: ModelSource, kwargs: dict[str, Any], device: torch.device) -> Any:
+def _hugging_face(
+    source: ModelSource, kwargs: dict[str, Any], device: torch.device, last_hook: str | None
+) -> Any:
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(source.name, **kwargs)
+    config = None if last_hook is None else config_up_to(last_hook, source, kwargs)
+    if config is None:
+        model = AutoModelForCausalLM.from_pretrained(source.name, **kwargs)
+    else:
+        model = load_up_to(config, source, kwargs)
     if source.gguf_file is not None:
         # The weights are plain floats now; a left-over quantization_config would claim otherwise.
         if hasattr(model.config, "quantization_config"):

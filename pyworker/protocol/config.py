@@ -357,7 +357,9 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     """
     # evaluation, logging and artifacts
     n_eval_batches: int
-    """Batches of one evaluation. Unit: batches."""
+    """Batches of one evaluation. 0 evaluates nothing; then layers above the hook are not even loaded, where
+    the architecture is known. Unit: batches.
+    """
     eval_batch_size_prompts: int
     """Sequences in one batch of an evaluation. Unit: prompts."""
     logger: LoggingConfig

@@ -159,7 +159,8 @@ class TrainingRun:
         dead = sum(one.num_dead_features for one in results)
         l0 = sum(one.l0 for one in results) / len(results)
         result = dataclasses.replace(results[0], num_dead_features=dead, l0=l0)
-        if result.n_training_steps > 0 and result.ended != "stopped":
+        evaluates = self.evaluation is not None and self.evaluation.n_prompts > 0
+        if evaluates and result.n_training_steps > 0 and result.ended != "stopped":
             self.on_stage(*FINAL_EVALUATION)
             for trainer in trainers:
                 trainer.sae.eval()

@@ -93,7 +93,7 @@ def open_rows(
     if config.use_cached_activations:
         session.stage("open_dataset", f"opening {config.cached_activations_path}")
         return _open_cache(config, recorded, session)
-    lm = language_model(config, session)
+    lm = language_model(config, session, only_to_hook=config.n_eval_batches == 0)
     check_context_size(lm, config.context_size)
     d_in = check_d_in(lm, config.sae.d_in)
     session.stage("open_dataset", f"opening {config.dataset_path}")

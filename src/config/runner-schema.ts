@@ -206,7 +206,11 @@ const trainingShape = {
 };
 
 const evaluationShape = {
-  n_eval_batches: option(positiveInt().default(10), { description: 'Batches of one evaluation.', unit: 'batches' }),
+  n_eval_batches: option(count().default(10), {
+    description:
+      'Batches of one evaluation. 0 evaluates nothing; then layers above the hook are not even loaded, where the architecture is known.',
+    unit: 'batches',
+  }),
   eval_batch_size_prompts: option(positiveInt().nullable().default(null), {
     description: 'Sequences in one batch of an evaluation.',
     unit: 'prompts',
