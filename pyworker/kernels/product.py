@@ -22,15 +22,23 @@ def linear(x: Tensor, W_MN: Tensor, b_M: Tensor | None) -> Tensor:
 
     oneDNN takes weights that lie by output, and was faster than MKL at every shape that was measured on AVX-512 (one
     thread, float32): 1.3 times at 256 × 1024 × 16384, 1.1 to 1.2 at the layers of SmolLM2-135M, 2.7 at 4096 × 64 × 64.
+    In bfloat16 torch takes oneDNN itself, but adds ``b`` in a pass of its own.
     """
-    if x.dtype != torch.float32 or x.device.type != "cpu" or not W_MN.is_contiguous() or not ONE_DNN:
+    if x.device.type != "cpu" or x.dtype not in ONE_DNN_DTYPES or not W_MN.is_contiguous():
         return functional.linear(x, W_MN, b_M)
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, W_MN, b_M, "none", [], "")
     return product
 
 
-ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-"""Whether this build of torch has it."""
+def _one_dnn_dtypes() -> list[torch.dtype]:
+    """What oneDNN of this build of torch multiplies on this processor."""
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return []
+    has_bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return [torch.float32] + [torch.bfloat16] * has_bfloat16
+
+
+ONE_DNN_DTYPES = _one_dnn_dtypes()
 
 
 @torch.no_grad()

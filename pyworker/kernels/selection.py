@@ -6,9 +6,8 @@ row, N candidates of all rows, M groups of all rows that hold some.
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from pyworker.kernels.product import affine
+from pyworker.kernels.product import affine, linear
 from pyworker.kernels.row_blocks import row_blocks
 from pyworker.kernels.support import Support
 from pyworker.profile import part
@@ -79,7 +78,7 @@ def largest_in_two_stages(
     found: list[Tensor] = []
     n_found = 0
     for rows in row_blocks(x_BD, W_DF.shape[1], rough_x_BD.element_size()):
-        rough_PF = functional.linear(rough_x_BD[rows], rough_W_FD, rough_b_F)
+        rough_PF = linear(rough_x_BD[rows], rough_W_FD, rough_b_F)
         with part("select"):
             found.append(_candidates(rough_PF, k, error_B[rows]))
             found[-1][0] += rows.start

@@ -51,7 +51,7 @@ def command_of_ours(asked: argparse.Namespace, folder: str) -> list[str]:
         "training_tokens": asked.tokens,
         "on_data_end": "repeat",
         "eval_every_n_wandb_logs": 10**6,
-        "n_eval_batches": 1,
+        "n_eval_batches": 0,
         "autocast": str(asked.autocast).lower(),
         "autocast_lm": str(asked.autocast).lower(),
         "log_to_wandb": "false",
