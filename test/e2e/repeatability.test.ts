@@ -14,7 +14,7 @@ async function trained(name: string, ...flags: string[]) {
   expect(code, stderr).toBe(0);
   const path = (...parts: string[]): string => join(folder, 'runs', name, ...parts);
   const rows = readFileSync(path('metrics.jsonl'), 'utf8').trimEnd().split('\n');
-  const { name: _, created, command, ...record } = JSON.parse(readFileSync(path('run.json'), 'utf8'));
+  const { name: _, created, command, sessions, ...record } = JSON.parse(readFileSync(path('run.json'), 'utf8'));
   return {
     weights: WEIGHTS.map((file) => readFileSync(path('output', file)).toString('base64')),
     metrics: rows.map((row) => JSON.parse(row, (key, value) => (key.startsWith('system/') ? undefined : value))),

@@ -23,10 +23,14 @@ mkdirSync(data, { recursive: true });
 cpSync(join(tinyModel(), 'text.jsonl'), join(data, 'text.jsonl'));
 const DATASET = ['--dataset_path', join(data, 'text.jsonl')];
 
-/** Arguments of the processes that a command started; its own a person typed. */
+const commandLine = (pid: number): string =>
+  existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
+
+/** Arguments of the processes that a command started; its own a person typed, and a child has them until it is another. */
 function otherCommandLines(own: number): string {
-  const pids = marked(marker).filter((pid) => pid !== own);
-  return pids.map((pid) => (existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`) : '')).join('\n');
+  const typed = commandLine(own);
+  const lines = marked(marker).map(commandLine);
+  return lines.filter((line) => line !== typed).join('\n');
 }
 
 /** What a command printed, and the arguments of the processes that it started, while it ran. */
