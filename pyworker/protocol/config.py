@@ -12,7 +12,7 @@ Dtype = Literal["float32", "bfloat16", "float16", "float64"]
 NormalizeActivations = Literal[
     "none", "expected_average_only_in", "constant_norm_rescale", "layer_norm", "covariance_whitening"
 ]
-Kernels = Literal["auto", "dense", "sparse"]
+Kernels = Literal["auto", "dense", "sparse", "measured"]
 
 
 class TrainingSAEConfig(msgspec.Struct, forbid_unknown_fields=True, tag_field="architecture", kw_only=True):
@@ -63,7 +63,8 @@ class TrainingSAEConfig(msgspec.Struct, forbid_unknown_fields=True, tag_field="a
     all. The same sums in another order. auto takes sparse where it is faster, on a CPU in float32 or float64
     without noise and compilation: with a fixed k from 8 latents for each active one, else dense until the
     measured density is small. On CUDA, with a fixed k in float32, from 40, with autocast from 300: by
-    arithmetic, no GPU was measured.
+    arithmetic, no GPU was measured. measured times both at this shape on this machine, once: what it found
+    is kept, so that later runs here choose alike; on another machine they may not.
     """
 
 

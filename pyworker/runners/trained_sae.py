@@ -14,9 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
+from pyworker.runners.kernel_timings import keep_timing, read_timing, timing_name
 from pyworker.saes import create_sae, load_sae, seeded_generator
 from pyworker.train import ActivationBatches, CheckpointKind, SAETrainer
 from pyworker.train.health import Health
+from pyworker.train.kernel_timing import time_kernels
 from pyworker.train.optimizer import optimizer_tensors
 from pyworker.train.training_state import State, part_of
 
@@ -55,7 +57,24 @@ class TrainedSAE:
         self.trainer = SAETrainer(sae, config, batches, self, name)
         if state is not None:
             self.trainer.restore(part_of(state, self.state_name))
+        elif config.sae.kernels == "measured":
+            self._choose_kernels()
         self.health = Health(sae.cfg.d_sae)
+
+    def _choose_kernels(self) -> None:
+        """By what was faster on this machine: known from a run before, or timed now."""
+        path, name = Path(self.run.places.kernel_timings), timing_name(self.config)
+        timing, whence = read_timing(path, name), "measured before"
+        if timing is None:
+            self.on_stage("time_kernels", f"timing kernels: {name}")
+            timing, whence = (
+                time_kernels(self.trainer.sae, self.trainer.coefficients(), self.config.autocast),
+                "measured now",
+            )
+            keep_timing(path, name, timing)
+        self.trainer.sae.choose_kernels(timing)
+        numbers = ", ".join(f"{key} {value:.3g}" for key, value in timing.items())
+        self.session.log("info", f"kernels of {name}: {numbers} ({whence}; {path})")
 
     def on_stage(self, stage: str, message: str, done: int | None = None, total: int | None = None) -> None:
         """See :class:`pyworker.train.RunCallbacks`."""

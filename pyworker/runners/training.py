@@ -39,11 +39,13 @@ class EvaluationLeftOut(Exception):
 
 
 class TrainingPlaces(msgspec.Struct, forbid_unknown_fields=True):
-    """Where finished files are to lie. They are written beside, as ``<place>.<suffix>``, and moved by TypeScript."""
+    """Where finished files are to lie. They are written beside, as ``<place>.<suffix>``, and moved by TypeScript;
+    ``kernel_timings`` is kept by every run of this machine."""
 
     checkpoints: str
     output: str | None
     staging_suffix: str
+    kernel_timings: str
 
 
 def train(params: dict[str, Any], session: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Legend: B batch, D d_in, F d_sae, N some latents.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,8 +13,12 @@ from typing_extensions import override
 from pyworker.kernels import INDEXED_DTYPES, SparseCode, encode, encode_above
 from pyworker.saes.training import StepInput, StepOutput, TrainingSAE
 
-PAYS_BELOW, PAYS_NO_MORE = 0.10, 0.15
-"""Density below which work by index is faster, and above which it is given up again; measured on a CPU."""
+PAYS_UP_TO = 0.125
+"""Density up to which work by index is faster; measured on a CPU, for whoever does not measure his own."""
+LESS, MORE = 0.8, 1.2
+"""Times that density: below the one the kernels change to those by index, above the other they change back."""
+TRIED_DENSITIES = 0.02, 0.2
+"""The time of work by index goes up with the density in a straight line: two points are enough."""
 AGREEING_STEPS = 10
 """So many steps in a row must say the same before the kernels change."""
 SAMPLE_ROWS = 64
@@ -29,13 +34,14 @@ class AdaptiveTrainingSAE(TrainingSAE):
     def __init__(self, training_cfg: Any, generator: Generator):
         super().__init__(training_cfg, generator)
         self.by_index = training_cfg.kernels == "sparse"
+        chooses = training_cfg.kernels == "auto" and torch.device(training_cfg.device).type == "cpu"
         self.adapts = (
-            training_cfg.kernels == "auto"
+            (chooses or training_cfg.kernels == "measured")
             and self.has_bounds()
             and training_cfg.noise_scale == 0
             and training_cfg.dtype in INDEXED_DTYPES
-            and torch.device(training_cfg.device).type == "cpu"
         )
+        self._pays_up_to = PAYS_UP_TO
         self._steps_for_change = 0
 
     # -- what an architecture defines ------------------------------------------------------------------------
@@ -55,18 +61,47 @@ class AdaptiveTrainingSAE(TrainingSAE):
         return "sparse" if self.by_index else "dense"
 
     @override
+    def try_kernels(self, timed_step: Callable[[], tuple[float, StepOutput]]) -> dict[str, float]:
+        self.adapts = self.by_index = False
+        dense_s, _ = timed_step()
+        self.by_index = True
+        length_F, offset_F = self.W_enc.detach().norm(dim=0), getattr(self, "b_enc", None)
+        tried = []
+        for (
+            density
+        ) in TRIED_DENSITIES:  # of pre-activations of rows that are drawn from the normal distribution
+            bound_F = -torch.special.ndtri(torch.tensor(density)).item() * length_F
+            bound_F = bound_F if offset_F is None else bound_F + offset_F.detach()
+            self.bounds = lambda bound_F=bound_F: bound_F  # type: ignore[method-assign]
+            seconds, output = timed_step()
+            tried.append((self._density(output.pre), seconds))
+        (low, low_s), (high, high_s) = tried
+        slope = (high_s - low_s) / (high - low)
+        up_to = low + (dense_s - low_s) / slope if slope > 0 else float(low_s < dense_s)
+        return {"dense_s": dense_s, "sparse_s": low_s, "pays_up_to": min(max(up_to, 0.0), 1.0)}
+
+    @override
+    def choose_kernels(self, timing: dict[str, float]) -> None:
+        self._pays_up_to = timing["pays_up_to"]
+
+    @override
     def prepare_to_compile(self) -> None:
         self.by_index = self.adapts = False
 
     @override
     def progress(self) -> dict[str, Any]:
-        choice = {"by_index": self.by_index, "steps_for_change": self._steps_for_change}
+        choice = {
+            "by_index": self.by_index,
+            "steps_for_change": self._steps_for_change,
+            "pays_up_to": self._pays_up_to,
+        }
         return {**super().progress(), **choice}
 
     @override
     def restore(self, progress: dict[str, Any]) -> None:
         super().restore(progress)
         self.by_index, self._steps_for_change = progress["by_index"], progress["steps_for_change"]
+        self._pays_up_to = progress["pays_up_to"]
 
     @override
     def training_forward(self, step: StepInput) -> StepOutput:
@@ -76,7 +111,8 @@ class AdaptiveTrainingSAE(TrainingSAE):
         return output
 
     def _adapt(self, density: float) -> None:
-        wants_change = density > PAYS_NO_MORE if self.by_index else density < PAYS_BELOW
+        more, less = MORE * self._pays_up_to, LESS * self._pays_up_to
+        wants_change = density > more if self.by_index else density < less
         self._steps_for_change = self._steps_for_change + 1 if wants_change else 0
         if self._steps_for_change == AGREEING_STEPS:
             self.by_index, self._steps_for_change = not self.by_index, 0

@@ -4,6 +4,7 @@ Legend: B batch, D d_in, F d_sae (latents).
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,6 +177,13 @@ class TrainingSAE(SAE):
     def kernels(self) -> str:
         """What a training step is made of, for the log."""
         return "dense"
+
+    def try_kernels(self, timed_step: Callable[[], tuple[float, StepOutput]]) -> dict[str, float]:
+        """What the choice between kernels rests on, measured; empty where there is none."""
+        return {}
+
+    def choose_kernels(self, timing: dict[str, float]) -> None:
+        """Choose by what :meth:`try_kernels` gave."""
 
     def prepare_to_autocast(self) -> None:
         """Leave aside what is slower than a product in bfloat16."""

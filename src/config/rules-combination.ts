@@ -43,13 +43,18 @@ export const combinationRules: readonly Rule[] = [
       const { sae } = config;
       const value = sae.kernels;
       const asked = 'use_sparse_activations' in sae && sae.use_sparse_activations;
-      if (value === 'dense' && asked) {
-        return { value, message: '"dense" contradicts use_sparse_activations true', hint: 'leave one of the two out' };
+      if ((value === 'dense' || value === 'measured') && asked) {
+        return {
+          value,
+          message: `"${value}" contradicts use_sparse_activations true`,
+          hint: 'leave one of the two out',
+        };
       }
-      if (value !== 'sparse' && !asked) return undefined;
+      if (value !== 'sparse' && value !== 'measured' && !asked) return undefined;
       const wanted = NOT_BY_INDEX.filter(([, isSo]) => isSo(config)).map(([what]) => what);
       if (wanted.length === 0) return undefined;
-      return { value: 'sparse', message: `"sparse" needs ${wanted.join(', ')}`, hint: 'or use kernels: auto' };
+      const which = value === 'measured' ? value : 'sparse';
+      return { value: which, message: `"${which}" needs ${wanted.join(', ')}`, hint: 'or use kernels: auto' };
     },
   },
   {

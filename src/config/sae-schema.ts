@@ -79,12 +79,13 @@ export const sharedSaeShape = {
   noise_scale: option(nonNegative().default(0), {
     description: 'Standard deviation of Gaussian noise added to the pre-activations while training.',
   }),
-  kernels: option(z.enum(['auto', 'dense', 'sparse']).meta({ title: 'Kernels' }).default('auto'), {
+  kernels: option(z.enum(['auto', 'dense', 'sparse', 'measured']).meta({ title: 'Kernels' }).default('auto'), {
     description:
       'How a training step works: sparse keeps only the latents of each row that matter, dense a matrix of all. The same sums in ' +
       'another order. auto takes sparse where it is faster, on a CPU in float32 or float64 without noise and compilation: with a ' +
       'fixed k from 8 latents for each active one, else dense until the measured density is small. On CUDA, with a fixed k in ' +
-      'float32, from 40, with autocast from 300: by arithmetic, no GPU was measured.',
+      'float32, from 40, with autocast from 300: by arithmetic, no GPU was measured. measured times both at this shape on this machine, ' +
+      'once: what it found is kept, so that later runs here choose alike; on another machine they may not.',
   }),
 };
 

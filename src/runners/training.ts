@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
 import { removeAbandoned, stagingSuffix } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
@@ -38,6 +38,7 @@ import { WandbSink } from '../sinks/wandb.ts';
 import { ActivationFeed, type FedActivations } from '../stream/activation-feed.ts';
 import { VERSION } from '../version.ts';
 import { resolveBundled } from '../worker/bundled.ts';
+import { cacheHome } from '../worker/cache-home.ts';
 import { requireEnvironment } from '../worker/environment.ts';
 import { packageRoot } from '../worker/package-root.ts';
 import { PythonSession } from '../worker/pythonia.ts';
@@ -258,6 +259,7 @@ export class SAETrainingRunner {
           checkpoints: paths.checkpoints,
           output: paths.output,
           staging_suffix: stagingSuffix(),
+          kernel_timings: join(cacheHome(), 'kernels.json'),
         },
       });
       const heard = (what: RunRequest): void => {

@@ -84,6 +84,7 @@ def trained(config, saes, folder: Path, resume: Path | None = None) -> Session:
         "checkpoints": str(folder / "checkpoints"),
         "output": str(folder / "out"),
         "staging_suffix": "t",
+        "kernel_timings": str(folder / "kernels.json"),
     }
     recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}
     configs = None if saes is None else {name: msgspec.to_builtins(one) for name, one in saes.items()}

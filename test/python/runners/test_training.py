@@ -25,6 +25,7 @@ class Session:
     def __init__(self, stop_in: str | None = None):
         self.stages: list[tuple] = []
         self.events: list[str] = []
+        self.lines: list[str] = []
         self.stop_in = stop_in
 
     def stage(self, stage, message="", done=None, total=None):
@@ -33,7 +34,8 @@ class Session:
     def event(self, kind, /, **data):
         self.events.append(kind)
 
-    def log(self, level, message): ...
+    def log(self, level, message):
+        self.lines.append(message)
 
     def metrics(self, name, row): ...
 
@@ -74,7 +76,12 @@ def config(make_config, place: Path, **run):
 
 
 def run(config, folder: Path, session: Session) -> dict:
-    places = {"checkpoints": str(folder / "checkpoints"), "output": None, "staging_suffix": "tmp"}
+    places = {
+        "checkpoints": str(folder / "checkpoints"),
+        "output": None,
+        "staging_suffix": "tmp",
+        "kernel_timings": str(folder / "kernels.json"),
+    }
     names = ("model_name", "dataset_path", "from_pretrained_path")
     recorded = {name: getattr(config, name) for name in names}
     params = {
@@ -116,6 +123,14 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_loaded(make_co
     assert caught.value.code == "DEVICE_UNAVAILABLE"
 
 
+def test_measured_kernels_are_timed_once(make_config, place, tmp_path):
+    for whence in ("measured now", "measured before"):
+        one, session = config(make_config, place), Session()
+        one.sae.kernels = "measured"
+        run(one, tmp_path, session)
+        assert whence in next(text for text in session.lines if text.startswith("kernels of topk"))
+
+
 LENS = {"model_class_name": "HookedTransformer", "hook_name": "blocks.1.hook_resid_post"}
 BEFORE = {
     "a bridge": {**LENS, "hook_name": "blocks.1.hook_resid_mid"},
@@ -131,6 +146,7 @@ def trained_weights(config, folder: Path) -> dict[str, torch.Tensor]:
         "checkpoints": str(folder / "checkpoints"),
         "output": str(folder / "out"),
         "staging_suffix": "t",
+        "kernel_timings": str(folder / "kernels.json"),
     }
     names = ("model_name", "dataset_path", "from_pretrained_path")
     recorded = {name: getattr(config, name) for name in names}

@@ -51,6 +51,16 @@ test.each<[string, object, RegExp]>([
     /kernels \| "sparse" needs noise_scale 0, compile_sae false/,
   ],
   [
+    'a choice between kernels where there is none',
+    run({}, { architecture: 'topk', kernels: 'measured', dtype: 'bfloat16' }),
+    /kernels \| "measured" needs dtype float32 or float64/,
+  ],
+  [
+    'measured kernels and sparse ones',
+    run({}, { architecture: 'topk', kernels: 'measured', use_sparse_activations: true }),
+    /kernels \| "measured" contradicts/,
+  ],
+  [
     'kernels said twice',
     run({}, { architecture: 'topk', kernels: 'dense', use_sparse_activations: true }),
     /kernels \| "dense" contradicts/,
