@@ -16,6 +16,8 @@ export interface RunPaths {
   readonly metrics: string;
   readonly histograms: string;
   readonly log: string;
+  /** What the last session failed with, in full: where the log is long and the terminal gone. */
+  readonly lastWords: string;
   readonly checkpoints: string;
   readonly output: string;
   /** The W&B client's own folder, so that it does not litter the working directory. */
@@ -41,6 +43,7 @@ export function runPaths({ runsFolder, name, outputPath, checkpointPath }: RunPl
     metrics: join(folder, 'metrics.jsonl'),
     histograms: join(folder, 'histograms.jsonl'),
     log: join(folder, 'log.jsonl'),
+    lastWords: join(folder, 'last-words.json'),
     checkpoints: checkpointPath ? resolve(checkpointPath, name) : join(folder, 'checkpoints'),
     output: outputPath ? resolve(outputPath) : join(folder, 'output'),
     wandb: folder,
@@ -153,6 +156,7 @@ export async function writeRunFolder(
     await makeFolder(paths.folder);
     await writeFileAtomic(paths.config, redact(configYaml(config, layers)));
     await writeFileAtomic(paths.run, toJson(record));
+    await rm(paths.lastWords, { force: true });
   } catch (error) {
     if (error instanceof SaeLensError) throw error;
     throw notWritten(`Cannot write the run folder "${paths.folder}"`, paths.folder, error as Error);
@@ -178,7 +182,8 @@ export async function readRunRecord({ run }: Pick<RunPaths, 'run'>): Promise<Run
 }
 
 /** The run was resumed. */
-export async function addSession(paths: Pick<RunPaths, 'run'>, from: string | null): Promise<void> {
+export async function addSession(paths: Pick<RunPaths, 'run' | 'lastWords'>, from: string | null): Promise<void> {
+  await rm(paths.lastWords, { force: true });
   const { sessions } = await readRunRecord(paths);
   await updateRunRecord(paths, { sessions: [...sessions, { began: new Date().toISOString(), from, ended: null }] });
 }
@@ -189,6 +194,14 @@ export async function endSession(paths: Pick<RunPaths, 'run'>, ended: RunSession
   const present = sessions.at(-1);
   if (present !== undefined)
     await updateRunRecord(paths, { sessions: [...sessions.slice(0, -1), { ...present, ended }] });
+}
+
+/** Keeps an error with all it knows: traceback, last output of the worker, what it was doing. */
+export async function writeLastWords({ lastWords }: Pick<RunPaths, 'lastWords'>, error: Error): Promise<void> {
+  const { code = 'BUG', message, hint = null, details, stack } = error as Partial<SaeLensError> & Error;
+  const at = new Date().toISOString();
+  const known = error instanceof SaeLensError ? { details } : { stack };
+  await writeFileAtomic(lastWords, redact(toJson({ at, code, message, hint, ...known })));
 }
 
 /** The resolved configuration; a comment behind a value says which layer set it. Can be given back to `train --config`. */

@@ -69,6 +69,11 @@ export class StopOnSignal {
     return this.#first === 'SIGINT' || this.#first === null ? ExitCode.interrupted : ExitCode.terminated;
   }
 
+  /** Whether somebody asked for the end. */
+  get heard(): boolean {
+    return this.#first !== null;
+  }
+
   /** From now on this is what a signal ends; one that came before, or while there are no results, ends it at once. */
   watch(work: Stoppable, hasResults: () => boolean = () => true): void {
     this.#work = work;

@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { commitFolder } from '../artifacts/checkpoints.ts';
-import { endSession, type RunPaths, type RunSession } from '../artifacts/run-folder.ts';
+import { endSession, type RunPaths, type RunSession, writeLastWords } from '../artifacts/run-folder.ts';
 import { ACTIVATIONS_NAME, OPTIMIZER_NAME } from '../artifacts/sae-folder.ts';
 import { configsOf, type ResolvedConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
@@ -305,7 +305,10 @@ export class TrainingRun {
   }
 
   async #close(ended: RunSession['ended'], error?: Error): Promise<void> {
-    await endSession(this.paths, ended).catch((cause: Error) => this.#parts.log.warn(cause.message));
+    const told = error === undefined ? [] : [writeLastWords(this.paths, error)];
+    for (const written of [...told, endSession(this.paths, ended)]) {
+      await written.catch((cause: Error) => this.#parts.log.warn(cause.message));
+    }
     const { dropped } = this.#rows;
     if (dropped > 0)
       this.#parts.log.warn(`${dropped} rows of metrics are missing: they came faster than they were taken`);

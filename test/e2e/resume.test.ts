@@ -1,77 +1,28 @@
-import { createHash } from 'node:crypto';
-import { appendFileSync, copyFileSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Command, commandLineForTests } from '../command-line.ts';
+import { commandLineForTests } from '../command-line.ts';
+import { INTERRUPTED_RUN, N_STEPS, runsBelow } from '../interrupted-run.ts';
 import { tinyModel, tinyRun } from '../tiny-run.ts';
 
-const { folder, start, run, shell, workerOf } = commandLineForTests();
-const TIMES = 5;
-const N_STEPS = 500;
-/** A checkpoint every twenty steps, evaluations, and a scale that is estimated first. */
-const RUN = [
-  ...['--dataset_path', 'text.jsonl', '--training_tokens', String(128 * N_STEPS), '--n_checkpoints', '24'],
-  ...['--wandb_log_frequency', '1', '--eval_every_n_wandb_logs', '50'],
-  ...['--normalize_activations', 'expected_average_only_in'],
-];
-const place = (name: string, ...path: string[]): string => join(folder, 'runs', name, ...path);
-const checkpoints = (name: string): string[] =>
-  readdirSync(place(name, 'checkpoints'))
-    .filter((one) => /^\d+$/.test(one))
-    .sort((a, b) => Number(a) - Number(b));
-const sha256 = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex');
-/** Every row of metrics, without the memory of the process. */
-const rows = (name: string): string[] =>
-  readFileSync(place(name, 'metrics.jsonl'), 'utf8')
-    .replace(/,"system\/\w+":[\d.e-]+/g, '')
-    .trimEnd()
-    .split('\n');
-
-/** What a run has made. */
-function made(name: string): Record<string, string> {
-  const files = ['sae_weights.safetensors', 'sparsity.safetensors', 'cfg.json'];
-  const hashes = files.map((file) => [file, sha256(readFileSync(place(name, 'output', file)))]);
-  return { ...Object.fromEntries(hashes), metrics: sha256(rows(name).join()) };
-}
+const { folder, start, run, shell } = commandLineForTests();
+const { place, checkpoints, rows, made } = runsBelow(folder);
 
 let whole: Record<string, string>;
 beforeAll(async () => {
   copyFileSync(join(tinyModel(), 'text.jsonl'), join(folder, 'text.jsonl'));
-  const ended = await run(tinyRun(...RUN, '--name', 'whole'));
+  const ended = await run(tinyRun(...INTERRUPTED_RUN, '--name', 'whole'));
   expect(ended.code, ended.stderr).toBe(0);
   whole = made('whole');
   expect(rows('whole').filter((row) => row.includes('losses/overall_loss'))).toHaveLength(N_STEPS);
   expect(checkpoints('whole')).toHaveLength(24);
 });
 
-/** Ends it wherever it is, within so long after its first step. */
-async function killSometime(command: Command, victim: 'worker' | 'orchestrator'): Promise<void> {
-  await command.saw('loss ');
-  await new Promise((next) => setTimeout(next, Math.random() * 600));
-  const pid = victim === 'worker' ? workerOf(command) : command.pid;
-  if (pid !== undefined && command.child.exitCode === null) process.kill(pid, 'SIGKILL');
-  await command.ended;
-}
-
-it(`a run whose processes are killed ${TIMES} times, wherever they are, becomes the run that nobody disturbed`, async () => {
-  let command = start(tinyRun(...RUN, '--name', 'killed'));
-  for (let n = 0; n < TIMES && !existsSync(place('killed', 'output')); n++) {
-    await killSometime(command, n % 2 === 0 ? 'orchestrator' : 'worker');
-    command = start(['resume', 'killed']);
-  }
-  const { code, stderr } = await command.ended;
-  expect(code, stderr).toBe(0);
-  expect(made('killed')).toEqual(whole);
-  const { sessions } = JSON.parse(readFileSync(place('killed', 'run.json'), 'utf8'));
-  expect(sessions.length).toBeGreaterThan(2);
-  expect(sessions.at(-1)).toMatchObject({ ended: 'done' });
-});
-
 describe('a run that was stopped by Ctrl-C', () => {
   const copies = ['damaged', 'changed', 'held', 'fed'];
   beforeAll(async () => {
-    const command = start(tinyRun(...RUN, '--name', 'stopped'));
+    const command = start(tinyRun(...INTERRUPTED_RUN, '--name', 'stopped'));
     await command.saw('checkpoints/5');
     process.kill(command.pid, 'SIGINT');
     const { code, stderr } = await command.ended;
@@ -141,9 +92,9 @@ describe('a run that was stopped by Ctrl-C', () => {
 it('a new run goes on from a checkpoint of another one, with the same numbers; not with another SAE', async () => {
   const at = checkpoints('whole')[12] as string;
   const from = ['--resume_from_checkpoint', place('whole', 'checkpoints', at)];
-  const other = await run(tinyRun(...RUN, ...from, '--name', 'other', '--k', '5'));
+  const other = await run(tinyRun(...INTERRUPTED_RUN, ...from, '--name', 'other', '--k', '5'));
   expect([other.code, other.stderr]).toEqual([2, expect.stringContaining('sae.k: 4 then, 5 now')]);
-  const { code, stderr } = await run(tinyRun(...RUN, ...from, '--name', 'onward'));
+  const { code, stderr } = await run(tinyRun(...INTERRUPTED_RUN, ...from, '--name', 'onward'));
   expect(code, stderr).toBe(0);
   expect({ ...made('onward'), metrics: '' }).toEqual({ ...whole, metrics: '' });
   expect(rows('onward')).toEqual(rows('whole').filter((row) => JSON.parse(row).step >= Number(at) / 128));

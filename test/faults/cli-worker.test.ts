@@ -8,7 +8,7 @@ import { endlessRun, tinyRun } from '../tiny-run.ts';
 const { folder, marker, run, start, workerOf } = commandLineForTests();
 
 async function training(name: string): Promise<Command> {
-  const command = start(endlessRun('--name', name, '--json'));
+  const command = start(endlessRun('--name', name, '--json', '--max_restarts', '0'));
   await command.saw('"step":99');
   return command;
 }

@@ -3,11 +3,13 @@ import { resolveCommandLine } from '../layers.ts';
 import { addTrainingFlags } from '../option-flags.ts';
 import { printJson, printNotice, printText } from '../output.ts';
 import { planText } from '../plan-text.ts';
+import { MAX_RESTARTS, restartsOf } from '../restarts.ts';
 
 interface TrainFlags {
   dashboard?: true;
   dryRun?: true;
   json?: true;
+  max_restarts?: number;
   quiet?: true;
   name?: string;
   runs_folder: string;
@@ -22,6 +24,7 @@ export function addTrain(program: Command): void {
     .option('--dashboard', 'show it in a browser while it trains')
     .option('--name <name>', 'name of the run and its folder')
     .option('--runs_folder <folder>', 'folder of all runs', 'runs')
+    .option(...MAX_RESTARTS, restartsOf)
     .option('--quiet', 'warnings and errors only')
     .option('--json', 'events as lines of JSON on stdout');
   addTrainingFlags(command).action(async (file: string | undefined) => {
@@ -34,6 +37,7 @@ export function addTrain(program: Command): void {
       json: flags.json ?? false,
       quiet: flags.quiet ?? false,
       dashboard: flags.dashboard ?? false,
+      maxRestarts: flags.max_restarts,
       name: flags.name,
       runsFolder: flags.runs_folder,
       command: process.argv.slice(2),

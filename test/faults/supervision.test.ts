@@ -1,0 +1,74 @@
+import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { commandLineForTests } from '../command-line.ts';
+import { INTERRUPTED_RUN, runsBelow } from '../interrupted-run.ts';
+import { orphans } from '../orphans.ts';
+import { endlessRun, tinyModel, tinyRun } from '../tiny-run.ts';
+
+const { folder, marker, run, start, workerOf } = commandLineForTests();
+const { place, made } = runsBelow(folder);
+
+beforeAll(() => copyFileSync(join(tinyModel(), 'text.jsonl'), join(folder, 'text.jsonl')));
+
+describe('a run whose worker is lost', () => {
+  it('goes on by itself from the newest checkpoint, and becomes the run that nobody disturbed', async () => {
+    const whole = run(tinyRun(...INTERRUPTED_RUN, '--name', 'whole'));
+    const command = start(tinyRun(...INTERRUPTED_RUN, '--name', 'lost', '--json'));
+    await command.saw('"event":"checkpoint"');
+    process.kill(workerOf(command), 'SIGKILL');
+    const { code, stdout, stderr } = await command.ended;
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(
+      /^warning: The worker was killed by SIGKILL.*: restart 1 in 1 s, from the newest checkpoint$/m,
+    );
+    expect(stderr).toMatch(/^Going on from .*checkpoints\/\d+, after step \d+$/m);
+    expect(stdout.match(/"event":"finished"/g)).toHaveLength(1);
+    expect((await whole).code).toBe(0);
+    expect(made('lost')).toEqual(made('whole'));
+    const { sessions } = JSON.parse(readFileSync(place('lost', 'run.json'), 'utf8'));
+    expect(sessions.map(({ ended }: { ended: string }) => ended)).toEqual(['failed', 'done']);
+    expect(existsSync(place('lost', 'last-words.json'))).toBe(false);
+  });
+
+  it('is given up when it gets no further, with what was seen last (W8)', async () => {
+    const command = start(endlessRun('--name', 'loop', '--json', '--max_restarts', '1'));
+    for (const nth of [1, 2]) {
+      while (command.stdout.split('"event":"started"').length <= nth) await sleep(50);
+      process.kill(workerOf(command), 'SIGKILL');
+    }
+    const { code, stdout } = await command.ended;
+    expect(code).toBe(6);
+    const { error } = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
+    expect(error).toMatchObject({ code: 'WORKER_LOST', details: { signal: 'SIGKILL', restarts: 1 } });
+    expect(error.message).toContain('It was restarted once and got no further');
+    const lastWords = JSON.parse(readFileSync(place('loop', 'last-words.json'), 'utf8'));
+    expect(lastWords).toMatchObject({ code: 'WORKER_LOST', details: { signal: 'SIGKILL', op: 'train' } });
+    expect(await orphans(marker)).toEqual([]);
+  });
+
+  it('ends on Ctrl-C while it waits to be started again', async () => {
+    const command = start(endlessRun('--name', 'waiting'));
+    await command.saw('loss ');
+    process.kill(workerOf(command), 'SIGKILL');
+    await command.saw('restart 1 in 1 s');
+    command.child.kill('SIGINT');
+    const { code } = await command.ended;
+    expect(code).toBe(130);
+  });
+
+  it('is not started again after an error that Python told: it would end the same way', async () => {
+    const { code, stderr } = await run(tinyRun('--name', 'nan', '--lr', '1e6', '--training_tokens', '12800'));
+    expect(code).toBe(5);
+    expect(stderr).not.toContain('restart');
+    const lastWords = JSON.parse(readFileSync(place('nan', 'last-words.json'), 'utf8'));
+    expect(lastWords).toMatchObject({ code: 'NOT_FINITE', message: expect.stringContaining('training step') });
+    expect(lastWords.details.traceback).toMatch(/Traceback|File/);
+  });
+
+  it.each(['-1', 'x', '1.5'])('refuses --max_restarts %s', async (word) => {
+    const { code, stderr } = await run(tinyRun(`--max_restarts=${word}`));
+    expect([code, stderr]).toEqual([2, expect.stringContaining('0 for none')]);
+  });
+});
