@@ -366,6 +366,12 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     logger: LoggingConfig
     n_checkpoints: int
     """Checkpoints, at equal distances."""
+    checkpoint_every: int | str | None
+    """Checkpoints to resume from, besides those of n_checkpoints: after so many tokens, or so many minutes
+    ("10min"). Only the newest are kept, and none is sent to W&B.
+    """
+    keep_checkpoints: int
+    """So many of the checkpoints that checkpoint_every asks for are kept; all others stay."""
     checkpoint_path: str | None
     """Folder for checkpoints; the run adds a folder with its name."""
     save_final_checkpoint: bool

@@ -270,7 +270,7 @@ class TrainingRun:
         try:
             for sae in self.saes:
                 sae.write(staging if sae.name is None else staging / sae.name, purpose != "output")
-            if purpose in ("scheduled", "requested") and self.stream.repeatable:
+            if purpose in ("scheduled", "requested", "recurring") and self.stream.repeatable:
                 write_state(self._state(), staging)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(staging, ignore_errors=True)

@@ -4,7 +4,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-CheckpointKind = Literal["scheduled", "requested", "final"]
+CheckpointKind = Literal["scheduled", "requested", "recurring", "final"]
 
 
 class RunCallbacks(Protocol):

@@ -1,6 +1,8 @@
 """When a checkpoint is due, and what is written about the SAE."""
 
 import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -36,6 +38,32 @@ def thresholds(config: LanguageModelSAERunnerConfig, total_samples: int) -> list
         return []
     distance = total_samples // n if config.sae.vocabulary == "v5" else math.ceil(total_samples / (n + 1))
     return list(range(distance, total_samples, distance)) if distance > 0 else []
+
+
+class Recurring:
+    """``checkpoint_every``: whether it is time for another one, by tokens or by the clock.
+
+    Args:
+        every: a number of tokens, minutes as in ``"10min"``, or None for never.
+        n_samples: trained on before.
+        now: a clock in seconds that never goes back.
+    """
+
+    def __init__(self, every: int | str | None, n_samples: int, now: Callable[[], float] = time.monotonic):
+        self._now = now
+        self._tokens = every if isinstance(every, int) else None
+        self._seconds = float(every.removesuffix("min")) * 60 if isinstance(every, str) else None
+        self.written(n_samples)
+
+    def is_due(self, n_samples: int) -> bool:
+        """Asked after every step. By tokens at multiples of their number, so that a resumed run has the same ones."""
+        if self._tokens is not None:
+            return n_samples // self._tokens > self._last_samples // self._tokens
+        return self._seconds is not None and self._now() - self._last_seconds >= self._seconds
+
+    def written(self, n_samples: int) -> None:
+        """There is a checkpoint of now, whoever asked for it."""
+        self._last_samples, self._last_seconds = n_samples, self._now()
 
 
 def metadata(config: LanguageModelSAERunnerConfig, sae: AnyTrainingSAEConfig) -> dict[str, Any]:

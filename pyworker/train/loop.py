@@ -56,6 +56,7 @@ class TrainingLoop:
         self.config, self.total_samples = trainers[0].config, trainers[0].total_samples
         thresholds = checkpoints.thresholds(self.config, self.total_samples)
         self.pending_checkpoints = [n for n in thresholds if n >= trainers[0].n_training_samples]
+        self.recurring = checkpoints.Recurring(self.config.checkpoint_every, trainers[0].n_training_samples)
         self.profile = Profile(self.config.sae.device) if self.config.profile else None
 
     def run(self) -> list[TrainResult]:
@@ -121,9 +122,12 @@ class TrainingLoop:
             self.pending_checkpoints.pop(0)
             scheduled = True
         requested = self.callbacks.take_checkpoint_request()
-        if scheduled or requested:
+        recurring = n_samples < self.total_samples and self.recurring.is_due(n_samples)
+        if scheduled or requested or recurring:
             self._settle()
-            self.callbacks.on_checkpoint("scheduled" if scheduled else "requested", n_samples)
+            kind = "scheduled" if scheduled else "requested" if requested else "recurring"
+            self.callbacks.on_checkpoint(kind, n_samples)
+            self.recurring.written(n_samples)
 
     def _settle(self) -> None:
         """Whether every step was finite is known now."""

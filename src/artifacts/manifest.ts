@@ -12,7 +12,8 @@ export const MANIFEST_NAME = 'manifest.json';
 
 const manifestSchema = z.object({
   format: z.number().int().positive(),
-  kind: z.enum(['checkpoint', 'output']),
+  /** Of `checkpoint_every` there are only so many: the oldest recurring one is removed for a new one. */
+  kind: z.enum(['checkpoint', 'recurring', 'output']),
   /** ISO 8601. */
   created: z.string(),
   n_training_samples: z.number().int().nonnegative(),
@@ -44,7 +45,7 @@ export async function writeManifest(
 }
 
 /** Reads a manifest without looking at the files. */
-async function readManifest(folder: string): Promise<Manifest> {
+export async function readManifest(folder: string): Promise<Manifest> {
   const path = join(folder, MANIFEST_NAME);
   let value: unknown;
   try {

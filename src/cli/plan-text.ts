@@ -17,13 +17,18 @@ export function bytes(value: number): string {
   return `${scaled >= 100 || power === 0 ? Math.round(scaled) : scaled.toFixed(1)} ${units[power]}`;
 }
 
+function everyText({ checkpoint_every: every, keep_checkpoints: kept }: ResolvedConfig): string {
+  if (every === null) return '';
+  return ` and one every ${typeof every === 'number' ? `${grouped(every)} tokens` : every}, the newest ${kept} kept`;
+}
+
 /** What will happen, before it happens. */
 export function planText(config: ResolvedConfig, { name, paths, plan, speed, wandb }: TrainingPreview): string {
   const { sae } = config;
   const several = Object.entries(plan.saes ?? {});
   const parts = [
     ...(several.length > 0 ? [] : scheduleText(plan)),
-    `checkpoints ${plan.checkpointsAtSamples.length}`,
+    `checkpoints ${plan.checkpointsAtSamples.length}${everyText(config)}`,
     `evaluations ${plan.evaluations}`,
   ];
   const subject = `${config.model_name} · ${config.hook_name}`;

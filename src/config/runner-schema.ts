@@ -219,6 +219,22 @@ const evaluationShape = {
   }),
   logger: loggingSchema.prefault({}).meta({ description: 'Logging.' }),
   n_checkpoints: option(count().default(0), { description: 'Checkpoints, at equal distances.' }),
+  checkpoint_every: option(
+    z
+      .union(
+        [positiveInt(), z.string().regex(/^\d+(\.\d+)? ?min$/)],
+        'must be a number of tokens, or minutes as "10min"',
+      )
+      .nullable()
+      .default(null),
+    {
+      description:
+        'Checkpoints to resume from, besides those of n_checkpoints: after so many tokens, or so many minutes ("10min"). Only the newest are kept, and none is sent to W&B.',
+    },
+  ),
+  keep_checkpoints: option(z.int().min(2).default(2), {
+    description: 'So many of the checkpoints that checkpoint_every asks for are kept; all others stay.',
+  }),
   checkpoint_path: option(z.string().nullable().default(null), {
     description: 'Folder for checkpoints; the run adds a folder with its name.',
     computed: 'checkpoints in the run folder',

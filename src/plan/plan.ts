@@ -86,10 +86,12 @@ function planOne(config: ResolvedConfig, measured: Measurements): TrainPlan {
   const scheduleSteps = scheduledSteps(config);
   const checkpointsAtSamples = checkpointSamples(config);
   const metricRows = Math.floor(totalSteps / config.logger.wandb_log_frequency);
-  const nSaved = checkpointsAtSamples.length + (config.save_final_checkpoint ? 2 : 1);
+  // One more than are kept: the oldest goes when the newest is there.
+  const nRecurring = config.checkpoint_every === null ? 0 : config.keep_checkpoints + 1;
+  const nResumable = checkpointsAtSamples.length + nRecurring;
+  const nSaved = nResumable + (config.save_final_checkpoint ? 2 : 1);
   const savedBytes = weightBytes(config);
   const stateBytes = trainingStateBytes(config);
-  const nResumable = checkpointsAtSamples.length;
   const ofSaes = nSaved * (savedBytes ?? 0) + nResumable * (stateBytes ?? 0);
   return {
     totalSteps,

@@ -13,6 +13,8 @@ const MAY_CHANGE: ReadonlySet<string> = new Set([
   'training_tokens',
   'logger',
   'n_checkpoints',
+  'checkpoint_every',
+  'keep_checkpoints',
   'save_final_checkpoint',
   'checkpoint_path',
   'output_path',

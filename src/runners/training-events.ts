@@ -32,7 +32,7 @@ const schemas = {
     edges: z.array(z.number()),
   }),
   checkpoint: z.object({
-    purpose: z.enum(['scheduled', 'requested', 'final', 'output']),
+    purpose: z.enum(['scheduled', 'requested', 'recurring', 'final', 'output']),
     staging: z.string(),
     final: z.string(),
     /** Folders of several SAEs in there; none when it holds the files of one. */

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { commitFolder } from '../artifacts/checkpoints.ts';
+import { pruneRecurring } from '../artifacts/recurring-checkpoints.ts';
 import { endSession, type RunPaths, type RunSession, writeLastWords } from '../artifacts/run-folder.ts';
 import { ACTIVATIONS_NAME, OPTIMIZER_NAME } from '../artifacts/sae-folder.ts';
 import { configsOf, type ResolvedConfig } from '../config/index.ts';
@@ -219,7 +220,7 @@ export class TrainingRun {
       await commitFolder({
         staging,
         final,
-        kind: isOutput ? 'output' : 'checkpoint',
+        kind: isOutput ? 'output' : purpose === 'recurring' ? 'recurring' : 'checkpoint',
         nTrainingSamples: n_training_samples,
         runnerConfigs: configsOf(this.config),
         runConfig: this.config,
@@ -229,6 +230,11 @@ export class TrainingRun {
       if (keep) throw error;
       this.#parts.log.warn(`${(error as Error).message}; training goes on without this checkpoint`);
       return;
+    }
+    if (purpose === 'recurring') {
+      await pruneRecurring(this.paths.checkpoints, this.config.keep_checkpoints).catch((error: Error) =>
+        this.#parts.log.warn(`Cannot remove an old checkpoint: ${error.message}`),
+      );
     }
     if (isOutput) this.#output = final;
     else this.#checkpoint = final;
@@ -241,6 +247,7 @@ export class TrainingRun {
         path,
         n_training_samples,
         final: keep,
+        recurring: purpose === 'recurring',
         optimizer_state: existing(join(path, OPTIMIZER_NAME)),
         activations_store: existing(join(path, ACTIVATIONS_NAME)),
       });

@@ -27,6 +27,8 @@ export type RunEvent =
       path: string;
       n_training_samples: number;
       final: boolean;
+      /** One of many that only the newest are kept of. */
+      recurring: boolean;
       /** Files of the training state that belong to it, where they are kept. */
       optimizer_state: string | null;
       activations_store: string | null;

@@ -98,7 +98,7 @@ export class WandbSink implements Sink {
     else if (event.kind === 'histogram') {
       const { step, name, counts, edges } = event;
       this.#push({ kind: 'row', row: { step, row: {}, histograms: named(event.sae, { [name]: { counts, edges } }) } });
-    } else if (event.kind === 'checkpoint') this.#push({ kind: 'checkpoint', event });
+    } else if (event.kind === 'checkpoint' && !event.recurring) this.#push({ kind: 'checkpoint', event });
   }
 
   async close(deadlineMs: number): Promise<void> {

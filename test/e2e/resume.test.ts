@@ -89,6 +89,21 @@ describe('a run that was stopped by Ctrl-C', () => {
   });
 });
 
+it('checkpoint_every keeps the newest of its own and every other; the run goes on from them', async () => {
+  const flags = ['--n_checkpoints', '1', '--checkpoint_every', '6400', '--keep_checkpoints', '3'];
+  const plan = await run(tinyRun(...INTERRUPTED_RUN, ...flags, '--name', 'recurring', '--dry-run'));
+  expect(plan.stdout).toContain('checkpoints 1 and one every 6 400 tokens, the newest 3 kept');
+  const command = start(tinyRun(...INTERRUPTED_RUN, ...flags, '--name', 'recurring'));
+  await command.saw('checkpoints/38400');
+  process.kill(command.pid, 'SIGKILL');
+  await command.ended;
+  const { code, stderr } = await run(['resume', 'recurring']);
+  expect(code, stderr).toBe(0);
+  expect(Number(/Going on from .*checkpoints\/(\d+)/.exec(stderr)?.[1])).toBeGreaterThanOrEqual(38_400);
+  expect(checkpoints('recurring')).toEqual(['32128', '44800', '51200', '57600']);
+  expect(made('recurring')).toEqual(whole);
+});
+
 it('a new run goes on from a checkpoint of another one, with the same numbers; not with another SAE', async () => {
   const at = checkpoints('whole')[12] as string;
   const from = ['--resume_from_checkpoint', place('whole', 'checkpoints', at)];

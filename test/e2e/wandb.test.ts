@@ -54,7 +54,14 @@ describe('the W&B sink with the real client, offline', () => {
     const optimizer_state = join(checkpoint, 'optimizer_state.safetensors');
     writeFileSync(optimizer_state, 'moments');
     const state = { optimizer_state, activations_store: null };
-    sink.consume({ kind: 'checkpoint', path: checkpoint, n_training_samples: 300, final: true, ...state });
+    sink.consume({
+      kind: 'checkpoint',
+      path: checkpoint,
+      n_training_samples: 300,
+      final: true,
+      recurring: false,
+      ...state,
+    });
     await sink.close(60_000);
 
     expect(sink.dropped).toBe(0);

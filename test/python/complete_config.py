@@ -130,6 +130,8 @@ RUN_FIELDS: dict[str, Any] = {
     "n_eval_batches": 1,
     "eval_batch_size_prompts": 4,
     "n_checkpoints": 0,
+    "checkpoint_every": None,
+    "keep_checkpoints": 2,
     "checkpoint_path": None,
     "save_final_checkpoint": False,
     "output_path": None,

@@ -160,6 +160,16 @@ def test_metrics_have_saelens_names_on_saelens_steps(make_config):
     )
 
 
+def test_recurring_checkpoints_come_after_so_many_tokens_beside_the_others(make_config, tmp_path):
+    config = make_config("topk", {"n_checkpoints": 2, "checkpoint_every": 150})
+    trainer, seen = make_trainer(config, Recorder(request_at=2, folder=tmp_path))
+    trainer.fit()
+    # The first step at or beyond 150, 300 and 450 tokens; at the end there is the SAE.
+    recurring = [("recurring", n) for n in (192, 320, 512)]
+    others = [("requested", 128), ("scheduled", 256), ("scheduled", 448)]
+    assert seen.checkpoints == sorted(recurring + others, key=lambda one: one[1])
+
+
 def test_checkpoints_come_at_their_thresholds_and_when_asked_for(make_config, tmp_path):
     loading = {"revision": "main", "token": "hf_secret"}
     run = {"n_checkpoints": 2, "save_final_checkpoint": True, "model_from_pretrained_kwargs": loading}

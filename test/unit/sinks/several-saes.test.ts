@@ -143,7 +143,15 @@ describe('a run of several SAEs', () => {
     sink.consume(row('wide', 9, 0.5));
     sink.consume({ kind: 'histogram', step: 9, sae: 'wide', name: 'plots/density', counts: [1], edges: [0, 1] });
     const state = { optimizer_state: null, activations_store: null };
-    sink.consume({ kind: 'checkpoint', sae: 'wide', path: 'o/wide', n_training_samples: 1, final: true, ...state });
+    sink.consume({
+      kind: 'checkpoint',
+      sae: 'wide',
+      path: 'o/wide',
+      n_training_samples: 1,
+      final: true,
+      recurring: false,
+      ...state,
+    });
     await sink.close(5_000);
     const rows = calls
       .filter(([name]) => name === 'log')
