@@ -15,6 +15,10 @@ from pyworker.evals.metrics import LatentDensity, ModelMetrics, ReconstructionMe
 from pyworker.evals.weights import weight_statistics
 from pyworker.lm.model import LanguageModel
 
+LOGIT_BYTES, GPU_LOGIT_BYTES = 128 * 2**20, 2**30
+"""Logits of so many bytes are held at a time on a CPU and on a GPU, four times over with what is computed from them. A
+vocabulary of 256 000 has a megabyte of them for each token."""
+
 
 class EvaluatedSAE(Protocol):
     """An SAE, trained or in training."""
@@ -123,6 +127,7 @@ def evaluate_together(
     Returns:
         for each SAE its metrics, with the number of tokens read under ``token_stats/``.
     """
+    where = (hook_name, head_index)
     special = lm.special_token_ids() if exclude_special_tokens is True else exclude_special_tokens or []
     with_model = compute_ce_loss or compute_kl
     n_tokens = 0
@@ -144,10 +149,12 @@ def evaluate_together(
             tokens_PC = tokens.to(lm.device)
             kept_PC = ~torch.isin(tokens_PC, torch.tensor(special, device=lm.device, dtype=tokens_PC.dtype))
             n_tokens += tokens_PC.numel()
-            clean_PCV, x_PCD = _clean_pass(lm, tokens_PC, hook_name, head_index, with_model)
-            ablated_PCV = None
-            if clean_PCV is not None:
-                ablated_PCV = lm.logits(tokens_PC, torch.zeros_like, hook_name, head_index)
+            if with_model:
+                # Logits are held for a few prompts; what a batch has in common is taken below, over all of it.
+                parts = zip(_few_prompts(lm, tokens_PC), _few_prompts(lm, kept_PC), strict=True)
+                x_PCD = torch.cat([_in_the_model(lm, *part, saes, found, where) for part in parts])
+            else:
+                x_PCD = lm.activations(tokens_PC, *where)
             for (sae, scaler), of_sae in zip(saes, found, strict=True):
                 latents_BF, x_hat_BD = _through(sae, scaler, x_PCD.flatten(0, 1))
                 x_hat_PCD = x_hat_BD.to(x_PCD.device).unflatten(0, tokens_PC.shape)
@@ -155,16 +162,6 @@ def evaluate_together(
                 of_sae.reconstruction.add(x_PCD[kept_PC], latents_BF[rows], x_hat_PCD[kept_PC])
                 if compute_featurewise:
                     of_sae.density.add(latents_BF.unflatten(0, tokens_PC.shape), kept_PC)
-                if clean_PCV is not None:
-                    substituted_PCD = torch.where(kept_PC[..., None], x_hat_PCD.to(x_PCD.dtype), x_PCD)
-                    logits = {
-                        "without_sae": clean_PCV,
-                        "with_sae": lm.logits(
-                            tokens_PC, lambda _, new=substituted_PCD: new, hook_name, head_index
-                        ),
-                        "with_ablation": ablated_PCV,
-                    }
-                    of_sae.model.add(tokens_PC, kept_PC, logits)
         return [
             of_sae.evaluation(sae, n_tokens, with_model, compute_featurewise)
             for (sae, _), of_sae in zip(saes, found, strict=True)
@@ -212,15 +209,36 @@ def evaluate_rows(
     return metrics
 
 
-def _clean_pass(
-    lm: LanguageModel, tokens_PC: Tensor, hook_name: str | None, head_index: int | None, to_the_end: bool
-) -> tuple[Tensor | None, Tensor]:
-    """Logits (None when not wanted) and activations of the untouched model."""
-    if not to_the_end:
-        return None, lm.activations(tokens_PC, hook_name, head_index)
+def _few_prompts(lm: LanguageModel, of_each_PC: Tensor) -> tuple[Tensor, ...]:
+    """So many at a time that their logits are a block."""
+    block = GPU_LOGIT_BYTES if lm.device.type == "cuda" else LOGIT_BYTES
+    return of_each_PC.split(max(1, block // (4 * lm.vocab_size * of_each_PC.shape[1])))
+
+
+def _in_the_model(
+    lm: LanguageModel,
+    tokens_PC: Tensor,
+    kept_PC: Tensor,
+    saes: Sequence[tuple[EvaluatedSAE, Scaler | None]],
+    found: Sequence[_Found],
+    where: tuple[str | None, int | None],
+) -> Tensor:
+    """Count what the model loses with each SAE in its place, and with zeros; the activations ``x_PCD`` are returned."""
     seen: list[Tensor] = []
-    logits_PCV = lm.logits(tokens_PC, lambda x_PCD: seen.append(x_PCD.clone()), hook_name, head_index)
-    return logits_PCV, seen[0]
+    clean_PCV = lm.logits(tokens_PC, lambda x_PCD: seen.append(x_PCD.clone()), *where)
+    ablated_PCV = lm.logits(tokens_PC, torch.zeros_like, *where)
+    (x_PCD,) = seen
+    for (sae, scaler), of_sae in zip(saes, found, strict=True):
+        _, x_hat_BD = _through(sae, scaler, x_PCD.flatten(0, 1))
+        x_hat_PCD = x_hat_BD.to(x_PCD).unflatten(0, tokens_PC.shape)
+        substituted_PCD = torch.where(kept_PC[..., None], x_hat_PCD, x_PCD)
+        logits = {
+            "without_sae": clean_PCV,
+            "with_sae": lm.logits(tokens_PC, lambda _, new=substituted_PCD: new, *where),
+            "with_ablation": ablated_PCV,
+        }
+        of_sae.model.add(tokens_PC, kept_PC, logits)
+    return x_PCD
 
 
 def _through(sae: EvaluatedSAE, scaler: Scaler | None, x_BD: Tensor) -> tuple[Tensor, Tensor]:
