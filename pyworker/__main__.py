@@ -14,6 +14,7 @@ OPERATIONS: dict[str, str] = {
     "train": "pyworker.runners.training:train",
     "cache_activations": "pyworker.runners.cache_activations:cache_activations",
     "repair_activation_cache": "pyworker.runners.repair_activation_cache:repair_activation_cache",
+    "evaluate": "pyworker.runners.evals:evaluate",
     "list_hooks": "pyworker.runners.models:list_hooks",
     "load_sae": "pyworker.runners.saes:load",
     "unload_sae": "pyworker.runners.saes:unload",

@@ -19,11 +19,12 @@ from typing_extensions import Never  # typing has it from Python 3.11 on
 from pyworker.errors import WorkerError
 from pyworker.lm.backends import Backend
 from pyworker.lm.names import nearest
-from pyworker.lm.points import Point
+from pyworker.lm.points import Point, select_heads
 from pyworker.lm.tokenizer import special_token_ids
 
 # Reads x_PCD; a tensor of the same shape replaces it for the rest of the forward pass, None leaves it.
 Edit = Callable[[Tensor], Tensor | None]
+Place = tuple[str | None, int | None]
 
 # Prompts and context of the forward pass that lists hook points: unlike enough to tell tokens from heads.
 _PROBE = (2, 7)
@@ -246,32 +247,59 @@ class LanguageModel:
         hook_name, head_index = self._where(hook_name, head_index)
         return self.activations_at(tokens_PC, [hook_name], head_index)[hook_name]
 
-    @torch.no_grad()
     def activations_at(
         self, tokens_PC: Tensor, hook_names: Sequence[str], head_index: int | None = None
     ) -> dict[str, Tensor]:
         """``activations`` at several hooks, from one forward pass that ends at the last of them."""
-        seen: dict[str, Tensor] = {}
+        places = [(name, head_index) for name in hook_names]
+        _, found = self.clean_pass(tokens_PC, places, to_the_end=False)
+        return {name: found[name, head_index] for name in hook_names}
 
-        def read(name: str, value: Tensor) -> None:
-            x_PCD = _select(value, tokens_PC, name, head_index)
-            if len(seen.keys() | {name}) == len(hook_names):
-                seen[name] = x_PCD
+    @torch.no_grad()
+    def clean_pass(
+        self, tokens_PC: Tensor, places: Sequence[Place], *, to_the_end: bool
+    ) -> tuple[Tensor | None, dict[Place, Tensor]]:
+        """Activations at several places, hook and head each, from one untouched forward pass.
+
+        Args:
+            tokens_PC: token ids, on any device.
+            places: as the arguments of ``activations``.
+            to_the_end: whether logits are wanted; without them the pass ends at the last place.
+
+        Returns:
+            logits_PCV or None, and acts_PCD by place.
+
+        Raises:
+            WorkerError: HOOK_NOT_FOUND, HOOK_SHAPE.
+        """
+        seen: dict[Place, Tensor] = {}
+        where = {place: self._where(*place) for place in places}
+        names = list(dict.fromkeys(name for name, _ in where.values()))
+
+        def read(hook_name: str, value: Tensor) -> None:
+            here = {place: head for place, (name, head) in where.items() if name == hook_name}
+            is_last = not to_the_end and len(seen.keys() | here) == len(where)
+            for place, head in here.items():
+                x_PCD = select_heads(value, tokens_PC, hook_name, head)
+                seen[place] = x_PCD if is_last else x_PCD.clone()  # layers above may work in place
+            if is_last:
                 raise _Reached
-            seen[name] = x_PCD.clone()  # layers above may work in place
 
+        logits_PCV = None
         with self._lock:
-            for name in hook_names:
+            for name in names:
                 self._point(name)
-            points = [self._points[name] for name in hook_names]
+            points = [self._points[name] for name in names]
             try:
                 with self._eager_around(*points), ExitStack() as attached:
-                    for name, point in zip(hook_names, points, strict=True):
+                    for name, point in zip(names, points, strict=True):
                         attached.enter_context(point.attach(partial(read, name)))
-                    self._run(tokens_PC)
+                    logits_PCV = self._run(tokens_PC)
             except _Reached:
-                return seen
-        self._never_reached(next(name for name in hook_names if name not in seen))
+                return None, seen
+        if len(seen) < len(where):
+            self._never_reached(next(name for place, (name, _) in where.items() if place not in seen))
+        return logits_PCV, seen
 
     @torch.no_grad()
     def logits(
@@ -301,7 +329,7 @@ class LanguageModel:
             def visit(value: Tensor) -> Tensor | None:
                 nonlocal reached
                 reached = True
-                new = edit(_select(value, tokens_PC, hook_name, head_index))
+                new = edit(select_heads(value, tokens_PC, hook_name, head_index))
                 if new is None:
                     return None
                 new = new.to(device=value.device, dtype=value.dtype)
@@ -369,32 +397,3 @@ class LanguageModel:
         finally:
             for layer in inside:
                 object.__setattr__(layer, "forward", self._compiled[layer])
-
-
-def _select(value: Tensor, tokens_PC: Tensor, hook_name: str, head_index: int | None) -> Tensor:
-    """x_PCD from what a hook saw: [P, C, D], or [P, C, heads, d_head], one head chosen or all flattened."""
-    if value.shape[:2] != tokens_PC.shape or value.ndim not in (3, 4):
-        raise WorkerError(
-            "HOOK_SHAPE",
-            f"'{hook_name}' gave {list(value.shape)} for {list(tokens_PC.shape)} tokens; an SAE needs "
-            "one vector, or one for each head, for each token.",
-            "Choose a residual stream, MLP or attention output, or attn.hook_z.",
-            {"hook_name": hook_name, "shape": list(value.shape)},
-        )
-    if head_index is None:
-        return value if value.ndim == 3 else value.flatten(2)
-    if value.ndim == 3:
-        raise WorkerError(
-            "HOOK_SHAPE",
-            f"hook_head_index is {head_index}, but '{hook_name}' has no heads: it gave {list(value.shape)}.",
-            "Leave hook_head_index out, or choose a per-head hook such as blocks.N.attn.hook_z.",
-            {"hook_name": hook_name, "shape": list(value.shape)},
-        )
-    if not 0 <= head_index < value.shape[2]:
-        raise WorkerError(
-            "HOOK_SHAPE",
-            f"hook_head_index is {head_index}, but the hook '{hook_name}' has {value.shape[2]} heads.",
-            f"Choose 0 to {value.shape[2] - 1}, or leave it out to flatten all heads.",
-            {"hook_name": hook_name, "heads": value.shape[2]},
-        )
-    return value[:, :, head_index]

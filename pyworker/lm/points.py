@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from pyworker.errors import WorkerError
+
 Visit = Callable[[Tensor], Tensor | None]
 
 
@@ -114,3 +116,36 @@ class LensPoint:
         finally:
             handle.hook.remove()
             self.module.fwd_hooks.remove(handle)
+
+
+def select_heads(value: Tensor, tokens_PC: Tensor, hook_name: str, head_index: int | None) -> Tensor:
+    """x_PCD from what a hook saw: [P, C, D], or [P, C, heads, d_head], one head chosen or all flattened.
+
+    Raises:
+        WorkerError: HOOK_SHAPE.
+    """
+    if value.shape[:2] != tokens_PC.shape or value.ndim not in (3, 4):
+        raise WorkerError(
+            "HOOK_SHAPE",
+            f"'{hook_name}' gave {list(value.shape)} for {list(tokens_PC.shape)} tokens; an SAE needs "
+            "one vector, or one for each head, for each token.",
+            "Choose a residual stream, MLP or attention output, or attn.hook_z.",
+            {"hook_name": hook_name, "shape": list(value.shape)},
+        )
+    if head_index is None:
+        return value if value.ndim == 3 else value.flatten(2)
+    if value.ndim == 3:
+        raise WorkerError(
+            "HOOK_SHAPE",
+            f"hook_head_index is {head_index}, but '{hook_name}' has no heads: it gave {list(value.shape)}.",
+            "Leave hook_head_index out, or choose a per-head hook such as blocks.N.attn.hook_z.",
+            {"hook_name": hook_name, "shape": list(value.shape)},
+        )
+    if not 0 <= head_index < value.shape[2]:
+        raise WorkerError(
+            "HOOK_SHAPE",
+            f"hook_head_index is {head_index}, but the hook '{hook_name}' has {value.shape[2]} heads.",
+            f"Choose 0 to {value.shape[2] - 1}, or leave it out to flatten all heads.",
+            {"hook_name": hook_name, "heads": value.shape[2]},
+        )
+    return value[:, :, head_index]

@@ -38,11 +38,11 @@ from pyworker.lm.tokenizer import vocabulary_sha256
 from pyworker.protocol.cache_activations_config import CacheActivationsRunnerConfig
 from pyworker.runners.cache_sequences import TOKENS_NAME, keep_sequences, tokenize
 from pyworker.runners.comparing import comparing
-from pyworker.runners.device import check_device
+from pyworker.runners.device import best_device, check_device
 from pyworker.runners.forwarded_logs import forwarded_logs
 from pyworker.runners.models import language_model
 from pyworker.runners.provenance import hub_revision
-from pyworker.runners.training import THREADS_AT_START, best_device
+from pyworker.runners.training import THREADS_AT_START
 
 CONFIG_NAME = "cache_activations_runner_cfg.json"
 

@@ -1,8 +1,15 @@
-"""Is the device there that somebody named?"""
+"""Devices of this machine."""
 
 import torch
 
 from pyworker.errors import WorkerError
+
+
+def best_device() -> str:
+    """What ``auto`` stands for on this machine."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def check_device(option: str, device: str) -> None:

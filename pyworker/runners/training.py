@@ -19,7 +19,7 @@ from pyworker.errors import WorkerError
 from pyworker.kernels.product import best_seconds
 from pyworker.profile import Profile
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
-from pyworker.runners.device import check_device
+from pyworker.runners.device import best_device, check_device
 from pyworker.runners.forwarded_logs import forwarded_logs
 from pyworker.runners.full_disk import is_full, until_there_is_room
 from pyworker.runners.provenance import input_revisions, machine, versions
@@ -344,13 +344,6 @@ class TappedBatches:
     def estimation_batches(self) -> Generator[Tensor, None, None]:
         """See :class:`pyworker.train.ActivationBatches`; nobody taps these."""
         return self.stream.estimation_batches()
-
-
-def best_device() -> str:
-    """What ``auto`` stands for on this machine."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def choose_devices(config: LanguageModelSAERunnerConfig) -> None:

@@ -17,7 +17,7 @@ from pyworker.data.model_rows import LanguageModelRows
 from pyworker.data.row_source import RowSource
 from pyworker.data.rows import Rows
 from pyworker.errors import WorkerError
-from pyworker.evals import evaluate_rows, evaluate_together
+from pyworker.evals import Subject, evaluate_rows, run_evals
 from pyworker.evals.run import Scaler
 from pyworker.lm.checks import check_context_size, check_d_in
 from pyworker.lm.load import load_special_token_ids
@@ -197,7 +197,8 @@ class InModel:
             self._opened = self._open()
         lm, tokens = self._opened
         batches = watch(tokens.batches(), tokens.n_batches)
-        found = evaluate_together(saes, lm, batches, exclude_special_tokens=self._excluded, compute_kl=True)
+        subjects = [Subject(sae, scaler) for sae, scaler in saes]
+        found = run_evals(subjects, lm, batches, exclude_special_tokens=self._excluded, compute_kl=True)
         return [of_sae.metrics for of_sae in found]
 
 

@@ -14,9 +14,15 @@ export function addTrainingFlags(command: Command): Command {
   return addOptionFlags(command, OPTION_ROWS);
 }
 
-/** Give a command a flag for every option, and the file they may come from. */
+/** Give a command a flag for every option, and the file they may come from as its argument. */
 export function addOptionFlags(command: Command, rows: readonly OptionRow[]): Command {
-  command.argument('[file]', 'configuration, YAML or JSON').option('--config <file>', 'the same as the argument');
+  command.argument('[file]', 'configuration, YAML or JSON');
+  return addFlags(command, rows, 'the same as the argument');
+}
+
+/** Give a command a flag for every option, and for the file they may come from. */
+export function addFlags(command: Command, rows: readonly OptionRow[], file = 'options, YAML or JSON'): Command {
+  command.option('--config <file>', file);
   for (const row of rows) {
     const option = new Option(`--${row.flags[0]} <${placeholder(row)}>`, description(row)).helpGroup(`${row.group}:`);
     // The names have dots and underscores; commander would make other names of them.

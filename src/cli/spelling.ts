@@ -1,4 +1,4 @@
-import { CACHE_ACTIVATIONS_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../config/generated/options.ts';
+import { CACHE_ACTIVATIONS_ROWS, EVAL_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../config/generated/options.ts';
 import type { OptionRow } from '../config/option-row.ts';
 
 interface Spelling {
@@ -25,6 +25,7 @@ function spellingsOf(rows: readonly OptionRow[]): ReadonlyMap<string, Spelling> 
 const ROWS: Readonly<Record<string, readonly OptionRow[]>> = {
   pretokenize: PRETOKENIZE_ROWS,
   'cache-activations': CACHE_ACTIVATIONS_ROWS,
+  eval: EVAL_ROWS,
 };
 
 const LIST_ITEM = /^(-?\d+|null|none)$/i;

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { cacheActivationsSchema } from './cache-activations-schema.ts';
+import type { evalSchema } from './evals-schema.ts';
 import type { loggingSchema } from './logging-schema.ts';
 import type { pretokenizeSchema } from './pretokenize-schema.ts';
 import { parseConfigObject } from './resolve.ts';
@@ -186,3 +187,14 @@ export const CacheActivationsRunnerConfig = runnerConfigClass<'cache-activations
   'cache-activations',
 );
 export type CacheActivationsRunnerConfig = InstanceType<typeof CacheActivationsRunnerConfig>;
+
+/** What {@link EvalConfig} takes: SAELens' options, those of the text beside them. */
+export type EvalOptions = z.input<typeof evalSchema>;
+
+/**
+ * What is computed of SAEs and on what, checked and complete from the moment it is made.
+ *
+ * @throws SaeLensError `CONFIG_INVALID` with all problems at once.
+ */
+export const EvalConfig = runnerConfigClass<'eval', EvalOptions>('EvalConfig', 'eval');
+export type EvalConfig = InstanceType<typeof EvalConfig>;

@@ -2,6 +2,8 @@ export {
   BatchTopKTrainingSAEConfig,
   CacheActivationsRunnerConfig,
   type CacheActivationsRunnerOptions,
+  EvalConfig,
+  type EvalOptions,
   GatedTrainingSAEConfig,
   JumpReLUTrainingSAEConfig,
   LanguageModelSAERunnerConfig,
@@ -17,6 +19,7 @@ export {
   type TrainingSAEConfig,
 } from './classes.ts';
 export { environmentLayer } from './environment.ts';
+export { COMPUTE_FLAGS, EVAL_METRICS, metricsNamed } from './eval-metrics.ts';
 export { fileLayer } from './file.ts';
 export { type Difference, differencesOf } from './from-differences.ts';
 export { fromLayer } from './from-layer.ts';

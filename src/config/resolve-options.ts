@@ -2,12 +2,14 @@ import { isDeepStrictEqual } from 'node:util';
 import type { z } from 'zod';
 import { cacheActivationsSchema } from './cache-activations-schema.ts';
 import { cachePlace, loadingArguments } from './derive.ts';
+import { evalSchema } from './evals-schema.ts';
 import { describe } from './issues.ts';
 import { LAYER_KINDS, type Layer, type Provenance } from './layer.ts';
 import { nearest } from './nearest.ts';
 import { pretokenizeSchema } from './pretokenize-schema.ts';
 import { configError, type Problem } from './problem.ts';
 import type { Filled } from './resolved.ts';
+import { evalRules } from './rules-eval.ts';
 import { cacheActivationsRules, type OptionsRule, pretokenizeRules } from './rules-runners.ts';
 
 /** What each runner with flat options is configured with. */
@@ -17,13 +19,15 @@ export interface RunnerOptions {
     z.output<typeof cacheActivationsSchema>,
     'model_from_pretrained_kwargs' | 'new_cached_activations_path'
   >;
+  eval: z.output<typeof evalSchema>;
 }
 export type RunnerKind = keyof RunnerOptions;
 
-const SCHEMAS = { pretokenize: pretokenizeSchema, 'cache-activations': cacheActivationsSchema };
+const SCHEMAS = { pretokenize: pretokenizeSchema, 'cache-activations': cacheActivationsSchema, eval: evalSchema };
 const RULES: { [K in RunnerKind]: readonly OptionsRule<RunnerOptions[K]>[] } = {
   pretokenize: pretokenizeRules,
   'cache-activations': cacheActivationsRules,
+  eval: evalRules,
 };
 
 /** The defaults that depend on other options. */
@@ -34,6 +38,7 @@ const FILL: { [K in RunnerKind]: (parsed: z.output<(typeof SCHEMAS)[K]>) => Runn
     model_from_pretrained_kwargs: parsed.model_from_pretrained_kwargs ?? loadingArguments(parsed.model_class_name),
     new_cached_activations_path: parsed.new_cached_activations_path ?? cachePlace(parsed),
   }),
+  eval: (parsed) => parsed,
 };
 
 /** The options of a runner, complete, and where each value came from. */

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { CACHE_ACTIVATIONS_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../../config/generated/options.ts';
+import { CACHE_ACTIVATIONS_ROWS, EVAL_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../../config/generated/options.ts';
 import type { Provenance } from '../../config/layer.ts';
 import { nearest } from '../../config/nearest.ts';
 import type { OptionRow } from '../../config/option-row.ts';
@@ -66,6 +66,7 @@ const COMMANDS: readonly (readonly [string, readonly OptionRow[]])[] = [
   ['train', OPTION_ROWS],
   ['cache-activations', CACHE_ACTIVATIONS_ROWS],
   ['pretokenize', PRETOKENIZE_ROWS],
+  ['eval', EVAL_ROWS],
 ];
 
 function explainOption(key: string, json: boolean): void {

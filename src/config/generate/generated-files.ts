@@ -1,13 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { jsonSchemaFile } from './json-schema.ts';
 import { optionsPage, optionTable } from './options.ts';
-import { cacheActivationsTwin, pretokenizeTwin, pythonTwin } from './python.ts';
+import { cacheActivationsTwin, evalTwin, pretokenizeTwin, pythonTwin } from './python.ts';
 
 /** Every generated file, by its path from the repository root. */
 export const GENERATED: Readonly<Record<string, () => string>> = {
   'pyworker/protocol/config.py': pythonTwin,
   'pyworker/protocol/pretokenize_config.py': pretokenizeTwin,
   'pyworker/protocol/cache_activations_config.py': cacheActivationsTwin,
+  'pyworker/protocol/eval_config.py': evalTwin,
   'src/config/generated/options.ts': optionTable,
   'docs/options.md': optionsPage,
   'docs/config.schema.json': jsonSchemaFile,

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { cacheActivationsShapes } from '../cache-activations-schema.ts';
+import { evalShapes } from '../evals-schema.ts';
 import { architecturesWith, loggingOptions, runnerOptions, saeOptions } from '../keys.ts';
 import { metaOf, OPTION_GROUPS } from '../option.ts';
 import type { OptionRow } from '../option-row.ts';
@@ -92,6 +93,7 @@ export function optionTable(): string {
     ...table('OPTION_ROWS', optionRows()),
     ...table('PRETOKENIZE_ROWS', flatRows(pretokenizeShapes)),
     ...table('CACHE_ACTIVATIONS_ROWS', flatRows(cacheActivationsShapes)),
+    ...table('EVAL_ROWS', flatRows(evalShapes)),
   ].join('\n');
 }
 
@@ -111,7 +113,9 @@ export function optionsPage(): string {
     '\n## `pretokenize`\n',
     sections('###', flatRows(pretokenizeShapes)).join('\n\n'),
     '\n## `cache-activations`\n',
-    `${sections('###', flatRows(cacheActivationsShapes)).join('\n\n')}\n`,
+    sections('###', flatRows(cacheActivationsShapes)).join('\n\n'),
+    '\n## `eval`\n',
+    `${sections('###', flatRows(evalShapes)).join('\n\n')}\n`,
   ].join('\n');
 }
 

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { cacheActivationsShapes } from '../cache-activations-schema.ts';
+import { evalShapes } from '../evals-schema.ts';
 import { loggingShape } from '../logging-schema.ts';
 import { metaOf } from '../option.ts';
 import { pretokenizeShapes } from '../pretokenize-schema.ts';
@@ -67,6 +68,12 @@ export function cacheActivationsTwin(): string {
   const aliases = new Map<string, string>();
   const text = 'Activations of a language model to write to disk.';
   return moduleOf(aliases, [runnerClass('CacheActivationsRunnerConfig', text, cacheActivationsShapes, aliases)]);
+}
+
+/** pyworker/protocol/eval_config.py */
+export function evalTwin(): string {
+  const aliases = new Map<string, string>();
+  return moduleOf(aliases, [runnerClass('EvalConfig', 'What is computed of SAEs, and on what.', evalShapes, aliases)]);
 }
 
 type Shapes = Readonly<Record<string, Readonly<Record<string, z.ZodType>>>>;

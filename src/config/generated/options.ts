@@ -200,3 +200,27 @@ export const CACHE_ACTIVATIONS_ROWS: readonly OptionRow[] = [
   {"path":"hf_revision","flags":["hf_revision"],"group":"Output","types":["string"],"default":"main","description":"Branch to push to."},
   {"path":"hf_is_private_repo","flags":["hf_is_private_repo"],"group":"Output","types":["boolean"],"default":"false","description":"Make the repository private."},
 ];
+
+// biome-ignore format: one option a line
+export const EVAL_ROWS: readonly OptionRow[] = [
+  {"path":"metrics","flags":["metrics"],"group":"Metrics","types":["list:string","null"],"default":"null","description":"Only these metrics, by group or by name; null for all that are computed."},
+  {"path":"compute_kl","flags":["compute_kl"],"group":"Metrics","types":["boolean"],"default":"true","description":"Compute the KL divergence to the model without SAE."},
+  {"path":"compute_ce_loss","flags":["compute_ce_loss"],"group":"Metrics","types":["boolean"],"default":"true","description":"Compute cross entropy with SAE, without, and with zeros in its place."},
+  {"path":"compute_l2_norms","flags":["compute_l2_norms"],"group":"Metrics","types":["boolean"],"default":"true","description":"Compute norms of activations and reconstructions."},
+  {"path":"compute_sparsity_metrics","flags":["compute_sparsity_metrics"],"group":"Metrics","types":["boolean"],"default":"true","description":"Compute L0 and L1."},
+  {"path":"compute_variance_metrics","flags":["compute_variance_metrics"],"group":"Metrics","types":["boolean"],"default":"true","description":"Compute explained variance, mean squared error and cosine similarity."},
+  {"path":"compute_featurewise_density_statistics","flags":["compute_featurewise_density_statistics"],"group":"Metrics","types":["boolean"],"default":"true","description":"Compute how often each latent fires."},
+  {"path":"compute_featurewise_weight_based_metrics","flags":["compute_featurewise_weight_based_metrics"],"group":"Metrics","types":["boolean"],"default":"false","description":"Compute norms and similarities of the latents by their weights."},
+  {"path":"dataset_path","flags":["dataset_path"],"group":"Data","types":["string","null"],"default":"null","description":"Text to evaluate on: a Hugging Face name, a folder, a file, or bundled:NAME; null for the run's own."},
+  {"path":"dataset_split","flags":["dataset_split"],"group":"Data","types":["string","null"],"default":"null","description":"Split of dataset_path; null for train."},
+  {"path":"context_size","flags":["context_size"],"group":"Data","types":["integer","null"],"default":"null","unit":"tokens","description":"Length of the sequences; null for that of the training."},
+  {"path":"exclude_special_tokens","flags":["exclude_special_tokens"],"group":"Data","types":["boolean","list:integer","null"],"default":"null","description":"Leave these token ids out, or all special ones; null for what the training left out."},
+  {"path":"seed","flags":["seed"],"group":"Data","types":["integer","null"],"default":"null","description":"Draw the sequences at random, by this seed; null takes the first ones."},
+  {"path":"batch_size_prompts","flags":["batch_size_prompts"],"group":"Batches","types":["integer","null"],"default":"null","unit":"prompts","description":"Sequences in a batch; null for eval_batch_size_prompts of the run, or 16."},
+  {"path":"n_eval_reconstruction_batches","flags":["n_eval_reconstruction_batches"],"group":"Batches","types":["integer","null"],"default":"null","unit":"batches","description":"Batches for cross entropy and KL; null for n_eval_batches of the run, or 10."},
+  {"path":"n_eval_sparsity_variance_batches","flags":["n_eval_sparsity_variance_batches"],"group":"Batches","types":["integer","null"],"default":"null","unit":"batches","description":"Batches for all other metrics; null for as many as n_eval_reconstruction_batches."},
+  {"path":"model_name","flags":["model_name"],"group":"Language model","types":["string","null"],"default":"null","description":"Language model, where it is not the one the SAE says it was made for."},
+  {"path":"model_class_name","flags":["model_class_name"],"group":"Language model","types":["choice","null"],"choices":["HookedTransformer","AutoModelForCausalLM"],"default":"null","description":"How the language model is loaded, where it is not as the SAE says."},
+  {"path":"hook_name","flags":["hook_name"],"group":"Language model","types":["string","null"],"default":"null","description":"Where the SAE takes its activations, where it does not say so."},
+  {"path":"device","flags":["device"],"group":"Devices","types":["string"],"default":"auto","description":"Device of the language model and the SAEs."},
+];

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import load_file
 
 from pyworker.evals.metrics import (
-    ExplainedVariance,
     LatentDensity,
     ModelMetrics,
     ReconstructionMetrics,
@@ -57,6 +56,7 @@ def test_a_recorded_case_gives_the_recorded_metrics(name: str) -> None:
                 torch.testing.assert_close(
                     cross_entropy(logits_PCV, tokens_PC), t[f"recon.{i}.ce_{variant}"], rtol=1e-5, atol=1e-5
                 )
+            model.begin_batch()
             model.add(tokens_PC, kept_PC, logits)
         n_recon += tokens_PC.numel() if i < 3 else 0
         if f"sv.{i}.sae_in_scaled" in t:
@@ -91,12 +91,14 @@ def test_a_recorded_case_gives_the_recorded_metrics(name: str) -> None:
 @pytest.mark.parametrize("recorded", INDEX.get("explained_variance", []), ids=lambda r: r["name"])
 def test_explained_variance_is_the_recorded_one_or_the_exact_one(recorded: dict) -> None:
     t = load_file(EVALS / "functions.safetensors")
-    variance = ExplainedVariance()
+    variance = ReconstructionMetrics(l2_norms=False, sparsity=False, variance=True)
     for i in range(recorded["n_batches"]):
-        variance.add(t[f"ev/{recorded['name']}/x.{i}"], t[f"ev/{recorded['name']}/x_hat.{i}"])
+        x = t[f"ev/{recorded['name']}/x.{i}"]
+        variance.add(x, torch.zeros(len(x), 1), t[f"ev/{recorded['name']}/x_hat.{i}"])
     expected = FIXED.get(recorded["name"], number(recorded["result"]))
     absolute = 1e-4 if recorded["name"] == "large_mean" else 1e-5
-    assert variance.value == pytest.approx(expected, rel=1e-5, abs=absolute, nan_ok=True)
+    found = variance.compute()["reconstruction_quality/explained_variance"]
+    assert found == pytest.approx(expected, rel=1e-5, abs=absolute, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", ["random", "identical", "extreme"])

@@ -37,8 +37,8 @@ def evaluated(lm, make_config, monkeypatch, n_prompts: int):
         lm, "logits", lambda tokens, *rest: asked.append(len(tokens)) or logits(tokens, *rest)
     )
     config = make_config("topk", {}, d_in=32, d_sae=64, k=8)
-    saes = [(create_sae(config.sae, seeded_generator(seed)), None) for seed in (0, 1)]
-    results = run.evaluate_together(saes, lm, TOKENS, compute_kl=True, compute_featurewise=True)
+    saes = [run.Subject(create_sae(config.sae, seeded_generator(seed))) for seed in (0, 1)]
+    results = run.run_evals(saes, lm, TOKENS, compute_kl=True, compute_featurewise_density_statistics=True)
     return asked, results
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pyworker.evals import run_evals
+from pyworker.evals import Subject, run_evals
 from pyworker.lm.load import LanguageModelConfig, load_language_model
 from pyworker.saes import load_sae
 
@@ -106,5 +106,5 @@ def test_evaluations_are_those_of_saelens(judged, hook_name) -> None:
     batches, saes, _ = judged
     recorded = json.loads((saes[hook_name] / "metrics.json").read_text())
     lm = load_language_model(LanguageModelConfig(model_name=str(MODEL), hook_name=hook_name))
-    got = run_evals(load_sae(saes[hook_name])[0], lm, batches, compute_kl=True)
-    assert got == pytest.approx(recorded, rel=1e-3, abs=1e-5)
+    [found] = run_evals([Subject(load_sae(saes[hook_name])[0])], lm, batches, compute_kl=True)
+    assert found.metrics == pytest.approx(recorded, rel=1e-4, abs=1e-5)
