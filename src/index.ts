@@ -2,6 +2,8 @@ export {
   BatchTopKTrainingSAEConfig,
   CacheActivationsRunnerConfig,
   type CacheActivationsRunnerOptions,
+  EvalConfig,
+  type EvalOptions,
   GatedTrainingSAEConfig,
   JumpReLUTrainingSAEConfig,
   LanguageModelSAERunnerConfig,
@@ -34,6 +36,7 @@ export { type CacheInfo, cacheInfo } from './runners/cache-info.ts';
 export { type ConfigChanges, configFrom } from './runners/config-from.ts';
 export { type DatasetLook, type PeekOptions, peekDataset } from './runners/datasets.ts';
 export { type DownloadSaeOptions, downloadSaeFromHuggingface, publishedSaes } from './runners/download.ts';
+export { type EvalEvent, type EvalResult, type RunEvalsOptions, runEvals } from './runners/evals.ts';
 export { type PretokenizedDataset, pretokenizedDatasets } from './runners/prepared-datasets.ts';
 export {
   type PretokenizeOptions,

@@ -9,6 +9,7 @@ import { addDashboard } from './commands/dashboard.ts';
 import { addDatasets } from './commands/datasets.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDownload } from './commands/download.ts';
+import { addEval } from './commands/eval.ts';
 import { addHooks } from './commands/hooks.ts';
 import { addPretokenize } from './commands/pretokenize.ts';
 import { addPretrained } from './commands/pretrained.ts';
@@ -41,6 +42,7 @@ for (const add of [
   addResume,
   addDashboard,
   addReport,
+  addEval,
   addCacheActivations,
   addCache,
   addSetup,

@@ -1,5 +1,5 @@
 import type { RunnerOptions } from '../config/index.ts';
-import { bytes, counted, grouped } from '../sinks/format.ts';
+import { bytes, counted, grouped } from '../format.ts';
 import { LiveLine } from '../sinks/live-line.ts';
 import { repairCache } from './cache.ts';
 import { CacheActivationsRunner } from './cache-activations.ts';

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type CacheManifest, readCacheManifest } from '../artifacts/activation-cache.ts';
 import { SaeLensError } from '../errors.ts';
-import { counted, grouped, bytes as size } from '../sinks/format.ts';
+import { counted, grouped, bytes as size } from '../format.ts';
 
 /** What a cache holds, by its manifest or, where it has none, by what HF datasets knows of it. */
 export interface CacheInfo {

@@ -1,8 +1,8 @@
 import { stagingFolder } from '../artifacts/activation-cache-folder.ts';
 import { freeSpace } from '../artifacts/free-space.ts';
 import type { RunnerOptions } from '../config/index.ts';
+import { bytes, counted, grouped } from '../format.ts';
 import type { CachePlan } from '../plan/activation-cache.ts';
-import { bytes, counted, grouped } from '../sinks/format.ts';
 import { CacheActivationsRunner } from './cache-activations.ts';
 
 /** Everything that is known of a cache before it is made. */

@@ -1,4 +1,4 @@
-import { bytes, compact, duration, grouped } from '../sinks/format.ts';
+import { bytes, compact, duration, grouped } from '../format.ts';
 import type { CacheEvent } from './cache-events.ts';
 
 /** Speed and time left, from the tokens computed since this process began to. */

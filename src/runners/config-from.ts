@@ -21,6 +21,17 @@ export type ConfigChanges = Partial<Omit<LanguageModelSAERunnerOptions, 'sae'>> 
   saes?: Readonly<Record<string, NamedSAEConfig>>;
 };
 
+/** What the files of an SAE or a run tell of how it was trained, as they stand; undefined where they tell nothing. */
+export function recordedConfig(path: string): unknown {
+  const file = recordOf(path);
+  return file === undefined ? undefined : fileLayer(file).value;
+}
+
+function recordOf(path: string): string | undefined {
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return (isFile ? [path] : CONFIGS.map((name) => join(path, name))).find((one) => existsSync(one));
+}
+
 /**
  * The settings of a finished run as a layer: of a file, a run or SAE folder, `hub:user/repo/folder@revision`, or
  * `release/id`. From the hub come only the files that tell of it, not the weights.
@@ -30,9 +41,7 @@ export type ConfigChanges = Partial<Omit<LanguageModelSAERunnerOptions, 'sae'>> 
  */
 export async function readFromLayer(reference: string, options: LocateOptions = {}): Promise<Layer> {
   const { path } = await locateSae(reference, { ...options, describedOnly: true });
-  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
-  const candidates = isFile ? [path] : CONFIGS.map((name) => join(path, name));
-  const file = candidates.find((one) => existsSync(one));
+  const file = recordOf(path);
   if (file === undefined) {
     throw new SaeLensError('USAGE', `Cannot start from "${reference}": nothing there tells how it was trained`, {
       hint: `looked for ${CONFIGS.join(', ')}; other libraries do not write what this one could take`,
@@ -45,7 +54,7 @@ export async function readFromLayer(reference: string, options: LocateOptions = 
       'USAGE',
       `Cannot start from "${reference}": it is a run of several SAEs, ${names.join(', ')}`,
       {
-        hint: `name one, by its folder: ${join(isFile ? dirname(path) : path, 'output', names[0] as string)}`,
+        hint: `name one, by its folder: ${join(path === file ? dirname(path) : path, 'output', names[0] as string)}`,
       },
     );
   }

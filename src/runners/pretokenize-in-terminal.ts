@@ -1,6 +1,6 @@
 import type { RunnerOptions } from '../config/index.ts';
+import { bytes, compact, duration, grouped } from '../format.ts';
 import { plainText } from '../plain-text.ts';
-import { bytes, compact, duration, grouped } from '../sinks/format.ts';
 import type { LiveLine } from '../sinks/live-line.ts';
 import { PretokenizeProgress } from '../sinks/pretokenize-progress.ts';
 import { type InTerminalOptions, inTerminal } from './in-terminal.ts';

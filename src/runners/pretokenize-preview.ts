@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { freeSpace } from '../artifacts/free-space.ts';
 import type { RunnerOptions } from '../config/index.ts';
-import { bytes, compact, grouped } from '../sinks/format.ts';
+import { bytes, compact, grouped } from '../format.ts';
 import { placeOf } from './pretokenize.ts';
 import { headerOf } from './pretokenize-in-terminal.ts';
 

@@ -1,4 +1,4 @@
-import { compact, duration, grouped } from './format.ts';
+import { compact, duration, grouped } from '../format.ts';
 
 /** Speed is that of the last so many seconds: processes start, and files differ in the length of their rows. */
 const SPEED_WINDOW_S = 30;

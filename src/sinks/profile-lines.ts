@@ -1,4 +1,4 @@
-import { duration, significant } from './format.ts';
+import { duration, significant } from '../format.ts';
 import type { RunProfile } from './sink.ts';
 
 /** Where the time went as a table, longest part first, and how much of it nobody can save. */

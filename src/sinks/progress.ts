@@ -1,4 +1,4 @@
-import { bytes, compact, duration, grouped, significant } from './format.ts';
+import { bytes, compact, duration, grouped, significant } from '../format.ts';
 import type { RunEvent } from './sink.ts';
 
 /** How many numbers are kept for sparklines; a longer run keeps every second, fourth, … row instead. */

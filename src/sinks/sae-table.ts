@@ -1,4 +1,4 @@
-import { grouped, significant } from './format.ts';
+import { grouped, significant } from '../format.ts';
 import { KEYS, Progress } from './progress.ts';
 import type { RunEvent } from './sink.ts';
 

@@ -1,5 +1,5 @@
+import { duration, grouped, significant, sparkline } from '../format.ts';
 import { plainText } from '../plain-text.ts';
-import { duration, grouped, significant, sparkline } from './format.ts';
 import { LiveLine, type LiveLineOptions } from './live-line.ts';
 import { profileLines } from './profile-lines.ts';
 import { KEYS, Progress } from './progress.ts';

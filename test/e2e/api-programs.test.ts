@@ -36,6 +36,7 @@ const seedSample = (): string => {
 const programs: Record<string, string> = {
   readme: snippets('README.md'),
   'typescript-api': snippets('docs/typescript-api.md'),
+  evaluation: snippets('docs/evaluation.md'),
   notebooks: snippets('docs/notebooks.md'),
   'seed-sample': `${seedSample()}
     import { SAETrainingRunner } from 'sae-lens-ts';
@@ -91,6 +92,11 @@ describe('programs of a user who installed the package', { timeout: LONG_MS }, (
     expect(stdout).toMatch(/^done .*output$/m);
     expect(stdout).toContain("done 2048 { 'blocks.0.hook_resid_post': 32, 'blocks.0.hook_mlp_out': 32 }");
     expect(stdout).toContain('SAE_INVALID an SAE folder holds cfg.json');
+  });
+
+  it('run the page of evaluations on the run of that page', async () => {
+    const { stdout } = await run('evaluation');
+    expect(stdout).toMatch(/^[\d.]+ null$/m); // one batch has no interval
   });
 
   it('run the page of notebooks, cell after cell', async () => {

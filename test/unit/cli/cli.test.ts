@@ -167,7 +167,7 @@ test('config schema is JSON Schema, config explain says what an option does', ()
   expect(run('config', 'explain', 'train-batch-size-tokens').stdout).toContain('Activations in one training step.');
   expect(run('config', 'explain', 'new_cached_activations_path').stdout).toMatch(/^ {2}command +cache-activations$/m);
   expect(run('config', 'explain', 'context_size').stdout).toMatch(
-    /^ {2}command +train, cache-activations, pretokenize$/m,
+    /^ {2}command +train, cache-activations, pretokenize, eval$/m,
   );
 });
 

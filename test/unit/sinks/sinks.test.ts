@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { compact, duration, grouped, significant, sparkline } from '../../../src/sinks/format.ts';
+import { compact, duration, grouped, significant, sparkline } from '../../../src/format.ts';
 import { JsonSink } from '../../../src/sinks/json.ts';
 import { JsonlSink } from '../../../src/sinks/jsonl.ts';
 import type { RunEvent } from '../../../src/sinks/sink.ts';
