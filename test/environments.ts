@@ -23,6 +23,11 @@ async function layer(requirements: string): Promise<string> {
   return (await ensureEnvironment({ over, requirements: [file(requirements)], progress })).python;
 }
 
+/** Trainers beside SAELens, on top of the worker. */
+export async function peersEnvironment(): Promise<string> {
+  return process.env.SAE_LENS_TS_PEERS_PYTHON ?? (await layer('requirements-peers.txt'));
+}
+
 async function judge(): Promise<string> {
   return (await ensureEnvironment({ requirements: [file('requirements-judge.txt')], progress })).python;
 }

@@ -15,8 +15,8 @@ export function benchmarkPage({ date, processor, cores, node, results }: Measure
   const lines = [
     '# Benchmarks',
     '',
-    `Measured on ${date}: ${processor}, ${cores} cores, no GPU, Node ${node}, torch ${torchOf(results)}; against SAELens 6.54.12 with the same torch. Nothing`,
-    'was measured on a GPU. Both sides do the same work in turn; a figure is the median of all runs and their range. `cpu` counts seconds of the',
+    `Measured on ${date}: ${processor}, ${cores} cores, no GPU, Node ${node}, torch ${torchOf(results)}; against SAELens 6.54.12 and, where the`,
+    'table says so, eai-sparsify 1.3.3 and dictionary-learning 0.1.0, with the same torch. Nothing was measured on a GPU. Both sides do the same work in turn; a figure is the median of all runs and their range. `cpu` counts seconds of the',
     'processor, which other work on the machine disturbs less than the clock. A ratio is how many times as fast ours is, or how many times less memory',
     'it takes. `npm run bench -- record` measures all of it anew and writes this page; each table says its own command.',
   ];

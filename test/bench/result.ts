@@ -1,4 +1,6 @@
-/** A benchmark as a table, ours beside SAELens'. */
+/** A benchmark as a table, ours beside another trainer's. */
+
+const PEERS = { saelens: 'SAELens', sparsify: 'sparsify', dictionary_learning: 'dictionary_learning' } as const;
 
 interface Side {
   median: number;
@@ -11,19 +13,22 @@ export interface Result {
   load: [number[], number[]];
   threads?: number;
   torch?: string;
-  measures: Record<string, { unit: string; ours: Side; saelens: Side; ratio: number }>;
+  measures: Record<string, { unit: string; ours: Side; ratio: number } & Partial<Record<keyof typeof PEERS, Side>>>;
 }
 
 /** A heading that says under what circumstances, then a row for each measure. */
 export function resultTable({ shape, load, threads = 1, measures }: Result): string[] {
+  const [first] = Object.values(measures);
+  const peer = (Object.keys(PEERS) as (keyof typeof PEERS)[]).find((name) => first !== undefined && name in first);
+  if (peer === undefined) throw new Error('nothing was measured beside ours');
   const loads = load.map(([minute]) => (minute as number).toFixed(1)).join(' to ');
   return [
     `${shape}; ${threads} thread${threads === 1 ? '' : 's'}, load ${loads}`,
     '',
-    '| measure | unit | ours | SAELens | ratio |',
+    `| measure | unit | ours | ${PEERS[peer]} | ratio |`,
     '| --- | --- | --- | --- | --- |',
     ...Object.entries(measures).map(
-      ([name, { unit, ours, saelens, ratio }]) => `| ${name} | ${unit} | ${side(ours)} | ${side(saelens)} | ${ratio} |`,
+      ([name, row]) => `| ${name} | ${row.unit} | ${side(row.ours)} | ${side(row[peer] as Side)} | ${row.ratio} |`,
     ),
   ];
 }

@@ -1,14 +1,14 @@
 /**
  * `npm run bench -- PROGRAM [flags]`: our speed against SAELens 6.54.12, measured here and now. One table on stdout, or
  * JSON with `--json`; other flags go to the program in test/bench that measures. `record` measures all that
- * docs/benchmarks.md shows; `page` writes that again.
+ * docs/benchmarks.md shows, `record WORDS` the lines with these words; `page` writes that again.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { resolveBundled } from '../../src/worker/bundled.ts';
-import { testEnvironments } from '../environments.ts';
+import { peersEnvironment, testEnvironments } from '../environments.ts';
 import { hasFixtures, SHARED } from '../shared-folder.ts';
 import { benchmarkPage, type Measured } from './page.ts';
 import { type Result, resultTable } from './result.ts';
@@ -47,10 +47,14 @@ async function smollm2(): Promise<string> {
 const programs: Record<string, (flags: readonly string[]) => Result | Promise<Result>> = {
   // Both sides run in the process of SAELens, which our step needs nothing of.
   step: (flags) => measure(python.SAE_LENS_TS_JUDGE_PYTHON, 'step.py', flags),
+  /** The trainers beside SAELens, where they run on a CPU: `--peer sparsify|dictionary_learning`. */
+  'step-peers': async (flags) => measure(await peersEnvironment(), 'step.py', flags),
   run: beside('run.py', '--model', STORIES, '--text', TEXT),
   'run-smollm2': async (flags) => beside('run.py', '--model', await smollm2(), '--text', TEXT, ...SMOLLM2)(flags),
   /** Eight SAEs on one pass of the language model, against eight runs of SAELens. */
   many: beside('run.py', '--model', STORIES, '--text', TEXT, '--saes', '8'),
+  'many-smollm2': async (flags) =>
+    beside('run.py', '--model', await smollm2(), '--text', TEXT, ...SMOLLM2, '--saes', '8')(flags),
   pretokenize: beside('data/pretokenize.py', '--tokenizer', STORIES, '--text', TEXT),
   'cache-activations': beside('data/cache-activations.py'),
   'train-from-cache': beside('data/train-from-cache.py'),
@@ -69,8 +73,14 @@ const RECORDED = [
   'step --architecture gated --d_in 512 --d_sae 8192 --density 0.01 --runs 3',
   'step --architecture batchtopk --d_in 512 --d_sae 8192 --k 64 --runs 3',
   'step --d_in 64 --d_sae 1024 --k 16',
+  'step-peers --peer sparsify --runs 3',
+  'step-peers --peer dictionary_learning --runs 3',
+  ...[4096, 8192, 32768].map((dSae) => `step --d_in 512 --d_sae ${dSae} --k 32 --runs 2`),
+  ...[1024, 2048, 8192].map((batch) => `step --d_in 512 --d_sae 8192 --k 32 --runs 2 --batch ${batch}`),
   'run --runs 2',
-  'run-smollm2 --tokens 32768 --runs 1',
+  'run-smollm2 --tokens 131072 --runs 1',
+  'run-smollm2 --tokens 131072 --runs 1 --autocast',
+  'many-smollm2 --tokens 16384 --runs 1',
   'train-from-cache --d_in 576 --d_sae 9216 --steps 20 --sequences 512 --runs 2',
   'train-from-cache --runs 3',
   'cache-activations --runs 2',
@@ -78,8 +88,9 @@ const RECORDED = [
   'many --runs 1 --tokens 100000',
 ];
 
-/** Measures what the page of benchmarks shows, and writes it as it goes. */
-async function record(): Promise<void> {
+/** Measures what the page of benchmarks shows, or those lines of it that have `only` in them, and writes it as it goes. */
+async function record(only: string): Promise<void> {
+  const before: Measured['results'] = only === '' ? [] : JSON.parse(readFileSync(MEASURED, 'utf8')).results;
   const measured: Measured = {
     date: new Date().toISOString().slice(0, 10),
     processor: cpus()[0]?.model ?? 'unknown processor',
@@ -89,6 +100,11 @@ async function record(): Promise<void> {
   };
   for (const line of RECORDED) {
     const [program = '', ...flags] = line.split(' ');
+    const known = before.find((one) => one.words.join(' ') === line);
+    if (known !== undefined && !line.includes(only)) {
+      measured.results.push(known);
+      continue;
+    }
     const result = (await programs[program]?.(flags)) as Result;
     console.log(`\n${resultTable(result).join('\n')}`);
     measured.results.push({ words: [program, ...flags], result });
@@ -104,7 +120,7 @@ function writePage(): void {
 
 if (!hasFixtures) console.error(`the text and the model of some benchmarks are not at ${SHARED}`);
 const program = programs[name];
-if (name === 'record') await record();
+if (name === 'record') await record(words.join(' '));
 else if (name === 'page') writePage();
 else if (program === undefined) {
   console.error(

@@ -1,4 +1,4 @@
-"""One training step, ours and SAELens 6.54.12's: same process, same torch, same threads, same rows, in turn.
+"""One training step, ours and SAELens 6.54.12's (or ``--peer``'s): same process, torch, threads and rows, in turn.
 
     PYTHON_WITH_SAELENS test/bench/step.py --architecture topk --d_in 1024 --d_sae 16384 --k 100 --batch 4096
 
@@ -34,6 +34,7 @@ warnings.filterwarnings("ignore")
 
 import psutil  # noqa: E402
 import torch  # noqa: E402
+from peers import PEERS  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 WARM_UP = 2
@@ -83,35 +84,6 @@ def set_density(sae: Any, x_BD: Tensor, density: float) -> None:
     for name in ("b_enc", "b_gate", "b_mag"):
         if hasattr(sae, name):
             getattr(sae, name).copy_(-bounds_F)
-
-
-def saelens(asked: argparse.Namespace, options: dict[str, Any]) -> Any:
-    """A step of SAELens, as its trainer takes it."""
-    from sae_lens import LoggingConfig
-    from sae_lens.config import SAETrainerConfig
-    from sae_lens.registry import get_sae_training_class
-    from sae_lens.training.sae_trainer import SAETrainer
-
-    sae_class, config_class = get_sae_training_class(asked.architecture)
-    config = SAETrainerConfig(
-        total_training_samples=10**9,
-        train_batch_size_samples=asked.batch,
-        lr=1e-3 if asked.density is None else RESTING_LR,
-        lr_end=1e-4 if asked.density is None else RESTING_LR,
-        autocast=asked.autocast,
-        feature_sampling_window=10**6,
-        dead_feature_window=10**6,
-        logger=LoggingConfig(log_to_wandb=False),
-    )
-    sae = sae_class(config_class(d_in=asked.d_in, d_sae=asked.d_sae, **options))
-    trainer = SAETrainer(cfg=config, sae=sae, data_provider=iter(()))
-
-    def step(x_BD: Tensor) -> None:
-        trainer.step(x_BD)
-        trainer.n_training_steps += 1
-
-    step.sae = sae  # type: ignore[attr-defined]
-    return step
 
 
 def seconds_of(work: Callable[[], object]) -> dict[str, float]:
@@ -181,7 +153,7 @@ def start_at_density(asked: argparse.Namespace, steps: dict[str, Any], rows: Row
     x_BD = rows.draw()
     sae = steps["ours"].sae
     set_density(sae, x_BD, asked.density)
-    steps["saelens"].sae.load_state_dict(sae.state_dict())
+    steps[asked.peer].sae.load_state_dict(sae.state_dict())
     for _ in range(AGREEING_STEPS if sae.adapts else 0):
         steps["ours"](x_BD)
     with torch.no_grad():
@@ -191,6 +163,7 @@ def start_at_density(asked: argparse.Namespace, steps: dict[str, Any], rows: Row
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--architecture", default="topk")
+    parser.add_argument("--peer", choices=PEERS, default="saelens")
     for name, value in (
         ("d_in", 1024),
         ("d_sae", 16384),
@@ -207,7 +180,9 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     options, generator = options_of(asked), torch.Generator().manual_seed(0)
-    steps: dict[str, Any] = {"ours": ours(asked, options), "saelens": saelens(asked, options)}
+    rates = (1e-3, 1e-4) if asked.density is None else (RESTING_LR, RESTING_LR)
+    peer = PEERS[asked.peer](asked, options, *rates)
+    steps: dict[str, Any] = {"ours": ours(asked, options), asked.peer: peer}
     rows = Rows(asked, generator)
     density = None if asked.density is None else start_at_density(asked, steps, rows)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in (*steps, "gemm")}
@@ -242,7 +217,7 @@ def main() -> None:
             for name, made in runs.items()
             if what in made[0]
         }
-        ratio = round(of_all["saelens"]["median"] / of_all["ours"]["median"], 2)
+        ratio = round(of_all[asked.peer]["median"] / of_all["ours"]["median"], 2)
         measures[f"step, {what}"] = {"unit": unit, **of_all, "ratio": ratio}
     result["measures"] = measures
     cpu = measures["step, cpu"]
