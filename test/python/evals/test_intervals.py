@@ -9,7 +9,8 @@ from pyworker.evals.intervals import intervals, t_quantile
 
 
 @pytest.mark.parametrize(
-    ("degrees", "expected"), [(1, 12.7062), (2, 4.30265), (4, 2.77645), (9, 2.26216), (30, 2.04227), (200, 1.97190)]
+    ("degrees", "expected"),
+    [(1, 12.7062), (2, 4.30265), (4, 2.77645), (9, 2.26216), (30, 2.04227), (200, 1.97190)],
 )
 def test_the_quantiles_are_those_of_the_tables(degrees, expected):
     assert t_quantile(0.975, degrees) == pytest.approx(expected, rel=1e-5)
