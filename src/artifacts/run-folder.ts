@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { Document, isMap, isPair, isScalar } from 'yaml';
@@ -55,6 +56,21 @@ export function checkRunName(name: string): void {
   if (/^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/.test(name)) return;
   throw new SaeLensError('CONFIG_INVALID', `Cannot name a run ${JSON.stringify(name)}`, {
     hint: 'use 1 to 128 letters, digits, ".", "_" and "-", beginning with a letter, a digit or "_"',
+  });
+}
+
+/**
+ * The folder of a run that was named.
+ *
+ * @param run its name, or its folder
+ * @param action what is to be done with it, for the error
+ * @throws SaeLensError USAGE when there is no such run
+ */
+export function runFolderOf(run: string, runsFolder: string, action: string): string {
+  const folder = [join(runsFolder, run), run].find((path) => existsSync(join(path, 'run.json')));
+  if (folder !== undefined) return resolve(folder);
+  throw new SaeLensError('USAGE', `Cannot ${action} "${run}": there is no such run in "${runsFolder}"`, {
+    hint: 'give its name, or its folder; --runs_folder names the folder of all runs',
   });
 }
 

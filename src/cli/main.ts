@@ -4,6 +4,7 @@ import { nearest } from '../config/nearest.ts';
 import { ExitCode } from '../errors.ts';
 import { addCache } from './commands/cache.ts';
 import { addCacheActivations } from './commands/cache-activations.ts';
+import { addCompare } from './commands/compare.ts';
 import { addConfig } from './commands/config.ts';
 import { addDashboard } from './commands/dashboard.ts';
 import { addDatasets } from './commands/datasets.ts';
@@ -43,6 +44,7 @@ for (const add of [
   addDashboard,
   addReport,
   addEval,
+  addCompare,
   addCacheActivations,
   addCache,
   addSetup,

@@ -1,9 +1,8 @@
-import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeFileAtomic } from '../artifacts/atomic.ts';
+import { runFolderOf } from '../artifacts/run-folder.ts';
 import { reportPage } from '../dashboard/report.ts';
 import { RunStore } from '../dashboard/run-store.ts';
-import { SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
 
 export interface ReportOptions {
@@ -20,12 +19,7 @@ export interface ReportOptions {
  * @throws SaeLensError USAGE when there is no such run, STORAGE when the file cannot be written
  */
 export async function writeReport(run: string, { runsFolder, output }: ReportOptions): Promise<string> {
-  const folder = [join(runsFolder, run), run].find((path) => existsSync(join(path, 'run.json')));
-  if (folder === undefined) {
-    throw new SaeLensError('USAGE', `Cannot report on "${run}": there is no such run in "${runsFolder}"`, {
-      hint: 'give its name, or its folder; --runs_folder names the folder of all runs',
-    });
-  }
+  const folder = runFolderOf(run, runsFolder, 'report on');
   const store = new RunStore(folder);
   const details = await store.completeDetails('.');
   const page = reportPage(details, await store.series('.'));

@@ -3,7 +3,7 @@ import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { toJson } from '../artifacts/atomic.ts';
 import { type ResumePoint, readResumePoint, resumePoints } from '../artifacts/resume-point.ts';
-import { type RunPaths, type RunRecord, readRunRecord, runPaths } from '../artifacts/run-folder.ts';
+import { type RunPaths, type RunRecord, readRunRecord, runFolderOf, runPaths } from '../artifacts/run-folder.ts';
 import { fileLayer, type ResolvedConfig, resolveConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -52,14 +52,7 @@ export interface InterruptedRun {
  * @throws SaeLensError USAGE when there is no such run, RESUME_REFUSED, CONFIG_INVALID
  */
 export async function openInterruptedRun(run: string, runsFolder: string, from?: string): Promise<InterruptedRun> {
-  const folder = [join(runsFolder, run), run]
-    .map((path) => resolve(path))
-    .find((path) => existsSync(join(path, 'run.json')));
-  if (folder === undefined) {
-    throw new SaeLensError('USAGE', `Cannot resume "${run}": there is no such run in "${runsFolder}"`, {
-      hint: 'give its name, or its folder; --runs_folder names the folder of all runs',
-    });
-  }
+  const folder = runFolderOf(run, runsFolder, 'resume');
   const record = await readRunRecord({ run: join(folder, 'run.json') });
   const { config } = resolveConfig([fileLayer(join(folder, 'config.yaml'))]);
   requireResumable(folder, record, config);

@@ -27,6 +27,9 @@ it('the same configuration, seed and versions give the same bits, and run.json t
   const second = await trained('second');
   expect(second).toEqual(first);
   expect(first.metrics.length).toBeGreaterThan(3);
+  const same = await run(['compare', 'first', 'second']);
+  expect(same.stdout).toMatch(/^options: the same\n\nprovenance: the same\n\nmetrics, the last of each: the same\n/);
+  expect(same.stdout).toContain('their weights are the same');
   const { versions, machine, hashes, seed } = first.record;
   const packages = ['node', 'numpy', 'python', 'sae-lens-ts', 'torch', 'transformers', 'transformer-lens', 'datasets'];
   expect(Object.keys(versions)).toEqual(expect.arrayContaining(packages));
@@ -35,6 +38,9 @@ it('the same configuration, seed and versions give the same bits, and run.json t
   expect(Object.keys(hashes).sort()).toEqual(['config', 'dataset_listing', 'model_listing']);
   const other = await trained('other', '--seed', '7');
   expect(other.weights).not.toEqual(first.weights);
+  const parted = await run(['compare', 'first', 'other']);
+  expect(parted.stdout).toMatch(/^options\n +first +other\n +seed +42 +7\n/);
+  expect(parted.stdout).toMatch(/their metrics part at training step 9, in .*; their weights are not the same\n$/);
   expect([seed, other.record.seed]).toEqual([42, 7]);
   expect(other.record.hashes.config).not.toBe(hashes.config);
 });
