@@ -1,5 +1,6 @@
 import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { notWritten } from './atomic.ts';
 import { stagingSuffix } from './checkpoints.ts';
 import { readManifest } from './manifest.ts';
 import { foreignFiles } from './replace-folder.ts';
@@ -9,6 +10,7 @@ import { foreignFiles } from './replace-folder.ts';
  * stays, and so does a folder with anything in it that we did not write.
  *
  * @returns what was removed
+ * @throws SaeLensError STORAGE
  */
 export async function pruneRecurring(checkpoints: string, keep: number): Promise<string[]> {
   const found: { path: string; created: string }[] = [];
@@ -23,8 +25,12 @@ export async function pruneRecurring(checkpoints: string, keep: number): Promise
     if ((await foreignFiles(path)).length > 0) continue;
     // First its name: half removed it must not look like a checkpoint that is damaged.
     const aside = `${path}.${stagingSuffix()}`;
-    await rename(path, aside);
-    await rm(aside, { recursive: true, force: true });
+    try {
+      await rename(path, aside);
+      await rm(aside, { recursive: true, force: true });
+    } catch (error) {
+      throw notWritten(`Cannot remove "${path}"`, checkpoints, error as Error);
+    }
     removed.push(path);
   }
   return removed;

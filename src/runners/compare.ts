@@ -125,7 +125,7 @@ async function* rowsOf(folder: string): AsyncGenerator<Row> {
   for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY })) {
     let row: Record<string, unknown>;
     try {
-      row = JSON.parse(line);
+      row = Object(JSON.parse(line));
     } catch {
       return;
     }

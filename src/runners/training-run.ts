@@ -233,7 +233,7 @@ export class TrainingRun {
     }
     if (purpose === 'recurring') {
       await pruneRecurring(this.paths.checkpoints, this.config.keep_checkpoints).catch((error: Error) =>
-        this.#parts.log.warn(`Cannot remove an old checkpoint: ${error.message}`),
+        this.#parts.log.warn(error.message),
       );
     }
     if (isOutput) this.#output = final;

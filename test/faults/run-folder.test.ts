@@ -5,16 +5,18 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { commitFolder, stagingSuffix } from '../../src/artifacts/checkpoints.ts';
 import { MANIFEST_NAME, verifyFolder } from '../../src/artifacts/manifest.ts';
 import { modelCard } from '../../src/artifacts/model-card.ts';
+import { readResumePoint } from '../../src/artifacts/resume-point.ts';
 import { type RunPaths, runPaths, writeRunFolder } from '../../src/artifacts/run-folder.ts';
 import { lockRun } from '../../src/artifacts/run-lock.ts';
 import { checkSaeFolder } from '../../src/artifacts/sae-folder.ts';
 import { isShareable, localSae, localSaes, sharedSae } from '../../src/artifacts/sae-publication.ts';
 import { parseConfigObject } from '../../src/config/index.ts';
 import { SaeLensError } from '../../src/errors.ts';
+import { compareRuns } from '../../src/runners/compare.ts';
 import { configFrom } from '../../src/runners/config-from.ts';
 import { within } from '../../src/worker/deadline.ts';
 import { runRecord } from '../fixtures/run-record.ts';
-import { writeSaeFolder } from '../fixtures/sae-folder.ts';
+import { writeSaeFolder, writeTrainingState } from '../fixtures/sae-folder.ts';
 import { mutations } from '../mutations.ts';
 
 const ROUNDS = 500;
@@ -38,6 +40,7 @@ beforeAll(async () => {
   writeFileSync(paths.metrics, `${JSON.stringify(METRICS)}\n`);
   const staging = `${paths.output}.${stagingSuffix()}`;
   writeSaeFolder(staging, { metadata: { sae_lens_version: '6.54.12', hook_name: 'h', model_name: 'm' } });
+  writeTrainingState(staging, 64);
   const runnerConfigs = new Map([[null, config]]);
   await commitFolder({ staging, final: paths.output, kind: 'output', nTrainingSamples: 1, runnerConfigs, keep: false });
   bare = join(scratch, 'bare');
@@ -63,7 +66,7 @@ async function readRun(): Promise<void> {
 const lock = async (): Promise<void> => (await lockRun(paths)).release();
 
 /** Files that somebody may lack, damaged too: what is in them is left out. */
-const NOTES = ['metrics.jsonl', 'runner_cfg.json'];
+const NOTES = ['metrics.jsonl', 'metrics.jsonl, of a run that is compared', 'runner_cfg.json'];
 
 it.each<[string, () => string, () => Promise<unknown>]>([
   ['config.yaml, of which a run begins', () => paths.config, () => configFrom(paths.config)],
@@ -74,6 +77,14 @@ it.each<[string, () => string, () => Promise<unknown>]>([
   ['cfg.json', () => join(bare, 'cfg.json'), () => readSae(bare)],
   ['sae_weights.safetensors', () => join(bare, 'sae_weights.safetensors'), () => readSae(bare)],
   ['runner_cfg.json', () => join(bare, 'runner_cfg.json'), () => readSae(bare)],
+  ['training_state.json', () => join(paths.output, 'training_state.json'), () => readResumePoint(paths.output)],
+  [
+    'training_state.safetensors',
+    () => join(paths.output, 'training_state.safetensors'),
+    () => readResumePoint(paths.output),
+  ],
+  ['metrics.jsonl, of a run that is compared', () => paths.metrics, () => compareRuns(['a-run', 'a-run'], scratch)],
+  ['run.json, of a run that is compared', () => paths.run, () => compareRuns(['a-run', 'a-run'], scratch)],
   ['runner_cfg.json, of which a run begins', () => join(bare, 'runner_cfg.json'), () => configFrom(bare)],
 ])('%s, damaged in 500 ways, is read or refused with a code, and takes no memory (S4)', async (name, file, read) => {
   const path = file();

@@ -3,23 +3,25 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { commitFolder, stagingSuffix } from '../../src/artifacts/checkpoints.ts';
+import { commitFolder, removeAbandoned, stagingSuffix } from '../../src/artifacts/checkpoints.ts';
 import { MANIFEST_NAME, verifyFolder } from '../../src/artifacts/manifest.ts';
 import { restoreReplaced } from '../../src/artifacts/replace-folder.ts';
+import { resumePoints } from '../../src/artifacts/resume-point.ts';
 import { runPaths, writeRunFolder } from '../../src/artifacts/run-folder.ts';
 import { JsonlSink } from '../../src/sinks/jsonl.ts';
 import { keepLog } from '../fixtures/quiet-log.ts';
 import { runRecord } from '../fixtures/run-record.ts';
-import { writeSaeFolder } from '../fixtures/sae-folder.ts';
+import { writeSaeFolder, writeTrainingState } from '../fixtures/sae-folder.ts';
 import { program } from '../programs.ts';
 
-async function commit(final: string, n: number): Promise<void> {
+async function commit(final: string, n: number, kind: 'output' | 'recurring' = 'output'): Promise<void> {
   const staging = `${final}.${stagingSuffix()}`;
   writeSaeFolder(staging);
+  if (kind === 'recurring') writeTrainingState(staging, n);
   await commitFolder({
     staging,
     final,
-    kind: 'output',
+    kind,
     nTrainingSamples: n,
     runnerConfigs: new Map([[null, {}]]),
     keep: true,
@@ -28,7 +30,7 @@ async function commit(final: string, n: number): Promise<void> {
 
 describe.each(['killed', 'full'] as const)('at any call of the file system %s', (fate) => {
   /** Calls until there are no more: what became of the place each time, and what was said. */
-  async function atEachCall(what: 'commit' | 'run', prepare: (place: string) => Promise<void>) {
+  async function atEachCall(what: 'commit' | 'checkpoint' | 'run', prepare: (place: string) => Promise<void>) {
     const file = await program('writes-that-fail');
     const told = new Set<string>();
     const places: string[] = [];
@@ -58,6 +60,26 @@ describe.each(['killed', 'full'] as const)('at any call of the file system %s', 
       rmSync(place, { recursive: true });
     }
     expect([...seen].sort()).toEqual([1, 2]);
+  });
+
+  it('a checkpoint, and the removal of the oldest for it, leave the newest whole one to go on from', async () => {
+    const prepare = async (place: string) => {
+      for (const n of [64, 128]) await commit(join(place, String(n)), n, 'recurring');
+    };
+    const seen = new Set<string>();
+    for (const place of await atEachCall('checkpoint', prepare)) {
+      const passedOver: string[] = [];
+      const points: number[] = [];
+      for await (const point of resumePoints(place, ({ message }) => passedOver.push(message))) {
+        points.push(point.nTrainingSamples);
+      }
+      expect(passedOver, 'what is half written or half removed has no name of a checkpoint').toEqual([]);
+      seen.add(points.join());
+      await removeAbandoned({ checkpoints: place, output: join(place, 'output') });
+      expect(readdirSync(place).sort()).toEqual(points.map(String).sort());
+      rmSync(place, { recursive: true });
+    }
+    expect([...seen].sort()).toEqual(['128,64', '192,128', '192,128,64']);
   });
 
   it('config.yaml and run.json are what they were or what they become', async () => {
