@@ -1,3 +1,4 @@
+import { html, Markup, shown } from './markup.ts';
 import type { Points } from './series.ts';
 import type { Histogram, RunDetails, RunSeries } from './shown.ts';
 
@@ -25,30 +26,6 @@ th { color: var(--quiet); width: 40%; } .curves { display: grid; grid-template-c
 figure { margin: 0; } figcaption { font-weight: 600; } svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--quiet); }
 code { font-size: 13px; } small { color: var(--quiet); }
 `;
-
-/** Markup whose words are escaped already. */
-class Markup {
-  readonly text: string;
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-type Part = string | number | Markup | readonly Markup[];
-
-/** Words of a run are words here, whatever they hold (faults X8). */
-function html(parts: TemplateStringsArray, ...values: Part[]): Markup {
-  const texts = values.map((value) => {
-    if (value instanceof Markup) return value.text;
-    if (typeof value === 'object') return value.map(({ text }) => text).join('');
-    return String(value).replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
-  });
-  return new Markup(parts.map((part, i) => part + (texts[i] ?? '')).join(''));
-}
-
-const shown = (value: number): string =>
-  value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e7)
-    ? value.toExponential(2)
-    : Number(value.toPrecision(4)).toString();
 
 /** One page that holds all there is to tell of a run, and loads nothing: to keep, or to send. */
 export function reportPage({ facts, advice, checkpoints, histograms }: RunDetails, series: RunSeries): string {

@@ -1,4 +1,8 @@
-import type { EvalConfig } from '../config/index.ts';
+import { dirname, resolve } from 'node:path';
+import { notWritten, writeFileAtomic } from '../artifacts/atomic.ts';
+import { type EvalConfig, metricsNamed } from '../config/index.ts';
+import { paretoPlot } from '../dashboard/pareto.ts';
+import { SaeLensError } from '../errors.ts';
 import { grouped } from '../format.ts';
 import { createLogger } from '../log.ts';
 import { LiveLine } from '../sinks/live-line.ts';
@@ -10,6 +14,8 @@ import { stoppable } from './stoppable.ts';
 export interface EvalsInTerminalOptions {
   /** Where SAEBench's files go. */
   output?: string | undefined;
+  /** Where the plot goes. */
+  plot?: string | undefined;
   registry?: string | undefined;
   /** Warnings and errors only. */
   quiet: boolean;
@@ -23,8 +29,9 @@ export interface EvalsInTerminalOptions {
 export async function evalsInTerminal(
   paths: readonly string[],
   config: EvalConfig,
-  { output, registry, quiet }: EvalsInTerminalOptions,
+  { output, plot, registry, quiet }: EvalsInTerminalOptions,
 ): Promise<EvalResult[]> {
+  if (plot !== undefined) requirePlotted(config);
   const line = new LiveLine({ quiet });
   const log = createLogger({ level: quiet ? 'warn' : 'info', print: (text) => line.warn(text) });
   try {
@@ -41,9 +48,42 @@ export async function evalsInTerminal(
         },
       });
       if (output !== undefined) for (const file of await writeSaeBench(results, output)) log.info(`wrote ${file}`);
+      if (plot !== undefined) {
+        await writePlot(results, plot);
+        log.info(`wrote ${resolve(plot)}`);
+      }
       return results;
     });
   } finally {
     line.end();
+  }
+}
+
+/** @throws SaeLensError USAGE when there would be nothing to draw */
+function requirePlotted({ metrics }: EvalConfig): void {
+  const named = metrics?.flatMap(metricsNamed).map(({ name }) => name) ?? null;
+  if (named === null || (named.includes('l0') && PLOTTED.some((name) => named.includes(name)))) return;
+  throw new SaeLensError(
+    'USAGE',
+    `Cannot draw a plot of ${metrics?.join(', ')}: it shows l0 against ${PLOTTED.join(' and ')}`,
+    {
+      hint: 'add them to --metrics, or leave it out',
+    },
+  );
+}
+
+const PLOTTED = ['explained_variance', 'ce_loss_score'];
+
+async function writePlot(results: readonly EvalResult[], path: string): Promise<void> {
+  const points = results.map(({ name, metrics }) => ({
+    name,
+    l0: metrics['sparsity/l0'] ?? 0,
+    explainedVariance: metrics['reconstruction_quality/explained_variance'] ?? undefined,
+    ceLossScore: metrics['model_performance_preservation/ce_loss_score'] ?? undefined,
+  }));
+  try {
+    await writeFileAtomic(resolve(path), paretoPlot(points));
+  } catch (error) {
+    throw notWritten(`Cannot write "${path}"`, dirname(resolve(path)), error as Error);
   }
 }

@@ -48,11 +48,14 @@ describe('eval', () => {
       'runs/threshold',
       '--metrics',
       'l0,ce_loss_score',
+      '--plot',
+      'front.svg',
     ]);
     expect(code, stderr).toBe(0);
     const [heads, ...lines] = stdout.split('\n');
     expect(heads).toMatch(/^ +plain +threshold$/);
     expect(lines.filter((line) => line.includes('/l0') || line.includes('ce_loss'))).toHaveLength(2);
+    expect(readFileSync(join(folder, 'front.svg'), 'utf8').match(/<circle /g)).toHaveLength(2);
     expect(stdout).not.toContain('kl_div');
     expect(stdout).toMatch(/held out by the run, never trained on\): 6 sequences of 32 tokens, 3 batches/);
     const { results } = await evaluated('runs/threshold', '--metrics', 'l0');
@@ -104,6 +107,7 @@ describe('eval', () => {
       'its schema wants every metric',
       2,
     ],
+    ['a plot without its metrics', ['runs/plain', '--metrics', 'mse', '--plot', 'x.svg'], 'it shows l0 against', 2],
     ['a split of nothing', ['runs/plain', '--dataset_split', 'test'], 'has no effect without dataset_path', 2],
   ])('refuses %s, before anything is started', async (_, words, message, exitCode) => {
     mkdirSync(join(folder, 'empty'), { recursive: true });

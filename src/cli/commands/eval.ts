@@ -6,6 +6,7 @@ import { printJson, printText } from '../output.ts';
 
 interface EvalFlags {
   output?: string;
+  plot?: string;
   registry?: string;
   json?: true;
   quiet?: true;
@@ -18,14 +19,15 @@ export function addEval(program: Command): void {
     .description('Evaluate SAEs in the language model they were made for, by the metrics of SAELens.')
     .argument('<paths...>', 'run folders, SAE folders, hub:user/repo/folder, or release/id')
     .option('--output <path>', "write SAEBench's core JSON: a file, or for several SAEs a folder")
+    .option('--plot <file>', 'draw L0 against explained variance and CE score, as SVG')
     .option('--registry <file>', 'releases of your own, beside the well-known ones')
     .option('--quiet', 'warnings and errors only')
     .option('--json', 'one JSON document on stdout');
   addFlags(command, EVAL_ROWS).action(async (paths: string[]) => {
-    const { output, registry, json, quiet } = command.opts<EvalFlags>();
+    const { output, plot, registry, json, quiet } = command.opts<EvalFlags>();
     const { config } = await resolveRunnerCommandLine(command, undefined, 'eval');
     const { evalsInTerminal } = await import('../../runners/evals-in-terminal.ts');
-    const results = await evalsInTerminal(paths, config, { output, registry, quiet: quiet ?? false });
+    const results = await evalsInTerminal(paths, config, { output, plot, registry, quiet: quiet ?? false });
     const { evalText } = await import('../eval-text.ts');
     if (!json) return printText(evalText(results));
     printJson({ interval: INTERVAL, results: results.map(({ featurewise, ...result }) => result) });
