@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import torch
+from complete_config import config_for
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -72,49 +72,24 @@ class SmallModel(torch.nn.Module):
         return [0, 1, 2, 3]
 
 
+SMALL = {
+    "model_name": "small",
+    "model_class_name": "AutoModelForCausalLM",
+    "hook_name": "mix",
+    "dataset_path": "",
+    "streaming": False,
+    "context_size": 8,
+    "on_data_end": "repeat",
+    "n_batches_in_buffer": 4,
+    "store_batch_size_prompts": 4,
+    "n_batches_for_norm_estimate": 5,
+    "train_batch_size_tokens": 32,
+    "dead_feature_window": 100,
+    "feature_sampling_window": 100,
+    "n_eval_batches": 0,
+}
+
+
 def make_config(**changes) -> LanguageModelSAERunnerConfig:
     """A complete config of small numbers; ``changes`` are its top-level keys."""
-    config = {
-        "sae": {
-            "architecture": "topk", "vocabulary": "v6", "d_in": 6, "d_sae": 12, "expansion_factor": None,
-            "dtype": "float32", "device": "cpu", "apply_b_dec_to_input": True,
-            "normalize_activations": "none",
-            "reshape_activations": "none", "decoder_init_norm": 0.1, "decoder_heuristic_init": False,
-            "decoder_heuristic_init_norm": 0.1, "decoder_orthogonal_init": False,
-            "init_encoder_as_decoder_transpose": True, "normalize_sae_decoder": False,
-            "mse_loss_normalization": None, "b_dec_init_method": "zeros", "noise_scale": 0.0, "k": 4,
-            "use_sparse_activations": False, "kernels": "auto", "two_stage_selection": False,
-            "aux_loss_coefficient": 1.0,
-            "rescale_acts_by_decoder_norm": True,
-        },
-        "model_name": "small", "model_class_name": "AutoModelForCausalLM", "hook_name": "mix",
-        "hook_head_index": None, "model_kwargs": {}, "model_from_pretrained_kwargs": {},
-        "dataset_path": "", "dataset_name": None, "dataset_split": "train", "dataset_column": None,
-        "dataset_trust_remote_code": False, "eval_dataset_path": None, "eval_dataset_split": "train",
-        "streaming": False, "is_dataset_tokenized": None, "use_chat_formatting": False, "context_size": 8,
-        "prepend_bos": True, "disable_concat_sequences": False, "sequence_separator_token": "bos",
-        "exclude_special_tokens": False, "seqpos_slice": [None], "on_data_end": "repeat",
-        "n_batches_in_buffer": 4, "store_batch_size_prompts": 4, "activations_mixing_fraction": 0.5,
-        "n_batches_for_norm_estimate": 5, "prefetch_llm_batches": 0, "use_cached_activations": False,
-        "cached_activations_path": None, "device": "cpu", "llm_device": "cpu", "act_store_device": "cpu",
-        "dtype": "float32", "autocast": False, "autocast_lm": False, "compile_sae": False,
-        "sae_compilation_mode": None, "compile_llm": False, "llm_compilation_mode": None, "seed": 42,
-        "n_threads": None, "training_tokens": 640, "train_batch_size_tokens": 32, "finetuning_tokens": 0,
-        "finetuning_method": None, "from_pretrained_path": None, "lr": 1e-3, "lr_end": 1e-4,
-        "lr_scheduler_name": "constant", "lr_warm_up_steps": 0, "lr_decay_steps": 0, "n_restart_cycles": 1,
-        "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8, "max_grad_norm": 1.0,
-        "dead_feature_window": 100, "feature_sampling_window": 100, "dead_feature_threshold": 1e-8,
-        "n_eval_batches": 0, "eval_batch_size_prompts": 4,
-        "logger": {
-            "log_to_wandb": False, "log_activations_store_to_wandb": False,
-            "log_optimizer_state_to_wandb": False, "log_weights_to_wandb": False, "wandb_project": "p",
-            "wandb_id": None, "run_name": None, "wandb_entity": None, "wandb_log_frequency": 10,
-            "eval_every_n_wandb_logs": 100,
-        },
-        "n_checkpoints": 0, "checkpoint_path": None, "save_final_checkpoint": False, "output_path": None,
-        "resume_from_checkpoint": None, "verbose": False, "profile": False,
-    }  # fmt: skip
-    # checked where the contract may have grown by a key this file does not know
-    known = {field.name for field in msgspec.structs.fields(LanguageModelSAERunnerConfig)}
-    assert not set(changes) - known, "no such option"
-    return msgspec.convert(config | changes, LanguageModelSAERunnerConfig)
+    return config_for("topk", {**SMALL, **changes}, d_in=6, d_sae=12)
