@@ -27,6 +27,7 @@ export default defineConfig([
     deps: { alwaysBundle: ['uplot'] },
     copy: [
       { from: 'src/dashboard/page/index.html', to: 'dist/page' },
+      { from: 'src/web/page/theme.css', to: 'dist/page' },
       { from: 'src/dashboard/page/dashboard.css', to: 'dist/page' },
       { from: 'node_modules/uplot/dist/uPlot.min.css', to: 'dist/page' },
     ],

@@ -1,4 +1,4 @@
-import { html, type Markup, shown } from './markup.ts';
+import { html, type Markup, shown } from '../web/markup.ts';
 
 /** How good an SAE is against how sparse. */
 export interface ParetoPoint {

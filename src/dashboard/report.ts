@@ -1,4 +1,4 @@
-import { html, Markup, shown } from './markup.ts';
+import { html, Markup, shown } from '../web/markup.ts';
 import type { Points } from './series.ts';
 import type { Histogram, RunDetails, RunSeries } from './shown.ts';
 

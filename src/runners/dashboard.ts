@@ -17,6 +17,7 @@ const DEFAULT_PORT = 6270;
 /** What the page is made of, by its path. */
 const PAGE_FILES: readonly (readonly [path: string, type: string])[] = [
   ['/dashboard.js', 'text/javascript; charset=utf-8'],
+  ['/theme.css', 'text/css; charset=utf-8'],
   ['/dashboard.css', 'text/css; charset=utf-8'],
   ['/uPlot.min.css', 'text/css; charset=utf-8'],
 ];

@@ -1,5 +1,6 @@
 import uPlot from 'uplot';
-import { compact, element, shown, svg } from './element.ts';
+import { compact, element, shown, svg } from '../../web/page/element.ts';
+import { isDark } from '../../web/page/theme.ts';
 
 /** One line of a chart. */
 export interface Line {
@@ -27,10 +28,6 @@ const HEIGHT = 190;
 /** So few are drawn as points, too: of a single one there is no line. */
 const FEW_POINTS = 20;
 
-export const isDark = (): boolean => {
-  const chosen = document.documentElement.dataset.theme;
-  return chosen === undefined ? matchMedia('(prefers-color-scheme: dark)').matches : chosen === 'dark';
-};
 const colourOf = (slot: number): string => COLOURS[isDark() ? 'dark' : 'light'][slot % 8] as string;
 
 /** A stroke as the chart draws it. */

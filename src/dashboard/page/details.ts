@@ -1,5 +1,5 @@
+import { byId, bytes, element, shown, svg } from '../../web/page/element.ts';
 import type { Histogram, RunDetails } from '../shown.ts';
-import { byId, bytes, element, shown, svg } from './element.ts';
 import { act } from './server.ts';
 
 const STATES = { running: '▶ running', done: '✓ done', stopped: '■ stopped', interrupted: '✕ interrupted' } as const;

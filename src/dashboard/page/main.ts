@@ -1,7 +1,8 @@
+import { byId, element } from '../../web/page/element.ts';
+import { themeButton } from '../../web/page/theme.ts';
 import type { ListedRun, NewRows, RunDetails, RunSeries } from '../shown.ts';
-import { Chart, isDark, type Line } from './chart.ts';
+import { Chart, type Line } from './chart.ts';
 import { showDetails } from './details.ts';
-import { byId, element } from './element.ts';
 import { showRuns } from './run-list.ts';
 import { follow, type Listed, runDetails, runSeries } from './server.ts';
 
@@ -232,26 +233,15 @@ document.addEventListener('keydown', (event) => {
   event.preventDefault();
 });
 
-/** As the system has it, or as somebody chose here. */
-function setTheme(theme: string): void {
-  if (theme === 'system') delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-  byId('theme').textContent = `theme: ${theme}`;
-  localStorage.setItem('theme', theme);
+themeButton(byId('theme'), () => {
   draw();
   list();
-}
-byId('theme').addEventListener('click', () => {
-  const chosen = document.documentElement.dataset.theme;
-  setTheme(chosen === undefined ? (isDark() ? 'light' : 'dark') : 'system');
 });
-matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
 
 // What scrolls can be scrolled with the keyboard.
 for (const scrolled of document.querySelectorAll('.wide')) scrolled.setAttribute('tabindex', '0');
 // The secret has become a cookie; it need not stay in the address, nor in the history.
 history.replaceState(null, '', '/');
-setTheme(localStorage.getItem('theme') ?? 'system');
 window.setInterval(() => {
   if (document.visibilityState === 'visible') void loadDetails();
 }, DETAILS_MS);

@@ -1,7 +1,7 @@
+import { byId, element, shown } from '../../web/page/element.ts';
 import type { ListedRun } from '../shown.ts';
 import { swatch } from './chart.ts';
 import { stateOf } from './details.ts';
-import { byId, element, shown } from './element.ts';
 
 export interface Chosen {
   /** Runs whose curves are shown, with the slot of their strokes. */

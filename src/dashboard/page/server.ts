@@ -1,3 +1,4 @@
+import { ask } from '../../web/page/ask.ts';
 import type { ListedRun, NewRows, RunDetails, RunSeries } from '../shown.ts';
 
 export interface Listed {
@@ -5,24 +6,15 @@ export interface Listed {
   readonly runs: readonly ListedRun[];
 }
 
-const token = document.querySelector<HTMLMetaElement>('meta[name="request-token"]')?.content ?? '';
-
-async function ask<T>(path: string, parameters: Readonly<Record<string, string>>, method = 'GET'): Promise<T> {
-  const headers = { 'x-sae-lens-ts-request': token };
-  const answer = await fetch(`${path}?${new URLSearchParams(parameters)}`, { method, headers });
-  const isJson = answer.headers.get('content-type')?.startsWith('application/json');
-  const said = isJson ? await answer.json() : await answer.text();
-  if (answer.ok) return said as T;
-  const { message, hint } = isJson ? said.error : { message: said, hint: null };
-  throw new Error(hint === null ? message : `${message} (${hint})`);
-}
-
-export const runDetails = (id: string): Promise<RunDetails> => ask('/api/run', { id });
+export const runDetails = (id: string): Promise<RunDetails> => ask('/api/run', { parameters: { id } });
 
 export const runSeries = (id: string, from?: number, to?: number): Promise<RunSeries> =>
-  ask('/api/series', { id, ...(from === undefined || to === undefined ? {} : { from: `${from}`, to: `${to}` }) });
+  ask('/api/series', {
+    parameters: { id, ...(from === undefined || to === undefined ? {} : { from: `${from}`, to: `${to}` }) },
+  });
 
-export const act = (id: string, what: string): Promise<unknown> => ask(`/api/run/${what}`, { id }, 'POST');
+export const act = (id: string, what: string): Promise<unknown> =>
+  ask(`/api/run/${what}`, { parameters: { id }, method: 'POST' });
 
 /** What the server tells by itself. */
 export interface Heard {
