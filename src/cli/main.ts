@@ -11,6 +11,7 @@ import { addDatasets } from './commands/datasets.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addDownload } from './commands/download.ts';
 import { addEval } from './commands/eval.ts';
+import { addExplain } from './commands/explain.ts';
 import { addHooks } from './commands/hooks.ts';
 import { addPretokenize } from './commands/pretokenize.ts';
 import { addPretrained } from './commands/pretrained.ts';
@@ -50,6 +51,7 @@ for (const add of [
   addSetup,
   addDoctor,
   addConfig,
+  addExplain,
   addHooks,
   addUpload,
   addDownload,

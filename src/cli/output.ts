@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import { CommanderError } from 'commander';
-import { SaeLensError } from '../errors.ts';
+import { type ErrorCode, SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
 import { plainJson, plainText } from '../plain-text.ts';
 
@@ -42,6 +42,17 @@ export function toBug(error: unknown): SaeLensError {
   });
 }
 
+/** Codes whose message and hint already hold all that `explain` could add. */
+const SAYS_ALL: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'BUG',
+  'CONFIG_INVALID',
+  'USAGE',
+  'HUB',
+  'TRAINING_FAILED',
+  'INTERRUPTED',
+  'TERMINATED',
+]);
+
 /** The one place where an error becomes words: code, message, hint. With `--json` an object on stdout. */
 export function printError(error: SaeLensError, json: boolean): void {
   if (json) {
@@ -55,5 +66,6 @@ export function printError(error: SaeLensError, json: boolean): void {
   const hint = error.hint === undefined ? '' : `\n\n${colour('bold', 'hint:')} ${plainText(error.hint)}`;
   const message = plainText(`${error.message}${stack}`);
   const code = colour('bold', error.code);
-  process.stderr.write(redact(`${colour('red', 'error')} ${code}  ${message}${hint}\n`));
+  const more = SAYS_ALL.has(error.code) ? '' : `\nmore: \`sae-lens-ts explain ${error.code}\``;
+  process.stderr.write(redact(`${colour('red', 'error')} ${code}  ${message}${hint}${more}\n`));
 }

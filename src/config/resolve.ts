@@ -78,6 +78,6 @@ function placeOf(problems: readonly Problem[], layers: readonly Layer[]): string
 function hintFor(problems: readonly Problem[]): string {
   const option = problems.find(({ message }) => message !== 'is not an option')?.path;
   return option
-    ? `read about an option with \`sae-lens-ts config explain ${option}\``
+    ? `read about an option with \`sae-lens-ts explain ${option}\``
     : 'list the options with `sae-lens-ts train --help`';
 }

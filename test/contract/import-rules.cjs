@@ -8,7 +8,10 @@ const may = (folder, ...others) => ({
   name: `${folder} imports only ${['itself', 'errors', 'log', ...others].join(', ')}`,
   severity: 'error',
   from: { path: own(folder) },
-  to: { path: '^src/', pathNot: [own(folder, ...others), '^src/(errors|format|log|plain-text|version)\\.ts$'] },
+  to: {
+    path: '^src/',
+    pathNot: [own(folder, ...others), '^src/(error-texts|errors|format|log|plain-text|version)\\.ts$'],
+  },
 });
 
 /** An outside library is imported in one place only. */
@@ -56,10 +59,10 @@ module.exports = {
       to: { path: own('cli') },
     },
     {
-      name: 'errors, format, log and plain-text import nothing of ours but each other',
+      name: 'errors, their texts, format, log and plain-text import nothing of ours but each other',
       severity: 'error',
-      from: { path: '^src/(errors|format|log|plain-text)\\.ts$' },
-      to: { path: '^src/', pathNot: '^src/(errors|format|log|plain-text)\\.ts$' },
+      from: { path: '^src/(error-texts|errors|format|log|plain-text)\\.ts$' },
+      to: { path: '^src/', pathNot: '^src/(error-texts|errors|format|log|plain-text)\\.ts$' },
     },
     door('zeromq', '^src/worker/channel\\.ts$'),
     door('apache-arrow', '^src/(stream/|protocol/frames\\.ts$)'),

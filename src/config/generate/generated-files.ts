@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { errorsPage } from './errors-page.ts';
 import { jsonSchemaFile } from './json-schema.ts';
 import { optionsPage, optionTable } from './options.ts';
 import { cacheActivationsTwin, evalTwin, pretokenizeTwin, pythonTwin } from './python.ts';
@@ -10,6 +11,7 @@ export const GENERATED: Readonly<Record<string, () => string>> = {
   'pyworker/protocol/cache_activations_config.py': cacheActivationsTwin,
   'pyworker/protocol/eval_config.py': evalTwin,
   'src/config/generated/options.ts': optionTable,
+  'docs/errors.md': errorsPage,
   'docs/options.md': optionsPage,
   'docs/config.schema.json': jsonSchemaFile,
 };

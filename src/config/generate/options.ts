@@ -107,7 +107,7 @@ export function optionsPage(): string {
   return [
     '# Options\n',
     'Generated from the schemas in `src/config` by `npm run generate`; do not edit.',
-    'The names are those of SAELens. A default in *italics* depends on other options. `config explain KEY` shows one',
+    'The names are those of SAELens. A default in *italics* depends on other options. `explain KEY` shows one',
     'option in the terminal, `config print` the final value of each and the layer that set it.\n',
     sections('##', optionRows()).join('\n\n'),
     '\n## `pretokenize`\n',

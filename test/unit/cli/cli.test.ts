@@ -3,6 +3,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ERROR_TEXTS } from '../../../src/error-texts.ts';
+import { ERROR_CODES } from '../../../src/errors.ts';
 
 const root = process.cwd();
 const dist = join(root, 'node_modules/.cache/cli-test/dist');
@@ -54,7 +56,8 @@ test.each<[string[], string]>([
   [['train', '--train-batch-size-tokns', '1'], 'did you mean --train_batch_size_tokens?'],
   [['train', '--preset', 'dmo'], 'did you mean demo?'],
   [['train', '--preset', 'demo', '--architecture', 'gatd'], 'did you mean gated?'],
-  [['config', 'explain', 'l1_coeficient'], 'did you mean l1_coefficient?'],
+  [['explain', 'l1_coeficient'], 'did you mean l1_coefficient?'],
+  [['explain', 'HOOK_NOT_FUOND'], 'did you mean HOOK_NOT_FOUND?'],
 ])('%j ends with code 2 and a suggestion', (words, suggestion) => {
   const { status, stderr, stdout } = run(...words);
   expect(stderr).toContain(suggestion);
@@ -162,13 +165,30 @@ test('config print tells the layer of each value and can be given back to train'
   expect(again.config).toEqual(first.config);
 });
 
-test('config schema is JSON Schema, config explain says what an option does', () => {
+test('config schema is JSON Schema', () => {
   expect(JSON.parse(run('config', 'schema').stdout).properties).toHaveProperty('train_batch_size_tokens');
-  expect(run('config', 'explain', 'train-batch-size-tokens').stdout).toContain('Activations in one training step.');
-  expect(run('config', 'explain', 'new_cached_activations_path').stdout).toMatch(/^ {2}command +cache-activations$/m);
-  expect(run('config', 'explain', 'context_size').stdout).toMatch(
-    /^ {2}command +train, cache-activations, pretokenize, eval$/m,
+});
+
+test('explain says what an option does', () => {
+  expect(run('explain', 'train-batch-size-tokens').stdout).toContain('Activations in one training step.');
+  expect(run('explain', 'new_cached_activations_path').stdout).toMatch(/^ {2}command +cache-activations$/m);
+  expect(run('explain', 'context_size').stdout).toMatch(/^ {2}command +train, cache-activations, pretokenize, eval$/m);
+  expect(JSON.parse(run('explain', 'k', '--json').stdout)).toMatchObject({ path: 'sae.k', default: '100' });
+});
+
+test('an error ends with the command that explains its code, offline, where that adds something', () => {
+  writeFileSync(join(folder, 'releases.json'), '[]');
+  const { stderr } = run('pretrained', '--registry', 'releases.json');
+  const [, words = ''] = /\nmore: `sae-lens-ts (explain REGISTRY_INVALID)`\n$/.exec(stderr) ?? [];
+  expect(run(...words.split(' ')).stdout).toMatch(
+    /^REGISTRY_INVALID\n {2}meaning +The file .*\n {2}what to do +docs\//,
   );
+  expect(JSON.parse(run('explain', 'hook-not-found', '--json').stdout)).toEqual({
+    code: 'HOOK_NOT_FOUND',
+    exit_code: ERROR_CODES.HOOK_NOT_FOUND,
+    ...ERROR_TEXTS.HOOK_NOT_FOUND,
+  });
+  expect(run('trian').stderr).not.toContain('more:');
 });
 
 test('words of others cannot tell the terminal what to do', () => {
