@@ -32,4 +32,21 @@ export default defineConfig([
       { from: 'node_modules/uplot/dist/uPlot.min.css', to: 'dist/page' },
     ],
   },
+  // The page of features, which opens from disk too: there a browser runs no modules.
+  {
+    format: 'iife',
+    platform: 'browser',
+    target: 'es2022',
+    entry: { features: 'src/features/page/main.ts' },
+    outDir: 'dist/features-page',
+    outputOptions: { entryFileNames: '[name].js' },
+    tsconfig: 'src/features/page/tsconfig.json',
+    minify: true,
+    dts: false,
+    copy: [
+      { from: 'src/features/page/index.html', to: 'dist/features-page' },
+      { from: 'src/web/page/theme.css', to: 'dist/features-page' },
+      { from: 'src/features/page/features.css', to: 'dist/features-page' },
+    ],
+  },
 ]);

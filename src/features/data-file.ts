@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
-import { aboutSchema, FEATURES_CALL, latentDetailSchema, latentTableSchema } from './format.ts';
+import { aboutSchema, latentDetailSchema, latentTableSchema } from './format.ts';
+import { FEATURES_CALL } from './layout.ts';
 
 /** The kinds of files of data, and what each holds. */
 export const DATA_KINDS = { about: aboutSchema, latents: latentTableSchema, chunk: latentDetailSchema.array() };

@@ -1,5 +1,8 @@
 const token = document.querySelector<HTMLMetaElement>('meta[name="request-token"]')?.content ?? '';
 
+/** Whether a server of ours gave this page, which fills in the token: from disk, or from another server, there is none. */
+export const isServed = token !== '' && !token.startsWith('{{');
+
 export interface Question {
   readonly parameters?: Readonly<Record<string, string>>;
   readonly method?: 'GET' | 'POST';

@@ -4,16 +4,15 @@ import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
 import { afterAll, expect, it } from 'vitest';
 import { dataScript, readDataFile } from '../../../src/features/data-file.ts';
-import {
-  type About,
-  chunkName,
-  type Example,
-  type ExampleGroup,
-  FEATURES_FORMAT,
-  type Histogram,
-  type LatentDetail,
-  type LatentTable,
+import type {
+  About,
+  Example,
+  ExampleGroup,
+  Histogram,
+  LatentDetail,
+  LatentTable,
 } from '../../../src/features/format.ts';
+import { chunkName, FEATURES_FORMAT } from '../../../src/features/layout.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'features-'));
 afterAll(() => rmSync(folder, { recursive: true }));
