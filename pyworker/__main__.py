@@ -15,6 +15,7 @@ OPERATIONS: dict[str, str] = {
     "cache_activations": "pyworker.runners.cache_activations:cache_activations",
     "repair_activation_cache": "pyworker.runners.repair_activation_cache:repair_activation_cache",
     "evaluate": "pyworker.runners.evals:evaluate",
+    "features": "pyworker.runners.features:features",
     "list_hooks": "pyworker.runners.models:list_hooks",
     "load_sae": "pyworker.runners.saes:load",
     "unload_sae": "pyworker.runners.saes:unload",

@@ -4,6 +4,8 @@ export {
   type CacheActivationsRunnerOptions,
   EvalConfig,
   type EvalOptions,
+  FeaturesConfig,
+  type FeaturesOptions,
   GatedTrainingSAEConfig,
   JumpReLUTrainingSAEConfig,
   LanguageModelSAERunnerConfig,
@@ -23,6 +25,7 @@ export {
   type TrainingSAEConfig,
 } from './config/index.ts';
 export { ERROR_CODES, type ErrorCode, ExitCode, SaeLensError, type SaeLensErrorOptions } from './errors.ts';
+export type { About as FeaturesAbout } from './features/format.ts';
 export { createLogger, type Logger, type LogLevel } from './log.ts';
 export type { TrainPlan } from './plan/plan.ts';
 export { repairCache, type VerifiedCache, verifyCache } from './runners/cache.ts';
@@ -37,6 +40,12 @@ export { type ConfigChanges, configFrom } from './runners/config-from.ts';
 export { type DatasetLook, type PeekOptions, peekDataset } from './runners/datasets.ts';
 export { type DownloadSaeOptions, downloadSaeFromHuggingface, publishedSaes } from './runners/download.ts';
 export { type EvalEvent, type EvalResult, type RunEvalsOptions, runEvals } from './runners/evals.ts';
+export {
+  type CollectedFeatures,
+  type CollectFeaturesOptions,
+  collectFeatures,
+  type FeaturesEvent,
+} from './runners/features.ts';
 export { type PretokenizedDataset, pretokenizedDatasets } from './runners/prepared-datasets.ts';
 export {
   type PretokenizeOptions,

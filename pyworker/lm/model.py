@@ -20,7 +20,8 @@ from pyworker.errors import WorkerError
 from pyworker.lm.backends import Backend
 from pyworker.lm.names import nearest
 from pyworker.lm.points import Point, select_heads
-from pyworker.lm.tokenizer import special_token_ids
+from pyworker.lm.residual import into_residual, unembedding
+from pyworker.lm.tokenizer import special_token_ids, token_text
 
 # Reads x_PCD; a tensor of the same shape replaces it for the rest of the forward pass, None leaves it.
 Edit = Callable[[Tensor], Tensor | None]
@@ -130,6 +131,10 @@ class LanguageModel:
         Chat tokens registered as additional special tokens are not among them, as in SAELens.
         """
         return special_token_ids(self._tokenizer if self._tokenizer is not None else self._backend.config)
+
+    def token_text(self, token_id: int) -> str:
+        """What a token is in text, its leading space too; its number where there is no tokenizer that knows it."""
+        return token_text(self._tokenizer, token_id)
 
     def _text_config(self) -> Any:
         config = self._backend.config
@@ -361,6 +366,24 @@ class LanguageModel:
             self._compile_layers()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             return self._backend.logits(tokens_PC, self._model_kwargs)
+
+    # --- from a hook to the logits ---
+
+    def unembedding(self) -> Tensor | None:
+        """W_U as ``[V, width of the residual stream]``; None where the model has none that is a matrix."""
+        return unembedding(self._backend.model)
+
+    def into_residual(
+        self, directions_FD: Tensor, hook_name: str | None = None, head_index: int | None = None
+    ) -> Tensor | None:
+        """What directions at a hook are in the residual stream; None where that is not a matter of weights alone.
+
+        Args:
+            directions_FD: rows at the hook.
+            hook_name, head_index: as for ``activations``.
+        """
+        hook_name, head_index = self._where(hook_name, head_index)
+        return into_residual(self._backend.model, hook_name, head_index, directions_FD)
 
     # --- compilation ---
     # Layer by layer, with hooks outside the compiled code: inside it a hook would be traced away or could not

@@ -10,6 +10,7 @@ from typing import Any
 from pyworker.errors import WorkerError
 from pyworker.lm.names import nearest
 
+SPACE = "\u2581"
 SPECIAL_TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id")
 
 
@@ -43,6 +44,17 @@ def special_token_ids(source: Any) -> list[int]:
     """Those that a tokenizer, or the configuration of a model, names."""
     ids = (getattr(source, name, None) for name in SPECIAL_TOKENS)
     return sorted({found for found in ids if isinstance(found, int)})
+
+
+def token_text(tokenizer: Any | None, token_id: int) -> str:
+    """What a token is in text, its leading space too; its number where no tokenizer knows it."""
+    token = None if tokenizer is None else tokenizer.convert_ids_to_tokens(token_id)
+    if not isinstance(token, str):
+        return f"<{token_id}>"
+    if SPACE in token:  # SentencePiece: decoding it alone would drop the space
+        return token.replace(SPACE, " ")
+    text = tokenizer.decode([token_id], clean_up_tokenization_spaces=False)
+    return token if "\ufffd" in text else text  # some bytes of a letter: the tokenizer's own name for them
 
 
 def vocabulary_sha256(tokenizer: Any) -> str:

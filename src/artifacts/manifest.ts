@@ -104,7 +104,7 @@ async function filesIn(folder: string): Promise<string[]> {
     .sort();
 }
 
-async function digest(path: string): Promise<{ size: number; sha256: string }> {
+export async function digest(path: string): Promise<{ size: number; sha256: string }> {
   const hash = createHash('sha256');
   let size = 0;
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {

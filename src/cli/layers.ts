@@ -1,5 +1,11 @@
 import type { Command } from 'commander';
-import { CACHE_ACTIVATIONS_ROWS, EVAL_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../config/generated/options.ts';
+import {
+  CACHE_ACTIVATIONS_ROWS,
+  EVAL_ROWS,
+  FEATURES_ROWS,
+  OPTION_ROWS,
+  PRETOKENIZE_ROWS,
+} from '../config/generated/options.ts';
 import type { Layer } from '../config/layer.ts';
 import type { OptionRow } from '../config/option-row.ts';
 import type { Resolution } from '../config/resolve.ts';
@@ -13,6 +19,7 @@ const ROWS: Readonly<Record<RunnerKind, readonly OptionRow[]>> = {
   pretokenize: PRETOKENIZE_ROWS,
   'cache-activations': CACHE_ACTIVATIONS_ROWS,
   eval: EVAL_ROWS,
+  features: FEATURES_ROWS,
 };
 
 /**

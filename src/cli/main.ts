@@ -12,6 +12,7 @@ import { addDoctor } from './commands/doctor.ts';
 import { addDownload } from './commands/download.ts';
 import { addEval } from './commands/eval.ts';
 import { addExplain } from './commands/explain.ts';
+import { addFeatures } from './commands/features.ts';
 import { addHooks } from './commands/hooks.ts';
 import { addPretokenize } from './commands/pretokenize.ts';
 import { addPretrained } from './commands/pretrained.ts';
@@ -45,6 +46,7 @@ for (const add of [
   addDashboard,
   addReport,
   addEval,
+  addFeatures,
   addCompare,
   addCacheActivations,
   addCache,

@@ -1,4 +1,10 @@
-import { CACHE_ACTIVATIONS_ROWS, EVAL_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../config/generated/options.ts';
+import {
+  CACHE_ACTIVATIONS_ROWS,
+  EVAL_ROWS,
+  FEATURES_ROWS,
+  OPTION_ROWS,
+  PRETOKENIZE_ROWS,
+} from '../config/generated/options.ts';
 import type { OptionRow } from '../config/option-row.ts';
 
 interface Spelling {
@@ -26,6 +32,7 @@ const ROWS: Readonly<Record<string, readonly OptionRow[]>> = {
   pretokenize: PRETOKENIZE_ROWS,
   'cache-activations': CACHE_ACTIVATIONS_ROWS,
   eval: EVAL_ROWS,
+  features: FEATURES_ROWS,
 };
 
 const LIST_ITEM = /^(-?\d+|null|none)$/i;

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { cacheActivationsSchema } from './cache-activations-schema.ts';
 import type { evalSchema } from './evals-schema.ts';
+import type { featuresSchema } from './features-schema.ts';
 import type { loggingSchema } from './logging-schema.ts';
 import type { pretokenizeSchema } from './pretokenize-schema.ts';
 import { parseConfigObject } from './resolve.ts';
@@ -198,3 +199,14 @@ export type EvalOptions = z.input<typeof evalSchema>;
  */
 export const EvalConfig = runnerConfigClass<'eval', EvalOptions>('EvalConfig', 'eval');
 export type EvalConfig = InstanceType<typeof EvalConfig>;
+
+/** What {@link FeaturesConfig} takes: names of SAEDashboard where it has them. */
+export type FeaturesOptions = z.input<typeof featuresSchema>;
+
+/**
+ * What is shown of the latents of an SAE and on what text, checked and complete from the moment it is made.
+ *
+ * @throws SaeLensError `CONFIG_INVALID` with all problems at once.
+ */
+export const FeaturesConfig = runnerConfigClass<'features', FeaturesOptions>('FeaturesConfig', 'features');
+export type FeaturesConfig = InstanceType<typeof FeaturesConfig>;

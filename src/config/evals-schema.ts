@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { count, device, option, positiveInt } from './option.ts';
 
-const modelShape = {
+export const modelShape = {
   model_name: option(z.string().min(1).nullable().default(null), {
     description: 'Language model, where it is not the one the SAE says it was made for.',
   }),
@@ -13,7 +13,7 @@ const modelShape = {
   }),
 };
 
-const dataShape = {
+export const dataShape = {
   dataset_path: option(z.string().min(1).nullable().default(null), {
     description: "Text to evaluate on: a Hugging Face name, a folder, a file, or bundled:NAME; null for the run's own.",
   }),
@@ -67,7 +67,7 @@ const metricsShape = {
   compute_featurewise_weight_based_metrics: computed('norms and similarities of the latents by their weights', false),
 };
 
-const deviceShape = {
+export const deviceShape = {
   device: option(device().default('auto'), { description: 'Device of the language model and the SAEs.' }),
 };
 

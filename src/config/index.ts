@@ -4,6 +4,8 @@ export {
   type CacheActivationsRunnerOptions,
   EvalConfig,
   type EvalOptions,
+  FeaturesConfig,
+  type FeaturesOptions,
   GatedTrainingSAEConfig,
   JumpReLUTrainingSAEConfig,
   LanguageModelSAERunnerConfig,
@@ -28,5 +30,6 @@ export { PRESETS, presetLayer } from './presets/index.ts';
 export { parseConfigObject, type Resolution, resolveConfig } from './resolve.ts';
 export { type RunnerOptions, resolveOptions } from './resolve-options.ts';
 export type { ResolvedConfig, ResolvedNamedSae } from './resolved.ts';
+export { stretchesOf } from './rules-features.ts';
 export { scheduledSteps, slicedContextSize } from './rules-quantity.ts';
 export { configsOf } from './several.ts';

@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import { cacheActivationsSchema } from './cache-activations-schema.ts';
 import { cachePlace, loadingArguments } from './derive.ts';
 import { evalSchema } from './evals-schema.ts';
+import { featuresSchema } from './features-schema.ts';
 import { describe } from './issues.ts';
 import { LAYER_KINDS, type Layer, type Provenance } from './layer.ts';
 import { nearest } from './nearest.ts';
@@ -10,6 +11,7 @@ import { pretokenizeSchema } from './pretokenize-schema.ts';
 import { configError, type Problem } from './problem.ts';
 import type { Filled } from './resolved.ts';
 import { evalRules } from './rules-eval.ts';
+import { featuresRules } from './rules-features.ts';
 import { cacheActivationsRules, type OptionsRule, pretokenizeRules } from './rules-runners.ts';
 
 /** What each runner with flat options is configured with. */
@@ -20,14 +22,21 @@ export interface RunnerOptions {
     'model_from_pretrained_kwargs' | 'new_cached_activations_path'
   >;
   eval: z.output<typeof evalSchema>;
+  features: z.output<typeof featuresSchema>;
 }
 export type RunnerKind = keyof RunnerOptions;
 
-const SCHEMAS = { pretokenize: pretokenizeSchema, 'cache-activations': cacheActivationsSchema, eval: evalSchema };
+const SCHEMAS = {
+  pretokenize: pretokenizeSchema,
+  'cache-activations': cacheActivationsSchema,
+  eval: evalSchema,
+  features: featuresSchema,
+};
 const RULES: { [K in RunnerKind]: readonly OptionsRule<RunnerOptions[K]>[] } = {
   pretokenize: pretokenizeRules,
   'cache-activations': cacheActivationsRules,
   eval: evalRules,
+  features: featuresRules,
 };
 
 /** The defaults that depend on other options. */
@@ -39,6 +48,7 @@ const FILL: { [K in RunnerKind]: (parsed: z.output<(typeof SCHEMAS)[K]>) => Runn
     new_cached_activations_path: parsed.new_cached_activations_path ?? cachePlace(parsed),
   }),
   eval: (parsed) => parsed,
+  features: (parsed) => parsed,
 };
 
 /** The options of a runner, complete, and where each value came from. */

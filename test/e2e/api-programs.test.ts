@@ -37,6 +37,7 @@ const programs: Record<string, string> = {
   readme: snippets('README.md'),
   'typescript-api': snippets('docs/typescript-api.md'),
   evaluation: snippets('docs/evaluation.md'),
+  features: snippets('docs/features.md'),
   notebooks: snippets('docs/notebooks.md'),
   'seed-sample': `${seedSample()}
     import { SAETrainingRunner } from 'sae-lens-ts';
@@ -97,6 +98,11 @@ describe('programs of a user who installed the package', { timeout: LONG_MS }, (
   it('run the page of evaluations on the run of that page', async () => {
     const { stdout } = await run('evaluation');
     expect(stdout).toMatch(/^[\d.]+ null$/m); // one batch has no interval
+  });
+
+  it('run the page of feature pages on the run of that page', async () => {
+    const { stdout } = await run('features');
+    expect(stdout).toMatch(/features \d+$/m);
   });
 
   it('run the page of notebooks, cell after cell', async () => {

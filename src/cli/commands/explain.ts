@@ -1,5 +1,11 @@
 import type { Command } from 'commander';
-import { CACHE_ACTIVATIONS_ROWS, EVAL_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../../config/generated/options.ts';
+import {
+  CACHE_ACTIVATIONS_ROWS,
+  EVAL_ROWS,
+  FEATURES_ROWS,
+  OPTION_ROWS,
+  PRETOKENIZE_ROWS,
+} from '../../config/generated/options.ts';
 import { nearest } from '../../config/nearest.ts';
 import type { OptionRow } from '../../config/option-row.ts';
 import { ERROR_TEXTS } from '../../error-texts.ts';
@@ -35,6 +41,7 @@ const COMMANDS: readonly (readonly [string, readonly OptionRow[]])[] = [
   ['cache-activations', CACHE_ACTIVATIONS_ROWS],
   ['pretokenize', PRETOKENIZE_ROWS],
   ['eval', EVAL_ROWS],
+  ['features', FEATURES_ROWS],
 ];
 
 function explanationOf(subject: string): Explanation {

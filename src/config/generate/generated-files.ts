@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { errorsPage } from './errors-page.ts';
 import { jsonSchemaFile } from './json-schema.ts';
 import { optionsPage, optionTable } from './options.ts';
-import { cacheActivationsTwin, evalTwin, pretokenizeTwin, pythonTwin } from './python.ts';
+import { cacheActivationsTwin, evalTwin, featuresTwin, pretokenizeTwin, pythonTwin } from './python.ts';
 
 /** Every generated file, by its path from the repository root. */
 export const GENERATED: Readonly<Record<string, () => string>> = {
@@ -10,6 +10,7 @@ export const GENERATED: Readonly<Record<string, () => string>> = {
   'pyworker/protocol/pretokenize_config.py': pretokenizeTwin,
   'pyworker/protocol/cache_activations_config.py': cacheActivationsTwin,
   'pyworker/protocol/eval_config.py': evalTwin,
+  'pyworker/protocol/features_config.py': featuresTwin,
   'src/config/generated/options.ts': optionTable,
   'docs/errors.md': errorsPage,
   'docs/options.md': optionsPage,

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { cacheActivationsShapes } from '../cache-activations-schema.ts';
 import { evalShapes } from '../evals-schema.ts';
+import { featuresShapes } from '../features-schema.ts';
 import { architecturesWith, loggingOptions, runnerOptions, saeOptions } from '../keys.ts';
 import { metaOf, OPTION_GROUPS } from '../option.ts';
 import type { OptionRow } from '../option-row.ts';
@@ -94,6 +95,7 @@ export function optionTable(): string {
     ...table('PRETOKENIZE_ROWS', flatRows(pretokenizeShapes)),
     ...table('CACHE_ACTIVATIONS_ROWS', flatRows(cacheActivationsShapes)),
     ...table('EVAL_ROWS', flatRows(evalShapes)),
+    ...table('FEATURES_ROWS', flatRows(featuresShapes)),
   ].join('\n');
 }
 
@@ -115,7 +117,9 @@ export function optionsPage(): string {
     '\n## `cache-activations`\n',
     sections('###', flatRows(cacheActivationsShapes)).join('\n\n'),
     '\n## `eval`\n',
-    `${sections('###', flatRows(evalShapes)).join('\n\n')}\n`,
+    sections('###', flatRows(evalShapes)).join('\n\n'),
+    '\n## `features`\n',
+    `${sections('###', flatRows(featuresShapes)).join('\n\n')}\n`,
   ].join('\n');
 }
 

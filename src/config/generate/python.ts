@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { cacheActivationsShapes } from '../cache-activations-schema.ts';
 import { evalShapes } from '../evals-schema.ts';
+import { featuresShapes } from '../features-schema.ts';
 import { loggingShape } from '../logging-schema.ts';
 import { metaOf } from '../option.ts';
 import { pretokenizeShapes } from '../pretokenize-schema.ts';
@@ -74,6 +75,13 @@ export function cacheActivationsTwin(): string {
 export function evalTwin(): string {
   const aliases = new Map<string, string>();
   return moduleOf(aliases, [runnerClass('EvalConfig', 'What is computed of SAEs, and on what.', evalShapes, aliases)]);
+}
+
+/** pyworker/protocol/features_config.py */
+export function featuresTwin(): string {
+  const aliases = new Map<string, string>();
+  const text = 'What is shown of the latents of an SAE, and on what text.';
+  return moduleOf(aliases, [runnerClass('FeaturesConfig', text, featuresShapes, aliases)]);
 }
 
 type Shapes = Readonly<Record<string, Readonly<Record<string, z.ZodType>>>>;

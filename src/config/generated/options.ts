@@ -224,3 +224,23 @@ export const EVAL_ROWS: readonly OptionRow[] = [
   {"path":"hook_name","flags":["hook_name"],"group":"Language model","types":["string","null"],"default":"null","description":"Where the SAE takes its activations, where it does not say so."},
   {"path":"device","flags":["device"],"group":"Devices","types":["string"],"default":"auto","description":"Device of the language model and the SAEs."},
 ];
+
+// biome-ignore format: one option a line
+export const FEATURES_ROWS: readonly OptionRow[] = [
+  {"path":"latents","flags":["latents"],"group":"Latents","types":["string"],"default":"all","description":"Latents to look at, such as 0-99,200, or all."},
+  {"path":"top_acts_group_size","flags":["top_acts_group_size"],"group":"Latents","types":["integer"],"default":"15","unit":"examples","description":"Sequences shown in which a latent is most active."},
+  {"path":"n_quantiles","flags":["n_quantiles"],"group":"Latents","types":["integer"],"default":"5","unit":"ranges","description":"Ranges of activation from which examples are drawn: half an octave each, the last all below."},
+  {"path":"quantile_group_size","flags":["quantile_group_size"],"group":"Latents","types":["integer"],"default":"5","unit":"examples","description":"Examples drawn from each range."},
+  {"path":"buffer","flags":["buffer"],"group":"Latents","types":["list:integer"],"default":"[24,12]","unit":"tokens","description":"Tokens shown before and after the peak of an example; one number for both."},
+  {"path":"seed","flags":["seed"],"group":"Latents","types":["integer"],"default":"42","description":"Decides which examples are drawn."},
+  {"path":"n_tokens","flags":["n_tokens"],"group":"Data","types":["integer"],"default":"1000000","unit":"tokens","description":"Tokens to read, in whole sequences; fewer where the dataset has fewer."},
+  {"path":"dataset_path","flags":["dataset_path"],"group":"Data","types":["string","null"],"default":"null","description":"Text to evaluate on: a Hugging Face name, a folder, a file, or bundled:NAME; null for the run's own."},
+  {"path":"dataset_split","flags":["dataset_split"],"group":"Data","types":["string","null"],"default":"null","description":"Split of dataset_path; null for train."},
+  {"path":"context_size","flags":["context_size"],"group":"Data","types":["integer","null"],"default":"null","unit":"tokens","description":"Length of the sequences; null for that of the training."},
+  {"path":"exclude_special_tokens","flags":["exclude_special_tokens"],"group":"Data","types":["boolean","list:integer","null"],"default":"null","description":"Leave these token ids out, or all special ones; null for what the training left out."},
+  {"path":"batch_size_prompts","flags":["batch_size_prompts"],"group":"Data","types":["integer","null"],"default":"null","unit":"prompts","description":"Sequences in a batch; null for eval_batch_size_prompts of the run, or 16."},
+  {"path":"model_name","flags":["model_name"],"group":"Language model","types":["string","null"],"default":"null","description":"Language model, where it is not the one the SAE says it was made for."},
+  {"path":"model_class_name","flags":["model_class_name"],"group":"Language model","types":["choice","null"],"choices":["HookedTransformer","AutoModelForCausalLM"],"default":"null","description":"How the language model is loaded, where it is not as the SAE says."},
+  {"path":"hook_name","flags":["hook_name"],"group":"Language model","types":["string","null"],"default":"null","description":"Where the SAE takes its activations, where it does not say so."},
+  {"path":"device","flags":["device"],"group":"Devices","types":["string"],"default":"auto","description":"Device of the language model and the SAEs."},
+];

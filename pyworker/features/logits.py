@@ -1,0 +1,51 @@
+"""What a latent does to the logits by itself: its decoder row through the unembedding, the final norm left out, as
+SAELens' users know it from SAEDashboard.
+
+Legend: F latents of a block, D width of the residual stream, V vocabulary, K tokens shown.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyworker.features.histogram import logit_histograms
+
+
+@dataclass(frozen=True)
+class LogitEffects:
+    """Of each latent: the tokens it raises and lowers most with their logits, and a histogram over all tokens."""
+
+    positive: list[list[tuple[int, float]]]
+    negative: list[list[tuple[int, float]]]
+    edges: list[list[float]]
+    counts: list[list[int]]
+
+
+@torch.no_grad()
+def logit_effects(directions_FD: Tensor, unembedding_VD: Tensor, k: int) -> LogitEffects:
+    """Of a few latents: a matrix F × V is held.
+
+    Args:
+        directions_FD: what one unit of each latent adds to the residual stream.
+        unembedding_VD: of the language model.
+        k: tokens of each side.
+    """
+    logits_FV = directions_FD.to(unembedding_VD.dtype) @ unembedding_VD.T
+    logits_FV = logits_FV.float()
+    k = min(k, logits_FV.shape[1])
+    edges, counts = logit_histograms(logits_FV)
+    return LogitEffects(
+        _numbered(logits_FV.topk(k, dim=1)),
+        _numbered(logits_FV.topk(k, dim=1, largest=False)),
+        edges.tolist(),
+        counts.tolist(),
+    )
+
+
+def _numbered(best: tuple[Tensor, Tensor]) -> list[list[tuple[int, float]]]:
+    values, indices = best
+    return [
+        list(zip(index, value, strict=True))
+        for index, value in zip(indices.tolist(), values.tolist(), strict=True)
+    ]

@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { z } from 'zod';
+import { SaeLensError } from '../errors.ts';
+import { notWritten, syncFolder, toJson, writeFileAtomic } from './atomic.ts';
+import { makeFolder } from './make-folder.ts';
+import { digest, MANIFEST_NAME } from './manifest.ts';
+import { lockPlace } from './run-lock.ts';
+
+const manifestSchema = z.object({
+  format: z.literal(1),
+  kind: z.literal('features'),
+  /** ISO 8601. */
+  created: z.string(),
+  /** Path in the folder → size in bytes and sha256 in hex. */
+  files: z.record(z.string(), z.object({ size: z.int().nonnegative(), sha256: z.string() })),
+});
+
+/**
+ * Makes a folder of feature pages, whole or not at all: `write` fills a staging folder beside it, which gets a manifest
+ * and then the name. An older one of ours is replaced, nothing else.
+ *
+ * @param write fills `data/` and what lies beside it
+ * @throws SaeLensError STORAGE when something else is there, somebody is writing there, or the disk refuses
+ */
+export async function writeFeaturesFolder<T>(output: string, write: (staging: string) => Promise<T>): Promise<T> {
+  const folder = resolve(output);
+  const staging = `${folder}.partial`;
+  try {
+    await makeFolder(dirname(folder));
+    const lock = await lockPlace(folder, `${folder}.lock.json`, 'write features to');
+    try {
+      const aside = await restored(folder);
+      await requireFeatures(folder);
+      await rm(staging, { recursive: true, force: true });
+      await makeFolder(join(staging, 'data'));
+      const result = await write(staging);
+      await writeManifest(staging);
+      const hadOne = (await namesIn(folder)) !== null;
+      if (hadOne) await rename(folder, aside);
+      await rename(staging, folder);
+      await syncFolder(dirname(folder));
+      if (hadOne) await rm(aside, { recursive: true, force: true });
+      return result;
+    } finally {
+      await rm(staging, { recursive: true, force: true }).catch(() => {});
+      await lock.release();
+    }
+  } catch (error) {
+    if (error instanceof SaeLensError) throw error;
+    throw notWritten(`Cannot write features to "${output}"`, dirname(folder), error as Error);
+  }
+}
+
+/** Undoes a replacement that a kill cut in half. Gives the name under which the old folder waits for its end. */
+async function restored(folder: string): Promise<string> {
+  const prefix = `${basename(folder)}.old-`;
+  for (const name of await readdir(dirname(folder))) {
+    const aside = join(dirname(folder), name);
+    // A person's own copy may have such a name; what it holds tells.
+    if (!name.startsWith(prefix) || !/-[0-9a-f]{8}$/.test(name) || !(await isFeaturesFolder(aside))) continue;
+    if ((await namesIn(folder)) === null) await rename(aside, folder);
+    else await rm(aside, { recursive: true, force: true });
+  }
+  return join(dirname(folder), `${prefix}${randomBytes(4).toString('hex')}`);
+}
+
+/** Whether features of ours are there, written to their end. */
+export async function isFeaturesFolder(folder: string): Promise<boolean> {
+  try {
+    return manifestSchema.safeParse(JSON.parse(await readFile(join(folder, MANIFEST_NAME), 'utf8'))).success;
+  } catch {
+    return false;
+  }
+}
+
+async function requireFeatures(folder: string): Promise<void> {
+  const names = await namesIn(folder);
+  if (names === null || names.length === 0 || (await isFeaturesFolder(folder))) return;
+  const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
+  throw new SaeLensError(
+    'STORAGE',
+    `Cannot write features to "${folder}": ${names.slice(0, 3).join(', ')}${more} is there, which is nothing of ours`,
+    { hint: 'choose a folder that is new or empty, or one of features: --output' },
+  );
+}
+
+/** null where there is no folder. */
+async function namesIn(folder: string): Promise<string[] | null> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+async function writeManifest(folder: string): Promise<void> {
+  const files: z.infer<typeof manifestSchema>['files'] = {};
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    files[path.slice(folder.length + 1).replaceAll('\\', '/')] = await digest(path);
+  }
+  const manifest = { format: 1, kind: 'features', created: new Date().toISOString(), files };
+  await writeFileAtomic(join(folder, MANIFEST_NAME), toJson(manifest));
+}
