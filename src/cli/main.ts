@@ -14,6 +14,7 @@ import { addEval } from './commands/eval.ts';
 import { addExplain } from './commands/explain.ts';
 import { addFeatures } from './commands/features.ts';
 import { addHooks } from './commands/hooks.ts';
+import { addInit } from './commands/init.ts';
 import { addPretokenize } from './commands/pretokenize.ts';
 import { addPretrained } from './commands/pretrained.ts';
 import { addReport } from './commands/report.ts';
@@ -38,9 +39,10 @@ function version(): string {
 const program = new Command('sae-lens-ts')
   .description('Train sparse autoencoders on the activations of language models.')
   .version(version(), '-V, --version')
-  .addHelpText('after', '\nStart with: sae-lens-ts setup, then sae-lens-ts train --preset demo');
+  .addHelpText('after', '\nStart with: sae-lens-ts setup, then sae-lens-ts train --preset demo, or sae-lens-ts init');
 
 for (const add of [
+  addInit,
   addTrain,
   addResume,
   addDashboard,

@@ -2,13 +2,14 @@ import { type Command, Option } from 'commander';
 import { OPTION_ROWS } from '../config/generated/options.ts';
 import type { Layer } from '../config/layer.ts';
 import type { OptionRow } from '../config/option-row.ts';
+import { PRESETS } from '../config/presets/index.ts';
 import { put } from '../config/put.ts';
 import { readText } from '../config/text.ts';
 
 /** Give a command a flag for every option of training, and those that choose the layers below. */
 export function addTrainingFlags(command: Command): Command {
   command
-    .option('--preset <name>', 'start from a preset: demo, tiny-stories-1L-21M')
+    .option('--preset <name>', `start from a preset: ${Object.keys(PRESETS).join(', ')}`)
     .option('--from <run>', 'start from the settings of a run: a file or folder, hub:user/repo/folder, release/id')
     .option('--registry <file>', 'releases of your own that --from may name');
   return addOptionFlags(command, OPTION_ROWS);

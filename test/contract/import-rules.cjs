@@ -69,6 +69,7 @@ module.exports = {
     door('@huggingface/hub', '^src/artifacts/hub-[a-z]+\\.ts$'),
     door('pythonia', '^src/worker/pythonia\\.ts$'),
     door('commander', '^src/cli/'),
+    door('@clack/', '^src/cli/'),
     door('yaml', '^src/(config|artifacts)/'),
     door('pino', '^src/log\\.ts$'),
     door('(@hono|hono)/', '^src/web/'),

@@ -9,14 +9,12 @@ export const demo: Preset = {
     hook_name: 'model.layers.4',
     dataset_path: 'bundled:english',
     streaming: false,
-    // This family of models has massive activations on its first token, which says nothing about language.
     exclude_special_tokens: true,
     sae: {
       architecture: 'topk',
       d_in: 576,
       d_sae: 2304,
       k: 48,
-      // The usual weight of 1 makes the loss jump when the first latents count as dead; Gao et al. use 1/32.
       aux_loss_coefficient: 0.03125,
       normalize_activations: 'expected_average_only_in',
     },
@@ -31,10 +29,16 @@ export const demo: Preset = {
     n_batches_for_norm_estimate: 4,
     dead_feature_window: 100,
     feature_sampling_window: 100,
-    // An evaluation runs all thirty layers several times: small and seldom, or it takes longer than the training.
     n_eval_batches: 1,
     eval_batch_size_prompts: 4,
     logger: { log_to_wandb: false, eval_every_n_wandb_logs: 25 },
     device: 'auto',
+  },
+  why: {
+    exclude_special_tokens: 'the first token of these models has massive activations, which say nothing about language',
+    'sae.aux_loss_coefficient':
+      '1/32 as Gao et al. (arXiv 2406.04093); 1 makes the loss jump when the first latents count as dead',
+    n_eval_batches: 'an evaluation runs all thirty layers several times: small and seldom, or it outlasts the training',
+    'logger.log_to_wandb': 'no account is needed; the metrics are in the folder of the run',
   },
 };

@@ -56,4 +56,10 @@ export const tinyStories1L21M: Preset = {
     checkpoint_path: 'checkpoints',
     dtype: 'float32',
   },
+  why: {
+    checkpoint_path: 'a folder with the name of the run is added',
+    'sae.l1_warm_up_steps': '5 % of the steps',
+    lr_decay_steps: '20 % of the steps',
+    'logger.log_to_wandb': 'as there; false needs no account',
+  },
 };

@@ -55,6 +55,8 @@ test.each<[string[], string]>([
   [['train', '--contxt_size', '1'], 'did you mean --context_size?'],
   [['train', '--train-batch-size-tokns', '1'], 'did you mean --train_batch_size_tokens?'],
   [['train', '--preset', 'dmo'], 'did you mean demo?'],
+  [['init', '--template', 'gpt2-tpk', '-y'], 'did you mean gpt2-topk?'],
+  [['init'], 'name what to begin with: --template demo | '],
   [['train', '--preset', 'demo', '--architecture', 'gatd'], 'did you mean gated?'],
   [['explain', 'l1_coeficient'], 'did you mean l1_coefficient?'],
   [['explain', 'HOOK_NOT_FUOND'], 'did you mean HOOK_NOT_FOUND?'],
