@@ -379,7 +379,9 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     output_path: str | None
     """Folder of the finished SAE."""
     resume_from_checkpoint: str | None
-    """Checkpoint of another run to go on from, in a new run; `resume` goes on in the run itself."""
+    """Checkpoint of another run, or of the training of SAELens, to go on from, in a new run; `resume` goes
+    on in the run itself.
+    """
     verbose: bool
     """Say more in the log."""
     profile: bool

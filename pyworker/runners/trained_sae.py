@@ -20,6 +20,7 @@ from pyworker.train import ActivationBatches, CheckpointKind, SAETrainer
 from pyworker.train.health import Health
 from pyworker.train.kernel_timing import time_kernels
 from pyworker.train.optimizer import optimizer_tensors
+from pyworker.train.sae_lens_state import PARTIAL
 from pyworker.train.training_state import State, part_of
 
 if TYPE_CHECKING:
@@ -55,10 +56,12 @@ class TrainedSAE:
         if config.from_pretrained_path is not None:
             sae.adopt(load_sae(Path(config.from_pretrained_path))[0])
         self.trainer = SAETrainer(sae, config, batches, self, name)
-        if state is not None:
-            self.trainer.restore(part_of(state, self.state_name))
-        elif config.sae.kernels == "measured":
+        partial = state is not None and state.get(PARTIAL, False)
+        if config.sae.kernels == "measured" and (state is None or partial):
             self._choose_kernels()
+        if state is not None:
+            new = self.trainer.state() if partial else {}
+            self.trainer.restore({**new, **part_of(state, self.state_name)})
         self.health = Health(sae.cfg.d_sae)
 
     def _choose_kernels(self) -> None:

@@ -27,6 +27,7 @@ from pyworker.runners.throughput import Throughput
 from pyworker.runners.trained_sae import TrainedSAE
 from pyworker.runners.training_rows import Evaluation, open_rows
 from pyworker.train import CheckpointKind, TrainingLoop, TrainResult
+from pyworker.train.sae_lens_state import read_sae_lens_state
 from pyworker.train.training_state import State, part_of, read_state, under, write_state
 
 DEFAULT_EXPANSION_FACTOR = 4
@@ -56,7 +57,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
             configuration of each by its name, as it would be of a run of its own, and None for one; ``places``, a
             TrainingPlaces; ``recorded``, the ``model_name`` and ``dataset_path`` to write down, where those in
             ``config`` are paths of this machine; ``fed``, whether the activations are sent down while this runs;
-            ``resume``, the folder of a checkpoint of a run with this configuration to go on from, or None.
+            ``resume``, the folder of a checkpoint of a run with this configuration to go on from, ours or one of
+            SAELens' trainer, or None.
         session: the request, see :class:`pyworker.session.Session`.
 
     Returns:
@@ -87,7 +89,7 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         from_hub = not (params["fed"] or config.use_cached_activations)
         revisions = input_revisions(config) if from_hub else {}
         torch.manual_seed(config.seed)
-        state = None if params["resume"] is None else read_state(Path(params["resume"]))
+        state = None if params["resume"] is None else _state_in(Path(params["resume"]), saes)
         stream = ActivationStream(config, rows.source, state and part_of(state, "stream"))
         for one in (config, *saes.values()):
             one.sae.d_in = rows.d_in
@@ -101,6 +103,11 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
             return run.run()
         finally:
             stream.close()
+
+
+def _state_in(checkpoint: Path, saes: Mapping[str | None, LanguageModelSAERunnerConfig]) -> State:
+    of_sae_lens = read_sae_lens_state(checkpoint, saes)
+    return read_state(checkpoint) if of_sae_lens is None else of_sae_lens
 
 
 class TrainingRun:

@@ -239,7 +239,10 @@ class TrainingSAE(SAE):
         """Go on from :meth:`progress`."""
         prefix = "weights."
         weights = {name.removeprefix(prefix): t for name, t in progress.items() if name.startswith(prefix)}
-        self.load_state_dict(weights)
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            raise WorkerError("SAE_INVALID", f"going on with other weights: {error}") from error
         self.noise_generator.set_state(progress["noise_generator"])
 
     def inference_config(self) -> SAEConfig:

@@ -72,7 +72,7 @@ class TrainingLoop:
                     self._prepare()
             except Stopped:
                 return [trainer.result("stopped") for trainer in self.trainers]
-            with profiled(self.profile):
+            with profiled(self.profile), part("other"):
                 ended = self._steps()
                 self._settle()
             if ended == "stopped":  # it may go on: what was estimated stays apart
@@ -126,7 +126,8 @@ class TrainingLoop:
         if scheduled or requested or recurring:
             self._settle()
             kind = "scheduled" if scheduled else "requested" if requested else "recurring"
-            self.callbacks.on_checkpoint(kind, n_samples)
+            with part("checkpoints"):
+                self.callbacks.on_checkpoint(kind, n_samples)
             self.recurring.written(n_samples)
 
     def _settle(self) -> None:

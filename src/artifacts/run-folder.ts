@@ -8,6 +8,7 @@ import { redact } from '../log.ts';
 import { notWritten, toJson, writeFileAtomic } from './atomic.ts';
 import { makeFolder } from './make-folder.ts';
 import { requireReplaceable } from './replace-folder.ts';
+import type { ResumePoint } from './resume-point.ts';
 
 /** Every place a run writes to (design §7). */
 export interface RunPaths {
@@ -107,6 +108,14 @@ export interface RunSession {
   /** The checkpoint it went on from; null for the beginning. */
   from: string | null;
   ended: 'done' | 'stopped' | 'data_ended' | 'failed' | null;
+  /** Why it is not what it would have been without an interruption; absent where it is. */
+  inexact?: readonly string[];
+}
+
+/** A session that begins now. */
+export function beginning(point: Pick<ResumePoint, 'path' | 'inexact'> | null): RunSession {
+  const inexact = point === null || point.inexact.length === 0 ? {} : { inexact: point.inexact };
+  return { began: new Date().toISOString(), from: point?.path ?? null, ended: null, ...inexact };
 }
 
 /**
@@ -198,10 +207,10 @@ export async function readRunRecord({ run }: Pick<RunPaths, 'run'>): Promise<Run
 }
 
 /** The run was resumed. */
-export async function addSession(paths: Pick<RunPaths, 'run' | 'lastWords'>, from: string | null): Promise<void> {
+export async function addSession(paths: Pick<RunPaths, 'run' | 'lastWords'>, point: ResumePoint | null): Promise<void> {
   await rm(paths.lastWords, { force: true });
   const { sessions } = await readRunRecord(paths);
-  await updateRunRecord(paths, { sessions: [...sessions, { began: new Date().toISOString(), from, ended: null }] });
+  await updateRunRecord(paths, { sessions: [...sessions, beginning(point)] });
 }
 
 /** The present session is over. */

@@ -25,8 +25,8 @@ const RECORDS = new Set([
   'metadata',
 ]);
 
-/** What SAELens 5 says in its files of the weights beside them; it is no option of training. */
-const OF_THE_WEIGHTS = new Set(['finetuning_scaling_factor']);
+/** What SAELens says in its files and never reads: of the weights beside them, and of data whose columns tell. */
+const NEVER_READ = new Set(['finetuning_scaling_factor', 'is_dataset_tokenized']);
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -119,7 +119,7 @@ export function settingsOf(layer: Layer, problems: Problem[]): Setting[] {
   const value = isSavedSae(layer.value) ? runOfSavedSae(layer.value) : layer.value;
   for (const [given, inner] of Object.entries(value)) {
     const key = RENAMED[given] ?? given;
-    if (RECORDS.has(key) || (recorded && OF_THE_WEIGHTS.has(key))) continue;
+    if (RECORDS.has(key) || (recorded && NEVER_READ.has(key))) continue;
     if (key === 'sae' || key === 'logger') addGroup(key, inner, given);
     else if (key === 'saes') addSaes(inner, given);
     else if (key in runnerOptions) add([key], [given], inner);

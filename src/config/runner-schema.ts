@@ -245,7 +245,8 @@ const evaluationShape = {
     computed: 'output in the run folder',
   }),
   resume_from_checkpoint: option(z.string().nullable().default(null), {
-    description: 'Checkpoint of another run to go on from, in a new run; `resume` goes on in the run itself.',
+    description:
+      'Checkpoint of another run, or of the training of SAELens, to go on from, in a new run; `resume` goes on in the run itself.',
   }),
   verbose: option(z.boolean().default(true), { description: 'Say more in the log.' }),
   profile: option(z.boolean().default(false), {

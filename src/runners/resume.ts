@@ -4,9 +4,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { toJson } from '../artifacts/atomic.ts';
 import { type ResumePoint, readResumePoint, resumePoints } from '../artifacts/resume-point.ts';
 import { type RunPaths, type RunRecord, readRunRecord, runFolderOf, runPaths } from '../artifacts/run-folder.ts';
-import { fileLayer, type ResolvedConfig, resolveConfig } from '../config/index.ts';
+import { fileLayer, fromLayer, type ResolvedConfig, resolveConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { shellWord } from './shell-word.ts';
 
 /** Options that decide no number of a run, and how long it goes on. All others are those that the checkpoint has. */
 const MAY_CHANGE: ReadonlySet<string> = new Set([
@@ -107,15 +108,39 @@ export async function pointToGoOnFrom(
 }
 
 /**
- * A checkpoint of another run, or one that somebody chose.
+ * A checkpoint of another run, SAELens' too, or one that somebody chose.
  *
  * @throws SaeLensError SAE_INVALID, RESUME_REFUSED
  */
 export async function pointOf(config: ResolvedConfig, path: string): Promise<ResumePoint> {
   const point = await readResumePoint(path);
+  if (point.inexact.length > 0) return { ...point, inexact: [...point.inexact, ...otherThanSaeLens(config, point)] };
   requireSameTraining(config, point, path);
   return point;
 }
+
+/**
+ * What SAELens was told otherwise, as far as its file of the run tells: an option that it did not write may be any.
+ *
+ * @throws SaeLensError RESUME_REFUSED when it trained another SAE
+ */
+function otherThanSaeLens(config: ResolvedConfig, { path, config: value }: ResumePoint): string[] {
+  if (config.saes !== undefined || Object.keys(value).length === 0) return [];
+  const theirs = resolveConfig([fromLayer(path, value)]);
+  const given = [...theirs.provenance].filter(([, { layer }]) => layer === 'from').map(([name]) => name.split('.'));
+  const differing = given
+    .filter(([group = '']) => !MAY_CHANGE.has(group))
+    .map((keys) => ({ keys, before: valueAt(theirs.config, keys), now: valueAt(config, keys) }))
+    .filter(({ before, now }) => now !== null && !isDeepStrictEqual(before, now));
+  const told = ({ keys, before, now }: (typeof differing)[number]) =>
+    `${keys.join('.')}: ${JSON.stringify(before)} then, ${JSON.stringify(now)} now`;
+  const ofSae = differing.filter(({ keys }) => keys[0] === 'sae').map(told);
+  if (ofSae.length === 0) return differing.map(told);
+  throw refused(path, `its SAE was another one:\n${ofSae.join('\n')}`, `take its settings: --from ${shellWord(path)}`);
+}
+
+const valueAt = (value: unknown, [key, ...rest]: readonly string[]): unknown =>
+  key === undefined ? value : valueAt(isObject(value) ? value[key] : undefined, rest);
 
 function requireSameTraining(config: ResolvedConfig, { config: theirs }: ResumePoint, what: string): void {
   const changed = [...differences(JSON.parse(toJson(config)), theirs)];
@@ -141,6 +166,12 @@ function* differences(
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+
+/** What is said of it. */
+export function goingOnFrom({ path, nTrainingSteps, inexact }: ResumePoint, log: Logger): void {
+  if (inexact.length === 0) log.info(`Going on from ${path}, after step ${nTrainingSteps}`);
+  else log.warn(`Going on from ${path}, which SAELens wrote, not exactly:\n  ${inexact.join('\n  ')}`);
+}
 
 /** @internal */
 export const refused = (what: string, why: string, hint: string): SaeLensError =>

@@ -5,6 +5,8 @@ export const MOST_RESTARTS = 3;
 /** Before the first restart; each further one waits four times as long (faults.md: 1, 4, 16 s). */
 const FIRST_DELAY_MS = 1_000;
 const LONGER = 4;
+/** With the same plan it would run out of memory again, unless something else on the machine had taken it. */
+const MOST_RESTARTS_OUT_OF_MEMORY = 1;
 /** The system failed, not the run: what it computed would be computed again. An error that Python told is no such thing. */
 const SYSTEM_FAILURES: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['WORKER_LOST', 'WORKER_STALLED']);
 
@@ -29,7 +31,8 @@ export function supervised(state: Supervision, event: SupervisionEvent, mostRest
   const { error, progressed } = event;
   if (!(error instanceof SaeLensError) || !SYSTEM_FAILURES.has(error.code)) return { at: 'given_up', error };
   const restarts = progressed ? 0 : state.restarts;
-  if (restarts < mostRestarts) {
+  const most = error.details.outOfMemory === true ? Math.min(mostRestarts, MOST_RESTARTS_OUT_OF_MEMORY) : mostRestarts;
+  if (restarts < most) {
     return { at: 'waiting', restarts: restarts + 1, delayMs: FIRST_DELAY_MS * LONGER ** restarts };
   }
   return { at: 'given_up', error: restarts === 0 ? error : givenUp(error, restarts) };

@@ -8,6 +8,7 @@ import { endSession, type RunPaths, type RunSession, writeLastWords } from '../a
 import { ACTIVATIONS_NAME, OPTIMIZER_NAME } from '../artifacts/sae-folder.ts';
 import { configsOf, type ResolvedConfig } from '../config/index.ts';
 import { SaeLensError } from '../errors.ts';
+import { bytes } from '../format.ts';
 import type { Logger } from '../log.ts';
 import type { RunEvent, Sink } from '../sinks/sink.ts';
 import type { ActivationFeed } from '../stream/activation-feed.ts';
@@ -70,8 +71,10 @@ export interface RunParts {
   readonly log: Logger;
   /** What it trains on, when that does not come from a language model or a cache. */
   readonly feed?: ActivationFeed | undefined;
-  /** Samples that were trained on before. */
-  readonly began: number;
+  /** Samples that were trained on before; null where nobody here knows. */
+  readonly began: number | null;
+  /** What the plan says it takes, the language model not included; null where that is not known. */
+  readonly plannedBytes: number | null;
   /** Lets go of everything the run holds: worker, sinks, which have so long to write out what is left, lock, log. */
   readonly release: (sinksMs: number) => Promise<void>;
 }
@@ -297,8 +300,9 @@ export class TrainingRun {
         checkpoint: result.checkpoint,
         next: nextSteps(result, this.#resume, this.#oneOfSeveral),
       });
-      if (result.ended === 'done' && this.#parts.feed === undefined)
-        await rememberSpeed(this.config, (result.nTrainingSamples - this.#parts.began) / result.elapsedS);
+      const { began } = this.#parts;
+      if (result.ended === 'done' && this.#parts.feed === undefined && began !== null)
+        await rememberSpeed(this.config, (result.nTrainingSamples - began) / result.elapsedS);
       this.#parts.log.debug(`${result.ended} after ${result.nTrainingSteps} steps`);
       await this.#close(result.ended);
       return result;
@@ -330,6 +334,16 @@ export class TrainingRun {
     return this.#parts.feed === undefined ? resumeCommand(this.paths.folder) : null;
   }
 
+  /** Beside what a killed worker held: what was reckoned with. */
+  get #memory(): string | undefined {
+    const [held, planned] = [this.#last['system/rss_bytes'], this.#parts.plannedBytes];
+    const said = [
+      ...(held === undefined ? [] : [`it held ${bytes(held)} when it last told`]),
+      ...(planned === null ? [] : [`the plan reckons with ${bytes(planned)} beside Python and the language model`]),
+    ];
+    return said.length === 0 ? undefined : said.join('; ');
+  }
+
   get #oneOfSeveral(): string | undefined {
     return Object.keys(this.config.saes ?? {})[0];
   }
@@ -337,7 +351,7 @@ export class TrainingRun {
   /** A failed run says what it left. */
   #withWhatIsLeft(error: SaeLensError): SaeLensError {
     const [checkpoint, output] = [this.#checkpoint, this.#output];
-    const hints = [error.hint];
+    const hints = [error.hint, error.details.signal === 'SIGKILL' ? this.#memory : undefined];
     if (output !== null) hints.push(`the finished SAE is ${output}`);
     if (checkpoint !== null) hints.push(`the last complete checkpoint is ${checkpoint}`);
     if (checkpoint !== null && output === null) {

@@ -9,6 +9,7 @@ import type { ResumePoint } from '../artifacts/resume-point.ts';
 import { claimRun, freeRunName } from '../artifacts/run-claim.ts';
 import {
   addSession,
+  beginning,
   type RunPaths,
   type RunPlaces,
   type RunRecord,
@@ -43,7 +44,7 @@ import { requireEnvironment } from '../worker/environment.ts';
 import { packageRoot } from '../worker/package-root.ts';
 import { PythonSession } from '../worker/pythonia.ts';
 import { Worker } from '../worker/worker.ts';
-import { type InterruptedRun, openInterruptedRun, pointOf, pointToGoOnFrom } from './resume.ts';
+import { goingOnFrom, type InterruptedRun, openInterruptedRun, pointOf, pointToGoOnFrom } from './resume.ts';
 import { inputHashes, requireSameInputs } from './run-inputs.ts';
 import { watchForStandstill } from './standstill.ts';
 import { type TrainingResult, TrainingRun } from './training-run.ts';
@@ -242,8 +243,9 @@ export class SAETrainingRunner {
       // Not before: W&B would show a run that never began.
       if (config.logger.log_to_wandb) sinks.add(this.#wandb(python, paths, log, (await readRunRecord(paths)).wandb_id));
       const rowsWritten = async () => void (await Promise.all(files.map((file) => file.flush())));
-      const began = point?.nTrainingSamples ?? 0;
-      const parts = { config, paths, name: this.name, sinks, rowsWritten, log, feed, began, release };
+      const began = point === null ? 0 : point.nTrainingSamples;
+      const plannedBytes = plan.memory?.totalBytes ?? null;
+      const parts = { config, paths, name: this.name, sinks, rowsWritten, log, feed, began, plannedBytes, release };
       const places = { checkpoint_path: paths.checkpoints, output_path: paths.output };
       const configs = [...configsOf({ ...located, ...places })].map(
         ([name, one]) => [name, { ...one, from_pretrained_path: starts.get(name) ?? null }] as const,
@@ -288,7 +290,7 @@ export class SAETrainingRunner {
       if (earlier !== null) log.warn(`${this.name} was run before; its ${basename(file)} is kept as ${earlier}`);
     }
     await writeRunFolder(paths, config, layersOf(this.#options.provenance), this.#record(python, point));
-    if (point !== null) log.info(`Going on from ${point.path}, after step ${point.nTrainingSteps}`);
+    if (point !== null) goingOnFrom(point, log);
     return point;
   }
 
@@ -299,9 +301,9 @@ export class SAETrainingRunner {
       const cut = await cutRows(file, point?.nTrainingSteps ?? 0);
       if (cut !== null) log.debug(`What ${basename(file)} held of later steps is kept as ${cut}`);
     }
-    await addSession(paths, point?.path ?? null);
+    await addSession(paths, point);
     if (point === null) log.warn(`${this.name} has no checkpoint yet: it begins again`);
-    else log.info(`Going on from ${point.path}, after step ${point.nTrainingSteps}`);
+    else goingOnFrom(point, log);
     return point;
   }
 
@@ -353,7 +355,7 @@ export class SAETrainingRunner {
       fed: this.#options.activations !== undefined,
       cwd: process.cwd(),
       wandb_id: logger.log_to_wandb ? (logger.wandb_id ?? randomBytes(4).toString('hex')) : null,
-      sessions: [{ began: now, from: point?.path ?? null, ended: null }],
+      sessions: [beginning(point)],
     };
   }
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { LogLines } from './log-lines.ts';
+import { oomKills } from './oom-kills.ts';
 import { packageRoot } from './package-root.ts';
 
 /**
@@ -24,6 +25,8 @@ export interface ProcessOptions {
 export interface Exit {
   code: number | null;
   signal: NodeJS.Signals | null;
+  /** While it lived the kernel killed a process for memory, and it was killed: the same work would end the same way. */
+  outOfMemory: boolean;
 }
 
 /** Kills every worker and its children at once: when we cannot go on ourselves. */
@@ -51,6 +54,7 @@ export class WorkerProcess {
   /** Resolves once, when the process is gone or could not be started. */
   readonly exited: Promise<Exit & { spawnError?: Error }>;
   readonly #child: ChildProcess;
+  readonly #oomKillsBefore = oomKills();
   #gone = false;
 
   constructor(options: ProcessOptions) {
@@ -69,8 +73,13 @@ export class WorkerProcess {
     // A worker that died before reading its boot line is reported by its exit, not by a broken pipe.
     this.#child.stdin?.on('error', () => {});
     this.exited = new Promise((resolve) => {
-      this.#child.on('error', (spawnError) => this.#end(() => resolve({ code: null, signal: null, spawnError })));
-      this.#child.on('exit', (code, signal) => this.#end(() => resolve({ code, signal })));
+      this.#child.on('error', (spawnError) =>
+        this.#end(() => resolve({ code: null, signal: null, outOfMemory: false, spawnError })),
+      );
+      this.#child.on('exit', (code, signal) => {
+        const outOfMemory = signal === 'SIGKILL' && (oomKills() ?? 0) > (this.#oomKillsBefore ?? 0);
+        void this.#end(() => resolve({ code, signal, outOfMemory }));
+      });
     });
     live.add(this);
     if (!watching) {

@@ -57,7 +57,8 @@ export function helloProblem(hello: Hello, session: string): SaeLensError | unde
 /** Gone while it was needed. */
 export function lostError(worker: WorkerProcess, exit: Exit, doing: Doing): SaeLensError {
   const during = describeDoing(doing);
-  const memory = exit.signal === 'SIGKILL' ? ', most likely out of memory' : '';
+  const certain = exit.outOfMemory ? ' by the kernel, which was out of memory' : ', most likely out of memory';
+  const memory = exit.signal === 'SIGKILL' ? certain : '';
   return new SaeLensError(
     'WORKER_LOST',
     `The worker ${ending(exit)}${memory}${during}\n${worker.log.tail(TAIL_LINES)}`.trimEnd(),
@@ -87,7 +88,11 @@ export function handlerError(message: ErrorMessage): SaeLensError {
   });
 }
 
-const exitDetails = (exit: Exit): Record<string, unknown> => ({ signal: exit.signal, exitCode: exit.code });
+const exitDetails = (exit: Exit): Record<string, unknown> => ({
+  signal: exit.signal,
+  exitCode: exit.code,
+  ...(exit.outOfMemory ? { outOfMemory: true } : {}),
+});
 
 function ending({ code, signal }: Exit): string {
   return signal === null ? `exited with code ${code}` : `was killed by ${signal}`;

@@ -1,13 +1,13 @@
-import { copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandLineForTests } from '../command-line.ts';
 import { INTERRUPTED_RUN, runsBelow } from '../interrupted-run.ts';
 import { orphans } from '../orphans.ts';
 import { endlessRun, tinyModel, tinyRun } from '../tiny-run.ts';
 
-const { folder, marker, run, start, workerOf } = commandLineForTests();
+const { folder, marker, run, shell, start, workerOf } = commandLineForTests();
 const { place, made } = runsBelow(folder);
 
 beforeAll(() => copyFileSync(join(tinyModel(), 'text.jsonl'), join(folder, 'text.jsonl')));
@@ -72,3 +72,39 @@ describe('a run whose worker is lost', () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining('0 for none')]);
   });
 });
+
+/** A group of processes with so much memory; null where nobody may make one (cgroups(7), versions 1 and 2). */
+function smallMachine(bytes: number): string | null {
+  const [old, now] = ['/sys/fs/cgroup/memory', '/sys/fs/cgroup'];
+  const isOld = existsSync(`${old}/memory.limit_in_bytes`);
+  const group = join(isOld ? old : now, `sae-lens-ts-${process.pid}`);
+  try {
+    mkdirSync(group);
+    writeFileSync(join(group, isOld ? 'memory.limit_in_bytes' : 'memory.max'), String(bytes));
+    return group;
+  } catch {
+    return null;
+  }
+}
+
+const group = smallMachine(1 << 30);
+afterAll(() => {
+  if (group !== null) rmdirSync(group);
+});
+
+it.skipIf(group === null)(
+  'a worker that the kernel kills for memory is started again once, and what to lower is named (needs the right to make a cgroup)',
+  async () => {
+    const words = endlessRun('--name', 'large', '--d_in', '32', '--d_sae', '2000000', '--json');
+    const { code, stdout, stderr } = await shell(`echo $$ > ${group}/cgroup.procs; exec $CLI ${words.join(' ')}`);
+    expect(code, stderr).toBe(6);
+    expect(stderr.match(/restart \d/g)).toEqual(['restart 1']);
+    const { error } = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
+    expect(error).toMatchObject({
+      code: 'WORKER_LOST',
+      details: { signal: 'SIGKILL', outOfMemory: true, restarts: 1 },
+    });
+    expect(error.message).toContain('by the kernel, which was out of memory');
+    expect(error.hint).toMatch(/lower train_batch_size_tokens.*\n.*the plan reckons with [\d.]+/);
+  },
+);

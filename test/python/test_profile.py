@@ -58,7 +58,12 @@ class Silent:
 
 def test_a_profiled_run_names_the_parts_of_its_steps_and_is_the_same_run():
     def trained(profile):
-        run = {"train_batch_size_tokens": 16, "training_tokens": 160, "profile": profile}
+        run = {
+            "train_batch_size_tokens": 16,
+            "training_tokens": 160,
+            "profile": profile,
+            "n_checkpoints": 1,
+        }
         config = config_for("topk", run, d_in=8, d_sae=64, k=4)
         trainer = SAETrainer(create_sae(config.sae, seeded_generator(0)), config, Silent(), Silent())
         loop = TrainingLoop([trainer], trainer.batches, trainer.callbacks)
@@ -81,7 +86,9 @@ def test_a_profiled_run_names_the_parts_of_its_steps_and_is_the_same_run():
         "optimizer",
         "metrics",
     }
-    assert set(parts) == steps and all(part.calls == 10 for part in parts.values())
+    assert set(parts) == {*steps, "checkpoints", "other"}
+    assert all(parts[step].calls == 10 for step in steps)
+    assert (parts["checkpoints"].calls, parts["other"].calls) == (1, 1)
 
 
 def test_the_best_time_of_the_encoder_grows_with_its_rows():

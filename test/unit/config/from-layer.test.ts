@@ -18,6 +18,7 @@ const RUN = {
   logger: { log_to_wandb: true, wandb_project: 'theirs' },
   sae_lens_version: '6.54.12',
   of_a_later_version: 3,
+  is_dataset_tokenized: true,
 };
 const from = fromLayer('hub:user/repo/folder', RUN);
 const flags = (value: object) => ({
@@ -35,6 +36,7 @@ describe('a run to start from', () => {
     expect(config).toMatchObject({ model_name: 'tiny', training_tokens: 2_000_000, lr: 1e-5, lr_warm_up_steps: 25 });
     expect(config.sae).toMatchObject({ architecture: 'topk', d_sae: 64, k: 4 });
     expect(provenance.get('sae.k')).toMatchObject({ layer: 'from', source: 'hub:user/repo/folder' });
+    expect(config.is_dataset_tokenized, 'SAELens writes true for every run and looks at the columns').toBe(null);
   });
 
   test('does not say where this run writes, on what device, under which account or whose code is trusted', () => {

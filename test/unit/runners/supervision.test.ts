@@ -27,6 +27,13 @@ describe('a supervised run', () => {
     });
   });
 
+  it('is restarted only once when the kernel killed it for memory: the plan is the same', () => {
+    const killed = new SaeLensError('WORKER_LOST', 'The worker was killed', { details: { outOfMemory: true } });
+    const again = supervised(STARTED, failed(killed));
+    expect(again).toMatchObject({ at: 'waiting', restarts: 1 });
+    expect(supervised(supervised(again, waited), failed(killed))).toMatchObject({ at: 'given_up' });
+  });
+
   it('begins to count anew with every new checkpoint', () => {
     let state = STARTED;
     for (let n = 0; n < 20; n++) {
