@@ -159,7 +159,7 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, ErrorText>> = {
   WORKER_LOST: {
     meaning: 'The Python worker ended while it was needed; signal, stage and its last lines are shown.',
     remedy:
-      'SIGKILL mostly means that memory ran out. `train` and `resume` start it again (`--max_restarts`); else `resume`.',
+      'SIGKILL mostly means that memory ran out; where the kernel says so it is started again once, else `--max_restarts` times. Then `resume`.',
   },
   WORKER_STALLED: {
     meaning: 'The Python worker showed no progress for too long, or is stopped.',
