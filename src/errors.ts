@@ -61,6 +61,7 @@ export const ERROR_CODES = {
   TERMINATED: ExitCode.terminated,
 } as const;
 
+/** One of the codes of {@link ERROR_CODES}. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** Everything a reader needs to act on a failure. */

@@ -2,6 +2,7 @@ import { lstatSync, renameSync, statSync, unlinkSync } from 'node:fs';
 import { type DestinationStream, destination, type Logger as Pino, pino } from 'pino';
 import { plainText } from './plain-text.ts';
 
+/** How much a line matters; a logger prints its own level and above. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 const RANK: Record<LogLevel, number> = { debug: 20, info: 30, warn: 40, error: 50 };
 
@@ -57,15 +58,21 @@ export interface LoggerOptions {
 
 /** One sentence for people, fields for machines; both redacted. */
 export interface Logger {
+  /** What only matters when something is looked into. */
   debug(message: string, fields?: Record<string, unknown>): void;
+  /** What goes on. */
   info(message: string, fields?: Record<string, unknown>): void;
+  /** What is not as wanted, and the work goes on. */
   warn(message: string, fields?: Record<string, unknown>): void;
+  /** What ended the work. */
   error(message: string, fields?: Record<string, unknown>): void;
   /** Where lines for people go from now on. */
   printTo(print: (line: string) => void): void;
+  /** Writes the file to its end. */
   close(): void;
 }
 
+/** A logger for people and, with `file`, for machines. */
 export function createLogger(options: LoggerOptions = {}): Logger {
   const least = options.level === 'silent' ? Number.POSITIVE_INFINITY : RANK[options.level ?? 'info'];
   const file = options.file === undefined ? undefined : openLogFile(options.file, options.fileBytes ?? LOG_FILE_BYTES);

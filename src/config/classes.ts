@@ -40,9 +40,10 @@ function saeConfigClass<A extends Architecture, Options extends object>(name: st
     }
   };
   Object.defineProperty(made, 'name', { value: name });
-  return made as new (
-    options?: Options,
-  ) => Options & { readonly architecture: A };
+  return made as {
+    /** Takes the options of an SAE; they are checked with those of the run. */
+    new (options?: Options): Options & { readonly architecture: A };
+  };
 }
 
 /** Options of an SAE trained with an L1 penalty. */
@@ -88,9 +89,10 @@ export const LoggingConfig = class LoggingConfig {
   constructor(options?: LoggingOptions) {
     Object.assign(this, options);
   }
-} as new (
-  options?: LoggingOptions,
-) => LoggingOptions;
+} as {
+  /** Takes the options of the loggers; they are checked with those of the run. */
+  new (options?: LoggingOptions): LoggingOptions;
+};
 export type LoggingConfig = LoggingOptions;
 
 /** An SAE to train: an instance of a class above, or an object with `architecture`. */
@@ -142,9 +144,10 @@ export const LanguageModelSAERunnerConfig = class LanguageModelSAERunnerConfig {
   constructor(options: LanguageModelSAERunnerOptions | MultiSAETrainingRunnerOptions) {
     Object.assign(this, parseConfigObject(options));
   }
-} as new (
-  options: LanguageModelSAERunnerOptions | MultiSAETrainingRunnerOptions,
-) => ResolvedConfig;
+} as {
+  /** @throws SaeLensError `CONFIG_INVALID` with all problems at once. */
+  new (options: LanguageModelSAERunnerOptions | MultiSAETrainingRunnerOptions): ResolvedConfig;
+};
 export type LanguageModelSAERunnerConfig = ResolvedConfig;
 
 /** A class of runner options: what it is given, checked and complete. */
@@ -156,9 +159,10 @@ function runnerConfigClass<K extends RunnerKind, Options extends object>(name: s
     }
   };
   Object.defineProperty(made, 'name', { value: name });
-  return made as new (
-    options: Options,
-  ) => RunnerOptions[K];
+  return made as {
+    /** @throws SaeLensError `CONFIG_INVALID` with all problems at once. */
+    new (options: Options): RunnerOptions[K];
+  };
 }
 
 /** What {@link PretokenizeRunnerConfig} takes: SAELens' options. */

@@ -46,6 +46,7 @@ export interface UploadOptions {
   /** The worker that brings SAEs into inference form; without one, a shared one where it is needed. */
   worker?: Worker | undefined;
   log?: Logger | undefined;
+  /** Told of bytes as they are sent. */
   onProgress?: ((progress: UploadProgress) => void) | undefined;
   signal?: AbortSignal | undefined;
 }

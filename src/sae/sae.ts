@@ -194,6 +194,7 @@ export class SAE {
     await this.#lease.release();
   }
 
+  /** Closes it at the end of an `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -26,6 +26,7 @@ export class JsonSink implements Sink {
     });
   }
 
+  /** Prints an event as a line, or counts it as dropped where the reader is too slow. */
   consume(event: RunEvent | ({ readonly kind: string } & Readonly<Record<string, unknown>>)): void {
     if (!this.#open) return;
     if (this.#out.writableLength > PENDING_BYTES) {

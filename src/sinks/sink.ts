@@ -86,6 +86,7 @@ export interface RunSummary {
  */
 export interface Sink {
   readonly name: string;
+  /** Takes an event at once; what it throws costs the run nothing. */
   consume(event: RunEvent): void;
   /** Writes out what is left, for at most so long. */
   close(deadlineMs: number): Promise<void>;

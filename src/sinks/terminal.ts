@@ -35,6 +35,7 @@ export class TerminalSink implements Sink {
     this.#line.warn(line);
   }
 
+  /** Shows an event: a line, or the live line anew. */
   consume(event: RunEvent): void {
     this.#progress.consume(event, this.#now() / 1000);
     this.#saes.consume(event, this.#now() / 1000);

@@ -140,6 +140,7 @@ export class PythonSession {
     this.#bridge.loop.unref();
   }
 
+  /** Of its Python process; undefined when that did not start. */
   get pid(): number | undefined {
     return this.#com.proc.pid;
   }
@@ -196,6 +197,7 @@ export class PythonSession {
     });
   }
 
+  /** Closes it at the end of an `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -131,10 +131,12 @@ export class Worker {
     }
   }
 
+  /** Where it is between its start and its end. */
   get state(): WorkerState {
     return this.#state;
   }
 
+  /** Of the Python process. */
   get pid(): number {
     return this.#hello?.pid ?? 0;
   }
@@ -200,6 +202,7 @@ export class Worker {
     await this.ended;
   }
 
+  /** Closes it at the end of an `await using`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown();
   }
