@@ -4,7 +4,7 @@ import type { Layer, Setting } from './layer.ts';
 import { type Problem, show } from './problem.ts';
 
 /** Older names of options, each with today's. */
-const RENAMED: Readonly<Record<string, string>> = {
+export const RENAMED: Readonly<Record<string, string>> = {
   hook_point: 'hook_name',
   hook_point_layer: 'hook_layer',
   hook_point_head_index: 'hook_head_index',
@@ -17,7 +17,7 @@ const RENAMED: Readonly<Record<string, string>> = {
 };
 
 /** What SAELens writes into its files for the record; nobody sets it. */
-const RECORDS = new Set([
+export const RECORDS = new Set([
   'sae_lens_version',
   'sae_lens_training_version',
   'tokens_per_buffer',

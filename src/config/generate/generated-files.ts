@@ -3,6 +3,8 @@ import { errorsPage } from './errors-page.ts';
 import { jsonSchemaFile } from './json-schema.ts';
 import { optionsPage, optionTable } from './options.ts';
 import { cacheActivationsTwin, evalTwin, featuresTwin, pretokenizeTwin, pythonTwin } from './python.ts';
+import { cacheActivationsTwin, evalTwin, pretokenizeTwin, pythonTwin } from './python.ts';
+import { saelensPage } from './saelens-page.ts';
 
 /** Every generated file, by its path from the repository root. */
 export const GENERATED: Readonly<Record<string, () => string>> = {
@@ -14,6 +16,7 @@ export const GENERATED: Readonly<Record<string, () => string>> = {
   'src/config/generated/options.ts': optionTable,
   'docs/errors.md': errorsPage,
   'docs/options.md': optionsPage,
+  'docs/saelens-options.md': saelensPage,
   'docs/config.schema.json': jsonSchemaFile,
 };
 

@@ -2,13 +2,16 @@
 
 ``judge.py ROWS OURS THEIRS`` saves an SAE of each architecture in THEIRS, unfolded decoder norms and all, then loads
 every SAE of both folders and writes its latents and reconstruction of ROWS beside it, ``<name>.safetensors``, or
-``<name>.refused`` with the reason when SAELens does not load it.
+``<name>.refused`` with the reason when SAELens does not load it. The fields of its configurations go to
+``THEIRS/fields.json``.
 """
 
+import json
 import sys
 from pathlib import Path
 
 import torch
+from judge_fields import all_fields
 from sae_lens import SAE
 from sae_lens.registry import get_sae_training_class
 from safetensors.torch import load_file, save_file
@@ -44,6 +47,7 @@ def judge(folder: Path, x: torch.Tensor) -> None:
 
 if __name__ == "__main__":
     rows, ours, theirs = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    (theirs / "fields.json").write_text(json.dumps(all_fields()))
     for architecture in ("standard", "gated", "jumprelu", "topk", "batchtopk", "matryoshka_batchtopk"):
         save(architecture, theirs / architecture)
     for folder in [*ours.iterdir(), *theirs.iterdir()]:

@@ -1,5 +1,6 @@
 """SAELens itself reads what we save, and we read what it saves: the same numbers."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -80,3 +81,9 @@ def test_we_load_theirs(judged, architecture):
 def test_saelens_refuses_an_activation_it_would_take_for_relu(judged, name):
     _, _, folder = judged
     assert f"standard_{name}" in (folder / "ours" / f"{name}.refused").read_text()
+
+
+def test_the_page_of_saelens_field_by_field_is_made_from_its_fields(judged):
+    _, _, folder = judged
+    recorded = json.loads(Path("src/config/generate/saelens-fields.json").read_text())
+    assert recorded["6.54.12"] == json.loads((folder / "theirs" / "fields.json").read_text())
