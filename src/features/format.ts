@@ -117,6 +117,7 @@ export const latentDetailSchema = z.object({
   groups: z.array(groupSchema),
 });
 
+/** What feature pages tell of the SAE as a whole: its sizes, the text that was read, where the numbers come from. */
 export type About = z.infer<typeof aboutSchema>;
 export type LatentTable = z.infer<typeof latentTableSchema>;
 export type LatentDetail = z.infer<typeof latentDetailSchema>;

@@ -3,7 +3,6 @@ import { errorsPage } from './errors-page.ts';
 import { jsonSchemaFile } from './json-schema.ts';
 import { optionsPage, optionTable } from './options.ts';
 import { cacheActivationsTwin, evalTwin, featuresTwin, pretokenizeTwin, pythonTwin } from './python.ts';
-import { cacheActivationsTwin, evalTwin, pretokenizeTwin, pythonTwin } from './python.ts';
 import { saelensPage } from './saelens-page.ts';
 
 /** Every generated file, by its path from the repository root. */
