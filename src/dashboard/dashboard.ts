@@ -2,6 +2,7 @@ import { RUN_REQUESTS, requestOfRun } from '../artifacts/run-requests.ts';
 import { SaeLensError } from '../errors.ts';
 import { EventStreams, type SendEvent } from '../web/event-stream.ts';
 import { type Context, type LocalSite, type SiteFile, serveLocalSite } from '../web/local-site.ts';
+import { type Cursor, cursorsOf, wordsOf } from './cursor.ts';
 import { RunStore } from './run-store.ts';
 
 export interface DashboardOptions {
@@ -22,13 +23,6 @@ const ROWS_BYTES = 256 << 10;
 const FURTHEST_BEHIND_BYTES = 4 << 20;
 /** Without news, a sign of life: so a browser that is gone is noticed. */
 const QUIET_MS = 10_000;
-
-/** Where a reader of a run's metrics is. */
-interface Cursor {
-  readonly id: string;
-  readonly generation: number;
-  readonly offset: number;
-}
 
 /** Serves the page of all runs below a folder. */
 export async function serveDashboard(options: DashboardOptions): Promise<LocalSite> {
@@ -111,28 +105,6 @@ async function tellRows(
     `{"id":${JSON.stringify(id)},"rows":[${found.lines.join(',')}]}`,
   );
   return true;
-}
-
-/** `id@generation@offset`, with `,` between; ids have slashes and words of names only. */
-const wordsOf = (cursors: readonly Cursor[]): string =>
-  cursors.map(({ id, generation, offset }) => `${encodeURIComponent(id)}@${generation}@${offset}`).join(',');
-
-function cursorsOf(words: string): Cursor[] {
-  return words.split(',').flatMap((word) => {
-    const [id = '', generation, offset] = word.split('@');
-    const cursor = { id: decoded(id), generation: Number(generation), offset: Number(offset) };
-    return Number.isSafeInteger(cursor.generation) && cursor.offset >= 0 && Number.isSafeInteger(cursor.offset)
-      ? [cursor]
-      : [];
-  });
-}
-
-function decoded(word: string): string {
-  try {
-    return decodeURIComponent(word);
-  } catch {
-    return word;
-  }
 }
 
 /** Only looked up among the runs that there are: never a path. */

@@ -10,6 +10,8 @@ const SAMPLE_FROM_BYTES = 16 << 20;
 const SAMPLED_ROWS = 1500;
 /** Longer than any row. */
 const LONGEST_LINE_BYTES = 64 << 10;
+/** Of a run that nobody looks at: as a rule the last evaluation is in there. */
+const END_BYTES = 128 << 10;
 /** A stretch of a file that is read again to show all its rows; larger ones are shown by what is kept. */
 const LARGEST_STRETCH_BYTES = 48 << 20;
 /** Places in the file that are remembered. */
@@ -23,8 +25,8 @@ export class MetricsTail {
   rows = new MetricRows();
   /** Bytes that were read: always the end of a line. */
   offset = 0;
-  /** Another number whenever the file is another one: cut, replaced, or begun again. */
-  generation = 0;
+  /** Another number whenever the file is another one: cut, replaced, or begun again; and in another server. */
+  generation = Date.now();
   /** Rows at even distances, until all have been read; and the place in the file that they reach to. */
   #sample: { rows: MetricRows; end: number } | null = null;
   #end = new MetricRows();
@@ -139,21 +141,19 @@ export class MetricsTail {
     }
   }
 
-  /** The last value of each metric of the first SAE, from the end of the file where it was not read yet. */
-  get last(): { step: number; values: Readonly<Record<string, number>> } {
-    const { rows } = this.rows.rows > 0 || this.#sample !== null ? this.shown : { rows: this.#end };
-    const values = [...rows.of()].flatMap(([key, { last }]) => (last === null ? [] : [[key, last] as const]));
-    return { step: rows.step, values: Object.fromEntries(values) };
+  /** The newest rows, from the end of the file where it was not read yet. */
+  get newest(): MetricRows {
+    return this.rows.rows > 0 || this.#sample !== null ? this.shown.rows : this.#end;
   }
 
-  /** Reads the end of the file, for `last`. */
+  /** Reads the end of the file, for `newest`. */
   async peek(): Promise<void> {
     const file = await openPlainFile(this.path);
     if (file === null) return;
     try {
       const { size } = await file.stat();
       this.#end = new MetricRows();
-      await readEnd(file, size, this.#end);
+      await readEnd(file, size, this.#end, END_BYTES);
     } finally {
       await file.close();
     }
@@ -249,13 +249,13 @@ async function sampled(file: FileHandle, size: number): Promise<{ rows: MetricRo
   };
   const places = Array.from({ length: SAMPLED_ROWS }, (_, i) => Math.floor((i * size) / SAMPLED_ROWS));
   for (const line of await Promise.all(places.map(lineAfter))) if (line !== null) rows.push(line);
-  return { rows, end: await readEnd(file, size, rows) };
+  return { rows, end: await readEnd(file, size, rows, LONGEST_LINE_BYTES) };
 }
 
 /** Takes in the last rows; gives back the end of the last whole one. */
-async function readEnd(file: FileHandle, size: number, rows: MetricRows): Promise<number> {
-  const begin = Math.max(0, size - LONGEST_LINE_BYTES);
-  const { text, bytes } = await wholeLines(file, begin, LONGEST_LINE_BYTES);
+async function readEnd(file: FileHandle, size: number, rows: MetricRows, most: number): Promise<number> {
+  const begin = Math.max(0, size - most);
+  const { text, bytes } = await wholeLines(file, begin, most);
   for (const line of linesOf(text).slice(begin === 0 ? 0 : 1)) rows.push(line);
   return begin + bytes;
 }

@@ -1,4 +1,4 @@
-import { html, type Markup, shown } from '../web/markup.ts';
+import { html, Markup, shown } from '../web/markup.ts';
 
 /** How good an SAE is against how sparse. */
 export interface ParetoPoint {
@@ -11,6 +11,7 @@ export interface ParetoPoint {
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BELOW] = [460, 340, 52, 24, 34, 44];
 const MOST_LETTERS = 32;
+const MOST_NAMES = 12;
 const PANELS = [
   ['explained variance', 'explainedVariance'],
   ['CE loss score', 'ceLossScore'],
@@ -40,19 +41,33 @@ export function front(places: readonly Place[]): Place[] {
 }
 
 /** SAEs as points of L0 against explained variance and CE score, as one SVG that loads nothing. */
-export function paretoPlot(points: readonly ParetoPoint[]): string {
-  const panels = PANELS.flatMap(([title, key]) => {
+export const paretoPlot = (points: readonly ParetoPoint[]): string =>
+  drawing(points, html`<style>${new Markup(STYLE)}</style>`).text;
+
+/** The same for a page, which has the style; null where there is nothing to show. */
+export const paretoFigure = (points: readonly ParetoPoint[]): string | null =>
+  panelsOf(points).length === 0 ? null : drawing(points, '').text;
+
+interface Panel {
+  readonly title: string;
+  readonly places: readonly Place[];
+}
+
+const panelsOf = (points: readonly ParetoPoint[]): Panel[] =>
+  PANELS.flatMap(([title, key]) => {
     const places = points.flatMap(({ name, l0, [key]: value }) =>
       value !== undefined && Number.isFinite(value) && l0 > 0 ? [{ name, l0, value }] : [],
     );
     return places.length === 0 ? [] : [{ title, places }];
   });
+
+function drawing(points: readonly ParetoPoint[], style: Markup | ''): Markup {
+  const panels = panelsOf(points);
   const drawn = panels.map(
     ({ title, places }, n) => html`<g transform="translate(${n * WIDTH} 0)">${panel(title, places)}</g>`,
   );
   const width = Math.max(1, panels.length) * WIDTH;
-  return html`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${HEIGHT}" width="${width}" height="${HEIGHT}" role="img"><title>SAEs: L0 against ${panels.map(({ title }) => title).join(' and ')}</title><style>${STYLE}</style>${drawn}</svg>\n`
-    .text;
+  return html`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${HEIGHT}" width="${width}" height="${HEIGHT}" role="img"><title>SAEs: L0 against ${panels.map(({ title }) => title).join(' and ')}</title>${style}${drawn}</svg>\n`;
 }
 
 function panel(title: string, places: readonly Place[]): Markup {
@@ -68,12 +83,14 @@ function panel(title: string, places: readonly Place[]): Markup {
   );
   const at = ({ l0, value }: Place): [string, string] => [x.of(Math.log10(l0)).toFixed(1), y.of(value).toFixed(1)];
   const best = front(places);
+  // Of many points only the best have room for their names; each has it as its title.
+  const isNamed = (place: Place): boolean => places.length <= MOST_NAMES || best.includes(place);
   const dots = places.map((place) => {
     const [cx, cy] = at(place);
     // Filled or not says the same as the line: nothing is told by colour alone.
     const [kind, side] = [best.includes(place) ? 'best' : '', Number(cx) > WIDTH / 2 ? 'end' : 'start'];
     const where = html`x="${Number(cx) + (side === 'end' ? -8 : 8)}" y="${Number(cy) + 4}" text-anchor="${side}"`;
-    return html`<circle cx="${cx}" cy="${cy}" r="4" class="${kind}"><title>${place.name}: L0 ${shown(place.l0)}, ${title} ${shown(place.value)}</title></circle><text ${where}>${label(place.name)}</text>`;
+    return html`<circle cx="${cx}" cy="${cy}" r="4" class="${kind}"><title>${place.name}: L0 ${shown(place.l0)}, ${title} ${shown(place.value)}</title></circle>${isNamed(place) ? html`<text ${where}>${label(place.name)}</text>` : ''}`;
   });
   const line = html`<polyline class="front" points="${best.map((place) => at(place).join()).join(' ')}"/>`;
   return html`<text x="${LEFT}" y="20">${title}</text>

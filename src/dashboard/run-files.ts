@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { openPlainFile, readPlainFile } from '../artifacts/plain-file.ts';
 import { runHolder } from '../artifacts/run-lock.ts';
 import { fileLayer } from '../config/index.ts';
-import type { Checkpoint, Histogram, LogLine, RunFacts, RunState } from './shown.ts';
+import type { Checkpoint, Failure, Histogram, LogLine, RunFacts, RunState } from './shown.ts';
 
 /** What a dashboard reads of one file at once, at most; JSON of a run is a few kB. */
 const MOST_BYTES = 1 << 20;
@@ -42,6 +42,7 @@ const histogramLine = z.object({
   counts: z.array(z.number()),
   edges: z.array(z.number()),
 });
+const failure = z.object({ code: z.string(), message: z.string(), hint: z.string().nullable().catch(null) });
 const manifest = z.object({
   created: z.string(),
   n_training_samples: z.number(),
@@ -77,7 +78,7 @@ export async function readFacts(folder: string, record: RunRecord): Promise<RunF
 async function endedState(folder: string, record: RunRecord, config: RunFacts['config']): Promise<RunState> {
   const ended = record.sessions.at(-1)?.ended;
   if (ended === 'done' || ended === 'data_ended') return 'done';
-  if (ended === 'stopped') return 'stopped';
+  if (ended === 'stopped' || ended === 'failed') return ended;
   const output = typeof config.output_path === 'string' ? config.output_path : join(folder, 'output');
   // Of several SAEs each has its own folder in there.
   const isThere = (path: string): Promise<boolean> =>
@@ -109,6 +110,11 @@ export function flat(value: Record<string, unknown>, prefix = ''): RunFacts['con
     else rows[`${prefix}${key}`] = typeof one === 'object' && one !== null ? JSON.stringify(one) : (one as string);
   }
   return rows;
+}
+
+/** What the last session failed with; null where that was not written down. */
+export async function readFailure(folder: string): Promise<Failure | null> {
+  return failure.safeParse(await readJson(join(folder, 'last-words.json'))).data ?? null;
 }
 
 /** Complete checkpoints, oldest first. */

@@ -4,7 +4,8 @@ import { SaeLensError } from '../errors.ts';
 import { adviceFor } from './advice.ts';
 import type { MetricRows } from './metric-rows.ts';
 import { MetricsTail } from './metrics-tail.ts';
-import { readCheckpoints, readFacts, readHistograms, readLog, readRecord } from './run-files.ts';
+import { readCheckpoints, readFacts, readFailure, readHistograms, readLog, readRecord } from './run-files.ts';
+import type { Series } from './series.ts';
 import type { ListedRun, RunDetails, RunFacts, RunSeries } from './shown.ts';
 
 /** How deep below the folder runs are looked for, and how many. */
@@ -81,6 +82,7 @@ export class RunStore {
     return {
       id,
       facts,
+      failure: facts.state === 'failed' ? await readFailure(folder) : null,
       checkpoints: await readCheckpoints(folder, facts),
       histograms: await readHistograms(folder),
       log: await readLog(folder),
@@ -207,7 +209,8 @@ export class RunStore {
   #list(): ListedRun[] {
     const runs = [...this.#runs].map(([id, { facts, tail }]): ListedRun => {
       const { config, sizes } = facts;
-      const last = tail.last;
+      const { newest } = tail;
+      const last = (key: string): number | null => newest.of().get(key)?.last ?? null;
       return {
         id,
         name: facts.name === '' ? id : facts.name,
@@ -218,23 +221,30 @@ export class RunStore {
         architecture: String(config['sae.architecture'] ?? ''),
         d_sae: sizes.d_sae ?? (typeof config['sae.d_sae'] === 'number' ? config['sae.d_sae'] : null),
         // The finished SAE is evaluated behind the last step.
-        step: Math.min(last.step + 1, sizes.total_steps ?? Number.POSITIVE_INFINITY),
+        step: Math.min(newest.step + 1, sizes.total_steps ?? Number.POSITIVE_INFINITY),
         total_steps: sizes.total_steps ?? null,
-        loss: last.values['losses/overall_loss'] ?? null,
-        l0: last.values['metrics/l0'] ?? null,
-        explained_variance: last.values['metrics/explained_variance'] ?? null,
+        loss: last('losses/overall_loss'),
+        l0: last('metrics/l0'),
+        explained_variance: last('metrics/explained_variance'),
+        evaluated: evaluated(newest),
       };
     });
     return runs.sort((a, b) => b.created.localeCompare(a.created));
   }
 }
 
-function observed(
-  { config, sizes }: RunFacts,
-  sae: string,
-  rows: MetricRows,
-  series: ReadonlyMap<string, import('./series.ts').Series>,
-) {
+/** What the last evaluation found of each SAE. */
+function evaluated({ bySae }: MetricRows): ListedRun['evaluated'] {
+  return [...bySae].flatMap(([sae, series]) => {
+    const last = (key: string): number | null => series.get(key)?.last ?? null;
+    const l0 = last('sparsity/l0');
+    if (l0 === null) return [];
+    const explained_variance = last('reconstruction_quality/explained_variance');
+    return [{ sae, l0, explained_variance, ce_loss_score: last('model_performance_preservation/ce_loss_score') }];
+  });
+}
+
+function observed({ config, sizes }: RunFacts, sae: string, rows: MetricRows, series: ReadonlyMap<string, Series>) {
   const own = Object.entries(config).filter(([key]) => sae !== '' && key.startsWith(`saes.${sae}.`));
   const named = own.map(([key, value]) => {
     const option = key.slice(`saes.${sae}.`.length);

@@ -1,6 +1,6 @@
 /** What the server tells the page: types only, for both sides. */
 
-export type RunState = 'running' | 'done' | 'stopped' | 'interrupted';
+export type RunState = 'running' | 'done' | 'stopped' | 'failed' | 'interrupted';
 type Flat = Record<string, string | number | boolean | null>;
 
 /** A run in the list. */
@@ -21,6 +21,13 @@ export interface ListedRun {
   readonly loss: number | null;
   readonly l0: number | null;
   readonly explained_variance: number | null;
+  /** Of the last evaluation, for each SAE (`''` for the only one). */
+  readonly evaluated: readonly {
+    readonly sae: string;
+    readonly l0: number;
+    readonly explained_variance: number | null;
+    readonly ce_loss_score: number | null;
+  }[];
 }
 
 export interface RunFacts {
@@ -72,10 +79,18 @@ export interface Advice {
   readonly try: string;
 }
 
+/** What a run failed with. */
+export interface Failure {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | null;
+}
+
 /** All there is of a run but its metrics. */
 export interface RunDetails {
   readonly id: string;
   readonly facts: RunFacts;
+  readonly failure: Failure | null;
   readonly checkpoints: readonly Checkpoint[];
   readonly histograms: readonly Histogram[];
   readonly log: readonly LogLine[];

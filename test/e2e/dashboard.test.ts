@@ -40,6 +40,10 @@ describe.skipIf(!hasBrowser)('in Chromium', () => {
     await expect.poll(() => lines.count(), SLOW).toBe(2);
     await expect.poll(() => page.locator('#compared').textContent(), SLOW).toMatch(/options differ/);
     expect(await page.locator('#config').textContent()).toContain('training_tokens');
+    // The last evaluation of the run that is done.
+    await expect
+      .poll(() => page.locator('#pareto circle title').allTextContents())
+      .toContainEqual(expect.stringMatching(/^earlier: L0 4/));
     await page.getByLabel('log scale').check();
     await page.locator('#smoothing').fill('0.6');
     await screenshot(page, 'dashboard-1400');

@@ -1,6 +1,8 @@
 import uPlot from 'uplot';
-import { compact, element, shown, svg } from '../../web/page/element.ts';
+import { compact, element } from '../../web/page/element.ts';
 import { isDark } from '../../web/page/theme.ts';
+import { colourOf, dashOf, swatch } from './strokes.ts';
+import { unitOf } from './units.ts';
 
 /** One line of a chart. */
 export interface Line {
@@ -10,64 +12,54 @@ export interface Line {
   readonly values: readonly number[];
 }
 
+export type Window = readonly [from: number, to: number];
+
 export interface View {
   readonly smoothing: number;
   readonly log: boolean;
-  /** Steps that are shown; null for all. */
-  readonly window: readonly [number, number] | null;
+  /** Steps that are shown: the same in all charts. */
+  readonly window: Window;
 }
 
-/** Okabe and Ito's colours, which people who see few colours tell apart, on light and on dark. */
-const COLOURS = {
-  light: ['#0072b2', '#b34700', '#00795a', '#a3467d', '#6b5900', '#333333', '#2f6fb0', '#8c2d04'],
-  dark: ['#56b4e9', '#e69f00', '#35c295', '#e39bc6', '#f0e442', '#e8eaed', '#8ab4f8', '#ff9d6b'],
-} as const;
-/** No line is told by its colour alone. */
-const DASHES: readonly number[][] = [[], [8, 4], [2, 3], [10, 3, 2, 3], [4, 4], [12, 4, 4, 4], [1, 5], [14, 3]];
 const HEIGHT = 190;
 /** So few are drawn as points, too: of a single one there is no line. */
 const FEW_POINTS = 20;
-
-const colourOf = (slot: number): string => COLOURS[isDark() ? 'dark' : 'light'][slot % 8] as string;
-
-/** A stroke as the chart draws it. */
-export function swatch(slot: number): SVGElement {
-  const stroke = {
-    stroke: colourOf(slot),
-    'stroke-width': 2,
-    'stroke-dasharray': (DASHES[slot % 8] as number[]).join(' '),
-  };
-  const line = svg('line', { x1: 0, x2: 28, y1: 6, y2: 6, ...stroke });
-  return svg('svg', { width: 28, height: 12, 'aria-hidden': 'true' }, line);
-}
+/** Letters of a name; the rest is in its title. */
+const MOST_LETTERS = 34;
+/** As near as this to a line the pointer is on it, in pixels: the others step back. */
+const NEAR = 24;
 
 /** A chart of one metric: a figure with its caption, its curve, and every line's last value in words. */
 export class Chart {
   readonly root: HTMLElement;
   readonly key: string;
   readonly #place = element('div');
+  readonly #at = element('small');
   readonly #legend = element('ul', { class: 'legend' });
-  readonly #onWindow: (window: readonly [number, number] | null) => void;
+  readonly #onWindow: (window: Window | null) => void;
+  #lines: readonly Line[] = [];
   #plot: uPlot | null = null;
   #shape = '';
 
-  constructor(key: string, title: string, onWindow: (window: readonly [number, number] | null) => void) {
+  constructor(key: string, title: string, onWindow: (window: Window | null) => void) {
     this.key = key;
     this.#onWindow = onWindow;
     this.root = element('figure', { 'data-key': key, tabindex: '0', 'aria-label': title });
-    this.root.append(element('figcaption', {}, title), this.#place, this.#legend);
+    this.root.append(element('figcaption', {}, title, this.#at), this.#place, this.#legend);
     this.root.addEventListener('keydown', (event) => this.#onKey(event));
     new ResizeObserver(() => this.#plot?.setSize(this.#size())).observe(this.#place);
   }
 
   draw(lines: readonly Line[], view: View): void {
     this.root.hidden = lines.length === 0;
+    if (lines.length === 0) return;
     const kept = view.log ? lines.map(positive) : lines;
+    this.#lines = kept;
     const tables = kept.flatMap((line): uPlot.AlignedData[] => {
       const raw: uPlot.AlignedData = [[...line.steps], [...line.values]];
       return view.smoothing > 0 ? [raw, [[...line.steps], smoothed(line.values, view.smoothing)]] : [raw];
     });
-    const data = tables.length === 0 ? ([[]] as uPlot.AlignedData) : uPlot.join(tables);
+    const data = uPlot.join(tables);
     const shape = JSON.stringify([
       lines.map(({ name, slot, steps }) => [name, slot, steps.length < FEW_POINTS]),
       view.smoothing > 0,
@@ -76,36 +68,33 @@ export class Chart {
     ]);
     if (this.#plot === null || shape !== this.#shape) {
       this.#plot?.destroy();
-      this.#plot = new uPlot(this.#options(lines, view), data, this.#place);
+      this.#plot = new uPlot(this.#options(kept, view), data, this.#place);
       this.#shape = shape;
+      this.#name(kept);
     } else this.#plot.setData(data, false);
-    const steps = data[0];
-    const [min, max] = view.window ?? [steps[0] ?? 0, steps.at(-1) ?? 1];
+    const [min, max] = view.window;
     this.#plot.setScale('x', { min, max: max === min ? min + 1 : max });
-    this.#say(lines);
+    this.#say(this.#plot);
   }
 
-  #say(lines: readonly Line[]): void {
-    const said = lines.map((line) =>
-      element(
-        'li',
-        { class: 'last' },
-        swatch(line.slot),
-        element('span', { class: 'who', title: line.name }, line.name),
-        shown(line.values.at(-1)),
-      ),
+  #name(lines: readonly Line[]): void {
+    const items = lines.map(({ name, slot }) =>
+      element('li', { class: 'last' }, swatch(slot), element('span', { class: 'who', title: name }, short(name)), '–'),
     );
-    this.#legend.replaceChildren(...said);
+    this.#legend.replaceChildren(...items);
   }
 
-  /** Under the pointer, which moves over all charts at once: the values there. */
-  #sayAt({ cursor, data }: uPlot, lines: readonly Line[], columns: number): void {
-    for (const [i, item] of [...this.#legend.children].entries()) {
+  /** Every line's value under the pointer, which moves over all charts at once; without one the last. */
+  #say({ cursor, data }: uPlot): void {
+    const { say } = unitOf(this.key);
+    const at = cursor.left !== undefined && cursor.left >= 0 ? cursor.idx : null;
+    const columns = (data.length - 1) / this.#lines.length;
+    this.#at.textContent = at === null || at === undefined ? '' : `step ${data[0][at]}`;
+    for (const [i, line] of this.#lines.entries()) {
       const values = data[columns * (i + 1)] ?? [];
-      const at = cursor.idx;
-      const value = at === null || at === undefined ? lines[i]?.values.at(-1) : nearest(values, at);
-      const where = at === null || at === undefined ? '' : ` at ${data[0][at]}`;
-      if (item.lastChild !== null) item.lastChild.textContent = `${shown(value)}${where}`;
+      const value = at === null || at === undefined ? line.values.at(-1) : nearest(values, at);
+      const words = this.#legend.children[i]?.lastChild;
+      if (words !== null && words !== undefined) words.textContent = say(value);
     }
   }
 
@@ -115,14 +104,15 @@ export class Chart {
     const axis = {
       stroke: text,
       grid: { stroke: grid, width: 1 },
-      ticks: { stroke: grid },
+      ticks: { stroke: grid, size: 4 },
       font: `11px ${style.fontFamily || 'sans-serif'}`,
     };
+    const { tick, range: ends } = unitOf(this.key);
     const series = lines.flatMap(({ name, slot, steps }): uPlot.Series[] => {
       const line = {
         label: name,
         stroke: colourOf(slot),
-        dash: DASHES[slot % 8] as number[],
+        dash: dashOf(slot),
         spanGaps: true,
         points: { show: steps.length < FEW_POINTS, size: 5 },
       };
@@ -133,14 +123,21 @@ export class Chart {
           ]
         : [{ ...line, width: 1.5 }];
     });
+    const range = (_: uPlot, low: number | null, high: number | null): uPlot.Range.MinMax =>
+      ends !== undefined ? [...ends] : roomAround(low ?? 0, high ?? 1);
     return {
       ...this.#size(),
       legend: { show: false },
-      cursor: { sync: { key: 'runs' }, drag: { x: true, y: false } },
-      scales: { x: { time: false }, y: { distr: view.log ? 3 : 1 } },
+      focus: { alpha: 0.25 },
+      cursor: {
+        sync: { key: 'runs', scales: ['x', null] },
+        drag: { x: true, y: false },
+        focus: { prox: lines.length > 1 && view.smoothing === 0 ? NEAR : -1 },
+      },
+      scales: { x: { time: false }, y: view.log ? { distr: 3 } : { range } },
       axes: [
-        axis,
-        { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => (tick === null ? '' : compact(tick))) },
+        { ...axis, size: 26, gap: 2, values: (_, ticks) => ticks.map((step) => compactStep(step)) },
+        { ...axis, size: 62, values: (_, ticks) => ticks.map((one) => (one === null ? '' : tick(one))) },
       ],
       series: [{ label: 'step' }, ...series],
       hooks: {
@@ -151,7 +148,7 @@ export class Chart {
             plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
           },
         ],
-        setCursor: [(plot) => this.#sayAt(plot, lines, view.smoothing > 0 ? 2 : 1)],
+        setCursor: [(plot) => this.#say(plot)],
         ready: [(plot) => plot.over.addEventListener('dblclick', () => this.#onWindow(null))],
       },
     };
@@ -165,18 +162,31 @@ export class Chart {
     const { min, max } = this.#plot?.scales.x ?? {};
     if (min === undefined || max === undefined || min === null || max === null) return;
     const span = max - min;
-    const windows: Record<string, readonly [number, number]> = {
+    const windows: Record<string, Window> = {
       ArrowLeft: [min - span / 4, max - span / 4],
       ArrowRight: [min + span / 4, max + span / 4],
       '+': [min + span / 4, max - span / 4],
       '-': [min - span / 2, max + span / 2],
     };
     const window = windows[event.key];
-    if (window === undefined) return;
+    if (window === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     this.#onWindow(window);
   }
 }
+
+const compactStep = (step: number): string => (Number.isInteger(step) ? compact(step) : '');
+
+/** A line that stays at one value is not told from noise by an axis that is all of it. */
+function roomAround(low: number, high: number): uPlot.Range.MinMax {
+  if (high - low > 1e-9 * Math.max(Math.abs(low), Math.abs(high))) return uPlot.rangeNum(low, high, 0.1, true);
+  const room = low === 0 ? 1 : Math.abs(low) / 2;
+  return low === 0 ? [0, room] : [low - room, low + room];
+}
+
+/** Both ends of a long name tell runs apart. */
+export const short = (name: string): string =>
+  name.length <= MOST_LETTERS ? name : `${name.slice(0, MOST_LETTERS / 2 - 1)}…${name.slice(-MOST_LETTERS / 2)}`;
 
 /** The value there, or the last one before it: lines of several runs have their own steps. */
 function nearest(values: ArrayLike<number | null | undefined>, at: number): number | null {

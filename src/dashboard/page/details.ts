@@ -1,27 +1,62 @@
-import { byId, bytes, element, shown, svg } from '../../web/page/element.ts';
-import type { Histogram, RunDetails } from '../shown.ts';
+import { byId, bytes, element } from '../../web/page/element.ts';
+import type { Advice, Checkpoint, Failure, LogLine, RunDetails, RunFacts } from '../shown.ts';
+import { short } from './chart.ts';
+import { densityOverTime } from './density.ts';
 import { act } from './server.ts';
 
-const STATES = { running: '▶ running', done: '✓ done', stopped: '■ stopped', interrupted: '✕ interrupted' } as const;
+const STATES = {
+  running: '▶ running',
+  done: '✓ done',
+  stopped: '■ stopped',
+  failed: '✕ failed',
+  interrupted: '◌ interrupted',
+} as const;
 /** A run's state in a sign and a word. */
 export const stateOf = (state: keyof typeof STATES): string => STATES[state];
 
-const HEIGHT = 12;
-const WIDTH = 400;
+let shownNow = '';
 
 /** Shows what there is of a run besides its curves, and how it differs from others that are shown. */
 export function showDetails(details: RunDetails, others: readonly RunDetails[]): void {
-  const { facts, advice, checkpoints, histograms, log } = details;
+  // What is the same stays as it is: where it is scrolled to, what is marked in it.
+  const now = JSON.stringify([details, others.map(({ id }) => id)]);
+  if (now === shownNow) return;
+  const isOther = byId('run').dataset.id !== details.id;
+  shownNow = now;
   byId('run').hidden = false;
-  byId('run-name').textContent = facts.name;
-  const who = facts.holder === null ? '' : ` · process ${facts.holder.pid} on ${facts.holder.host}`;
-  const size = facts.sizes.d_in === undefined ? '' : ` · ${facts.sizes.d_in} → ${facts.sizes.d_sae} latents`;
-  byId('run-state').textContent = `${stateOf(facts.state)}${who}${size} · since ${facts.created.slice(0, 19)}`;
-  const isRunning = facts.state === 'running';
+  byId('run').dataset.id = details.id;
+  if (isOther) byId('answer').textContent = '';
+  showFacts(details.facts);
+  showFailure(details.failure);
   for (const button of document.querySelectorAll<HTMLButtonElement>('[data-action]')) {
-    button.disabled = button.dataset.action === 'resume' ? isRunning || facts.state === 'done' : !isRunning;
+    const { state } = details.facts;
+    const isFor = button.dataset.action === 'resume' ? !['running', 'done'].includes(state) : state === 'running';
+    button.disabled = !isFor;
     button.onclick = () => void ask(details.id, button.dataset.action as string);
   }
+  showAdvice(details.advice);
+  byId('density').replaceChildren(...densityOverTime(details.histograms));
+  showConfig(details, others);
+  showCheckpoints(details.checkpoints);
+  showLog(details.log);
+}
+
+function showFacts({ name, state, holder, sizes, config, created }: RunFacts): void {
+  byId('run-name').textContent = name;
+  const who = holder === null ? '' : ` · process ${holder.pid} on ${holder.host}`;
+  const size = sizes.d_in === undefined ? '' : ` · ${sizes.d_in} → ${sizes.d_sae} latents`;
+  byId('run-state').textContent = `${stateOf(state)}${who}${size} · since ${localTime(created)}`;
+  byId('run-model').textContent = [config.model_name, config.hook_name].filter((one) => one).join(' · ');
+}
+
+function showFailure(failure: Failure | null): void {
+  byId('failure').hidden = failure === null;
+  if (failure === null) return;
+  const { code, message, hint } = failure;
+  byId('failure').replaceChildren(element('strong', {}, `✕ ${code} `), message, hint === null ? '' : ` Try: ${hint}`);
+}
+
+function showAdvice(advice: readonly Advice[]): void {
   const said = advice.map(({ level, sae, seen, try: remedy }) =>
     element(
       'li',
@@ -31,24 +66,8 @@ export function showDetails(details: RunDetails, others: readonly RunDetails[]):
       element('span', { class: 'quiet' }, `Try: ${remedy}`),
     ),
   );
-  byId('advice').replaceChildren(
-    ...(said.length > 0 ? said : [element('li', { class: 'quiet' }, 'nothing stands out')]),
-  );
-  byId('density').replaceChildren(...densityOverTime(histograms));
-  showConfig(details, others);
-  byId('checkpoints').replaceChildren(
-    head('samples', 'written', 'size', 'folder'),
-    element(
-      'tbody',
-      {},
-      ...checkpoints.map((one) =>
-        row(String(one.n_training_samples), one.created.slice(0, 19), bytes(one.bytes), one.path),
-      ),
-    ),
-  );
-  byId('log-lines').textContent = log
-    .map(({ time, level, message }) => `${time.slice(11, 19)} ${level} ${message}`)
-    .join('\n');
+  const none = element('li', { class: 'quiet' }, 'nothing stands out');
+  byId('advice').replaceChildren(...(said.length > 0 ? said : [none]));
 }
 
 async function ask(id: string, what: string): Promise<void> {
@@ -71,7 +90,36 @@ function showConfig(details: RunDetails, others: readonly RunDetails[]): void {
   const kept = others.length === 0 ? keys : keys.filter((key) => new Set(words(key)).size > 1);
   byId('compared').textContent = others.length === 0 ? '' : `${kept.length} options differ of ${keys.length}`;
   const body = element('tbody', {}, ...kept.map((key) => row(key, ...words(key))));
-  byId('config').replaceChildren(head('option', ...runs.map(({ facts }) => facts.name)), body);
+  byId('config').replaceChildren(head('option', ...runs.map(({ facts }) => short(facts.name))), body);
+}
+
+function showCheckpoints(checkpoints: readonly Checkpoint[]): void {
+  const rows = checkpoints.map(({ n_training_samples, created, bytes: size, path }) => {
+    const made = row(
+      String(n_training_samples),
+      localTime(created),
+      bytes(size),
+      path.split(/[\\/]/).slice(-2).join('/'),
+    );
+    made.title = path;
+    return made;
+  });
+  const none = element('tbody', {}, element('tr', {}, element('td', { class: 'quiet' }, 'none yet')));
+  byId('checkpoints').replaceChildren(
+    ...(rows.length === 0 ? [none] : [head('samples', 'written', 'size', 'folder'), element('tbody', {}, ...rows)]),
+  );
+}
+
+/** The newest first: that is what somebody looks for. */
+function showLog(log: readonly LogLine[]): void {
+  const lines = log.map(({ time, level, message }) => `${localTime(time).slice(11)} ${level} ${message}`);
+  byId('log-lines').textContent = lines.length === 0 ? 'nothing yet' : lines.reverse().join('\n');
+}
+
+/** As 2026-11-30 06:03:38, on the clock of whoever looks. */
+function localTime(iso: string): string {
+  const time = new Date(iso);
+  return Number.isNaN(time.getTime()) ? iso : time.toLocaleString('sv');
 }
 
 const head = (...names: string[]): HTMLElement =>
@@ -80,34 +128,4 @@ const head = (...names: string[]): HTMLElement =>
 function row(name: string, ...values: string[]): HTMLElement {
   const cells = values.map((value) => element('td', {}, value));
   return element('tr', {}, element('th', { scope: 'row' }, name), ...cells);
-}
-
-/** A row for each time, the darker the more latents have that density; dark to the left is dead. */
-function densityOverTime(histograms: readonly Histogram[]): Node[] {
-  const saes = [...new Set(histograms.map(({ sae }) => sae))];
-  if (saes.length === 0)
-    return [element('p', { class: 'quiet' }, 'none yet: the first comes after feature_sampling_window steps')];
-  return saes.flatMap((sae) => {
-    const rows = histograms.filter((one) => one.sae === sae);
-    const low = Math.min(...rows.map(({ edges }) => edges[0] ?? 0));
-    const high = Math.max(...rows.map(({ edges }) => edges.at(-1) ?? 0));
-    const x = (log10: number): number => ((log10 - low) / (high - low || 1)) * WIDTH;
-    const cells = rows.flatMap(({ counts, edges }, i) => {
-      const most = Math.max(...counts);
-      return counts.flatMap((count, bin) => {
-        if (count === 0) return [];
-        const [left, right] = [x(edges[bin] as number), x(edges[bin + 1] as number)];
-        const place = { x: left, width: Math.max(1, right - left), y: i * HEIGHT, height: HEIGHT - 1 };
-        return [svg('rect', { ...place, fill: 'currentColor', 'fill-opacity': 0.1 + (0.9 * count) / most })];
-      });
-    });
-    const [first, last] = [rows[0] as Histogram, rows.at(-1) as Histogram];
-    const label = `Density of the latents, log10 from ${shown(low)} to ${shown(high)}, step ${first.step} above to ${last.step} below`;
-    const picture = svg(
-      'svg',
-      { viewBox: `0 0 ${WIDTH} ${rows.length * HEIGHT}`, role: 'img', 'aria-label': label },
-      ...cells,
-    );
-    return [picture as Node, element('p', { class: 'quiet' }, `${sae === '' ? '' : `${sae}: `}${label}`)];
-  });
 }

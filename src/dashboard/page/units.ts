@@ -1,0 +1,21 @@
+import { bytes, compact, shown } from '../../web/page/element.ts';
+
+/** How the values of a metric are said, and where their axis ends whatever they are. */
+export interface Unit {
+  readonly say: (value: number | null | undefined) => string;
+  readonly tick: (value: number) => string;
+  readonly range?: readonly [number, number];
+}
+
+const sayIf =
+  (words: (value: number) => string) =>
+  (value: number | null | undefined): string =>
+    value === null || value === undefined ? shown(value) : words(value);
+const percent = (value: number): string => `${Number((100 * value).toPrecision(3))} %`;
+
+const PLAIN: Unit = { say: shown, tick: compact };
+const BYTES: Unit = { say: sayIf(bytes), tick: bytes };
+const SHARE: Unit = { say: sayIf(percent), tick: percent, range: [0, 1] };
+
+export const unitOf = (key: string): Unit =>
+  key.endsWith('_bytes') ? BYTES : /^system\/\w+_share$/.test(key) ? SHARE : PLAIN;
