@@ -21,6 +21,7 @@ OPERATIONS: dict[str, str] = {
     "unload_sae": "pyworker.runners.saes:unload",
     "encode": "pyworker.runners.saes:encode",
     "decode": "pyworker.runners.saes:decode",
+    "read_prompt": "pyworker.runners.prompt:read_prompt",
     "export_sae": "pyworker.runners.saes:export",
     "pretokenize": "pyworker.runners.pretokenize:pretokenize",
     "pretokenize_parquet": "pyworker.runners.pretokenize:pretokenize_parquet",

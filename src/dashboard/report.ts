@@ -1,3 +1,4 @@
+import { SECTION_STYLE } from '../features/section.ts';
 import { html, Markup, shown } from '../web/markup.ts';
 import type { Points } from './series.ts';
 import type { Histogram, RunDetails, RunSeries } from './shown.ts';
@@ -27,8 +28,16 @@ figure { margin: 0; } figcaption { font-weight: 600; } svg { width: 100%; height
 code { font-size: 13px; } small { color: var(--quiet); }
 `;
 
-/** One page that holds all there is to tell of a run, and loads nothing: to keep, or to send. */
-export function reportPage({ facts, advice, checkpoints, histograms }: RunDetails, series: RunSeries): string {
+/**
+ * One page that holds all there is to tell of a run, and loads nothing: to keep, or to send.
+ *
+ * @param features of each SAE of which there are any, as markup
+ */
+export function reportPage(
+  { facts, advice, checkpoints, histograms }: RunDetails,
+  series: RunSeries,
+  features: readonly Markup[] = [],
+): string {
   const saes = Object.entries(series.saes);
   const evaluations = saes.map(([sae, own]) => {
     const rows = Object.entries(own).filter(([key, { values }]) => EVALUATED.test(key) && values.length > 0);
@@ -51,7 +60,7 @@ export function reportPage({ facts, advice, checkpoints, histograms }: RunDetail
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>${facts.name}</title>
-<style>${new Markup(STYLE)}</style>
+<style>${new Markup(STYLE + SECTION_STYLE)}</style>
 </head>
 <body>
 <h1>${facts.name}</h1>
@@ -61,6 +70,7 @@ ${evaluations}
 <h2>Curves</h2>
 <div class="curves">${curves}</div>
 ${histograms.length === 0 ? '' : html`<h2>Density of the latents</h2><div class="curves">${lastOfEach(histograms).map(bars)}</div>`}
+${features.length === 0 ? '' : html`<h2>Features</h2>${features}`}
 <h2>Advice</h2>
 <ul>${said.length === 0 ? html`<li>nothing stands out</li>` : said}</ul>
 <h2>Configuration</h2>

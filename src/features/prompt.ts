@@ -2,6 +2,16 @@ import { z } from 'zod';
 
 const count = z.int().nonnegative();
 
+/** Longest text of a prompt; of its tokens, as many as the context has are read. */
+export const LONGEST_PROMPT = 10_000;
+
+/** What the page asks of its server. */
+export const promptSchema = z.strictObject({
+  text: z.string().min(1).max(LONGEST_PROMPT),
+  /** A latent whose activation on every token is wanted; null for none. */
+  latent: count.nullable(),
+});
+
 /** Which latents are active on the tokens of a prompt. */
 export const promptAnswerSchema = z.object({
   tokens: z.array(z.string()),

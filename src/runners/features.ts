@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFeaturesFolder } from '../artifacts/features-folder.ts';
@@ -15,6 +15,7 @@ import { resolveBundled } from '../worker/bundled.ts';
 import { requireEnvironment } from '../worker/environment.ts';
 import { Worker } from '../worker/worker.ts';
 import { type EvalSubject, evalSubjects } from './eval-subjects.ts';
+import { featuresPage } from './features-site.ts';
 import { ANY_REQUEST, checkedEvent, count, type EventOf } from './worker-event.ts';
 
 /** How a collection of features is embedded. */
@@ -117,7 +118,7 @@ export async function collectFeatures(
 }
 
 /** Which SAE, model and text are meant is found as for an evaluation. */
-function asEval(options: FeaturesConfig): EvalConfig {
+export function asEval(options: FeaturesConfig): EvalConfig {
   const { dataset_path, dataset_split, context_size, exclude_special_tokens, batch_size_prompts } = options;
   const { model_name, model_class_name, hook_name, device } = options;
   return new EvalConfig({
@@ -126,7 +127,8 @@ function asEval(options: FeaturesConfig): EvalConfig {
   });
 }
 
-function placeOf(path: string, { name }: EvalSubject, n: number, output: string | undefined): string {
+/** Where the features of one of `n` SAEs go. */
+export function placeOf(path: string, { name }: EvalSubject, n: number, output: string | undefined): string {
   const word = name.replaceAll(/[^\w.+-]+/g, '_');
   const place = output ?? (isRunFolder(path) ? join(path, 'features') : n > 1 ? 'features' : `features-${word}`);
   return n > 1 ? join(place, word) : place;
@@ -185,6 +187,7 @@ async function collectInto(
     command: command ?? null,
   };
   await writeFile(join(staging, 'data', 'about.js'), dataScript('about', about));
+  await cp(featuresPage(), staging, { recursive: true });
   if (format === 'neuronpedia') await exportNeuronpedia(staging, join(staging, 'neuronpedia'));
   return about;
 }

@@ -34,7 +34,7 @@ module.exports = {
     { ...may('sinks', 'stream'), name: 'sinks know stream by its types, and the wandb sink its Python session' },
     may('artifacts'),
     may('web'),
-    may('dashboard', 'web', 'artifacts', 'config'),
+    may('dashboard', 'web', 'artifacts', 'config', 'features'),
     may('features', 'web', 'artifacts'),
     may('sae', 'worker', 'artifacts'),
     may(

@@ -4,10 +4,12 @@ import { FEATURES_ROWS } from '../../config/generated/options.ts';
 import { grouped } from '../../format.ts';
 import type { CollectedFeatures } from '../../runners/features.ts';
 import { resolveRunnerCommandLine } from '../layers.ts';
+import { addListenFlags, type ListenFlags, listenOptions } from '../listen-flags.ts';
 import { addFlags } from '../option-flags.ts';
 import { printJson, printText } from '../output.ts';
 
-interface FeaturesFlags {
+interface FeaturesFlags extends ListenFlags {
+  serve?: true;
   output?: string;
   export?: 'neuronpedia';
   registry?: string;
@@ -23,21 +25,25 @@ export function addFeatures(program: Command): void {
     .argument('<path>', 'run folder, SAE folder, hub:user/repo/folder, or release/id')
     .option('--output <folder>', 'where the pages go (default: features in the run, or features-NAME here)')
     .addOption(new Option('--export <format>', 'write the files of another viewer too').choices(['neuronpedia']))
+    .addOption(new Option('--serve', 'show the pages in a browser, with a box for prompts').conflicts('json'))
     .option('--registry <file>', 'releases of your own, beside the well-known ones')
     .option('--quiet', 'warnings and errors only')
     .option('--json', 'one JSON document on stdout');
-  addFlags(command, FEATURES_ROWS).action(async (path: string) => {
-    const { output, export: format, registry, json, quiet } = command.opts<FeaturesFlags>();
+  addFlags(addListenFlags(command, 6271), FEATURES_ROWS).action(async (path: string) => {
+    const { output, export: format, registry, json, quiet, serve, ...listen } = command.opts<FeaturesFlags>();
     const { config } = await resolveRunnerCommandLine(command, undefined, 'features');
-    const { featuresInTerminal } = await import('../../runners/features-in-terminal.ts');
     const said = `sae-lens-ts ${process.argv.slice(2).join(' ')}`;
-    const made = await featuresInTerminal(path, config, {
-      output,
-      export: format,
-      registry,
-      command: said,
-      quiet: quiet ?? false,
-    });
+    const given = { output, export: format, registry, command: said, quiet: quiet ?? false };
+    if (serve) {
+      const { serveFeaturesInTerminal } = await import('../../runners/serve-features.ts');
+      const places = listenOptions(listen, 'see these pages and have prompts read');
+      return serveFeaturesInTerminal(path, config, { ...given, ...places }, (made, url) => {
+        for (const one of made) printText(summaryOf(one));
+        printText(`features  ${url}\n`);
+      });
+    }
+    const { featuresInTerminal } = await import('../../runners/features-in-terminal.ts');
+    const made = await featuresInTerminal(path, config, given);
     if (json) return printJson({ features: made });
     for (const one of made) printText(summaryOf(one));
   });

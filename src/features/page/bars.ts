@@ -1,6 +1,6 @@
+import { grouped } from '../../format.ts';
 import { element, shown, svg } from '../../web/page/element.ts';
 import type { Histogram } from '../format.ts';
-import { counted } from './percent.ts';
 
 const [WIDTH, HEIGHT, BELOW] = [360, 110, 16];
 
@@ -22,12 +22,12 @@ export function bars({ edges, counts }: Histogram, { title, of, word = shown }: 
     const height = count === 0 ? 0 : Math.max(1.5, (count / most) * (HEIGHT - BELOW));
     const place = { x: i * width + 0.5, width: Math.max(0.5, width - 1), y: HEIGHT - BELOW - height, height };
     const said = document.createElementNS('http://www.w3.org/2000/svg', 'title');
-    said.textContent = `${word(edges[i] as number)} to ${word(edges[i + 1] as number)}: ${counted(count)} ${of}`;
+    said.textContent = `${word(edges[i] as number)} to ${word(edges[i + 1] as number)}: ${grouped(count)} ${of}`;
     return svg('rect', { ...place, class: 'bar', 'data-bin': i }, said);
   });
   const [low, high] = [word(edges[0] ?? 0), word(edges.at(-1) ?? 0)];
   const total = counts.reduce((sum, count) => sum + count, 0);
-  const label = `${title}: ${counted(total)} ${of} from ${low} to ${high}, at most ${counted(most)} in a bin`;
+  const label = `${title}: ${grouped(total)} ${of} from ${low} to ${high}, at most ${grouped(most)} in a bin`;
   return svg(
     'svg',
     { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': label },
@@ -46,7 +46,7 @@ function words(x: number, anchor: string, text: string): SVGElement {
 
 /** A histogram with its caption; its highest bar in words. */
 export function figure(histogram: Histogram, axis: Axis): HTMLElement {
-  const most = counted(Math.max(...histogram.counts, 0));
+  const most = grouped(Math.max(...histogram.counts, 0));
   const caption = element('figcaption', {}, axis.title, ' ', element('small', {}, `highest bar ${most} ${axis.of}`));
   return element('figure', {}, caption, bars(histogram, axis));
 }

@@ -1,6 +1,7 @@
+import { grouped } from '../../format.ts';
 import { byId } from '../../web/page/element.ts';
+import { percent } from '../percent.ts';
 import { bars } from './bars.ts';
-import { counted, percent } from './percent.ts';
 
 const BINS = 48;
 
@@ -92,7 +93,7 @@ export class DensityFilter {
     const [from, to] = [Number(this.#from.value), Number(this.#to.value)];
     for (const [i, rect] of this.#rects.entries()) rect.classList.toggle('out', i < from || i >= to);
     const [low, high] = [percent(10 ** this.#edge(from)), percent(10 ** this.#edge(to))];
-    const dead = this.#dead === 0 || from > 0 ? '' : `, ${counted(this.#dead)} never active`;
+    const dead = this.#dead === 0 || from > 0 ? '' : `, ${grouped(this.#dead)} never active`;
     const range = from === 0 && to === BINS ? 'of all latents' : `${low} to ${high}`;
     byId('density-range').textContent = `${range}${dead}`;
     this.#from.setAttribute('aria-valuetext', low);

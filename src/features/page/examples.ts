@@ -1,7 +1,7 @@
+import { grouped } from '../../format.ts';
 import { byId, element, shown } from '../../web/page/element.ts';
 import type { Example, ExampleGroup } from '../format.ts';
-import { counted } from './percent.ts';
-import { type TextView, visible } from './token.ts';
+import { type TextView, visible } from '../token.ts';
 
 /** Of one example; the strongest are said in words. */
 const MOST_SAID = 4;
@@ -25,7 +25,7 @@ export function colour(token: HTMLElement, value: number, maximum: number): void
 /** The examples of a latent, group by group. */
 export function groups(all: readonly ExampleGroup[], maximum: number, view: TextView): HTMLElement[] {
   return all.map(({ name, low, count, examples }) => {
-    const where = low === null ? `active in ${counted(count)} sequences` : `${counted(count)} tokens in this range`;
+    const where = low === null ? `active in ${grouped(count)} sequences` : `${grouped(count)} tokens in this range`;
     const title = low === null ? 'Largest activations' : name;
     const items = examples.map((one) => exampleOf(one, maximum, view));
     return element(

@@ -1,7 +1,7 @@
 import { element, shown } from '../../web/page/element.ts';
 import type { LatentTable } from '../format.ts';
-import { percent } from './percent.ts';
-import { ALONE, visible } from './token.ts';
+import { percent } from '../percent.ts';
+import { ALONE, visible } from '../token.ts';
 
 /** As in the style sheet. */
 const ROW_PX = 46;

@@ -1,10 +1,11 @@
+import { grouped } from '../../format.ts';
 import { element, shown } from '../../web/page/element.ts';
 import type { About, LatentDetail, LatentTable } from '../format.ts';
+import { percent } from '../percent.ts';
+import { ALONE, type TextView, visible } from '../token.ts';
 import { figure, meter } from './bars.ts';
 import { groups } from './examples.ts';
 import { tokensOf } from './latent-list.ts';
-import { counted, percent } from './percent.ts';
-import { ALONE, type TextView, visible } from './token.ts';
 
 /** What a latent's page needs besides the latent. */
 export interface Folder {
@@ -42,7 +43,7 @@ export function latentPage(folder: Folder, row: number, detail: LatentDetail, vi
   );
   const examples =
     detail.groups.length === 0
-      ? [element('p', { class: 'quiet' }, `It was not active on any of ${counted(about.n_tokens)} tokens.`)]
+      ? [element('p', { class: 'quiet' }, `It was not active on any of ${grouped(about.n_tokens)} tokens.`)]
       : groups(detail.groups, maximum, view);
   return [facts, ...examples.slice(0, 1), plots, logits, near, ...examples.slice(1)];
 }
@@ -59,7 +60,7 @@ export function factsOf(facts: readonly (readonly [name: string, value: string, 
 }
 
 const oneIn = (density: number): string =>
-  density === 0 ? 'of these tokens' : `of tokens, one in ${counted(Math.max(1, Math.round(1 / density)))}`;
+  density === 0 ? 'of these tokens' : `of tokens, one in ${grouped(Math.max(1, Math.round(1 / density)))}`;
 
 function logitList(title: string, logits: LatentDetail['positive_logits'], kind: 'plus' | 'minus'): HTMLElement {
   const most = Math.max(...logits.map(([, value]) => Math.abs(value)), 1e-30);

@@ -1,6 +1,8 @@
+import { grouped } from '../../format.ts';
 import { isServed } from '../../web/page/ask.ts';
 import { byId, element } from '../../web/page/element.ts';
 import { themeButton } from '../../web/page/theme.ts';
+import type { TextView } from '../token.ts';
 import { loadFolder, loadLatent } from './data.ts';
 import { DensityFilter } from './density.ts';
 import { readable } from './examples.ts';
@@ -8,9 +10,7 @@ import { type Folder, latentPage } from './latent.ts';
 import { LatentList } from './latent-list.ts';
 import { type Choice, LatentOrder, type SortKey } from './order.ts';
 import { overview } from './overview.ts';
-import { counted } from './percent.ts';
 import { Prompt } from './prompt.ts';
-import type { TextView } from './token.ts';
 
 const search = byId<HTMLInputElement>('search');
 const where = byId<HTMLSelectElement>('where');
@@ -31,7 +31,7 @@ async function start(): Promise<void> {
   const { about, table } = await loadFolder();
   const folder: Folder = { about, table, rows: new Map(table.index.map((index, row) => [index, row])) };
   byId('subject').textContent =
-    `${about.name} · ${about.model_name} · ${about.hook_name} · ${counted(about.n_tokens)} tokens`;
+    `${about.name} · ${about.model_name} · ${about.hook_name} · ${grouped(about.n_tokens)} tokens`;
   document.title = `${about.name} · features`;
   const view: { -readonly [K in keyof TextView]: TextView[K] } = { marks: false, breaks: false };
   const found = new LatentOrder(table);
@@ -54,7 +54,7 @@ async function start(): Promise<void> {
     if (opened !== null) place.querySelector('.heading')?.replaceWith(heading(opened));
     const all = table.index.length;
     byId('count').textContent =
-      rows.length === all ? `${counted(all)} latents` : `${counted(rows.length)} of ${counted(all)}`;
+      rows.length === all ? `${grouped(all)} latents` : `${grouped(rows.length)} of ${grouped(all)}`;
   }
 
   /** Shows what the address says. */

@@ -1,10 +1,10 @@
+import { grouped } from '../../format.ts';
 import { ask } from '../../web/page/ask.ts';
 import { element, shown } from '../../web/page/element.ts';
 import type { PromptAnswer } from '../prompt.ts';
+import { type TextView, visible } from '../token.ts';
 import { colour, tokenOf } from './examples.ts';
 import { type Folder, latentLine } from './latent.ts';
-import { counted } from './percent.ts';
-import { type TextView, visible } from './token.ts';
 
 /** Latents that are listed for a token, or for the whole prompt. */
 const MOST_LISTED = 12;
@@ -71,8 +71,8 @@ export class Prompt {
       if (latent !== this.#latent) return;
       [this.#answer, this.#asked] = [answer, text];
       const { tokens, n_left_out } = answer;
-      const rest = n_left_out === 0 ? '' : `; the ${counted(n_left_out)} after them do not fit into the context`;
-      this.#said.textContent = `${counted(tokens.length)} tokens${rest}`;
+      const rest = n_left_out === 0 ? '' : `; the ${grouped(n_left_out)} after them do not fit into the context`;
+      this.#said.textContent = `${grouped(tokens.length)} tokens${rest}`;
       this.#draw();
     } catch (error) {
       this.#said.textContent = (error as Error).message;
@@ -88,7 +88,7 @@ export class Prompt {
     const made = tokens.map((text, i) => {
       const button = element('button', { type: 'button', class: 'token' }, visible(text, this.#view));
       colour(button, values?.[i] ?? 0, maximum);
-      if (values === null) button.dataset.tip = `${counted(this.#answer?.n_active[i] ?? 0)} latents are active`;
+      if (values === null) button.dataset.tip = `${grouped(this.#answer?.n_active[i] ?? 0)} latents are active`;
       button.setAttribute('aria-pressed', `${i === this.#chosen}`);
       button.addEventListener('click', () => {
         this.#chosen = this.#chosen === i ? null : i;
@@ -121,7 +121,7 @@ export class Prompt {
             'On ',
             tokenOf(tokens[chosen] ?? '', 0, 1, { marks: true, breaks: false }),
             ' ',
-            element('small', {}, `${counted(n_active[chosen] ?? 0)} latents are active`),
+            element('small', {}, `${grouped(n_active[chosen] ?? 0)} latents are active`),
           );
     const most = listed[0]?.[1] ?? 1;
     const lines = listed.map(([index, value]) => {
