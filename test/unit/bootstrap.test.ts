@@ -25,7 +25,7 @@ const bootstrap = (env: NodeJS.ProcessEnv = {}) =>
 beforeAll(() => {
   clone = mkdtempSync(join(tmpdir(), 'slts-clone-'));
   const settings = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsdown.config.ts'];
-  for (const name of ['bin', ...settings, 'src/web/page', 'src/dashboard/page', 'src/features']) {
+  for (const name of ['bin', ...settings, 'src/web/page', 'src/dashboard/page', 'src/features', 'src/format.ts']) {
     cpSync(join(root, name), join(clone, name), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));

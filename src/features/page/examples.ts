@@ -7,7 +7,7 @@ import { type TextView, visible } from '../token.ts';
 const MOST_SAID = 4;
 
 /** A token with its activation, by colour and by the thickness of its underline; without one, plain. */
-export function tokenOf(text: string, value: number, maximum: number, view: TextView): HTMLElement {
+function tokenOf(text: string, value: number, maximum: number, view: TextView): HTMLElement {
   const token = element('span', { class: 'token' }, visible(text, view));
   if (value > 0) colour(token, value, maximum);
   return token;

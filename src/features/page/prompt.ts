@@ -2,8 +2,8 @@ import { grouped } from '../../format.ts';
 import { ask } from '../../web/page/ask.ts';
 import { element, shown } from '../../web/page/element.ts';
 import type { PromptAnswer } from '../prompt.ts';
-import { type TextView, visible } from '../token.ts';
-import { colour, tokenOf } from './examples.ts';
+import { ALONE, type TextView, visible } from '../token.ts';
+import { colour } from './examples.ts';
 import { type Folder, latentLine } from './latent.ts';
 
 /** Latents that are listed for a token, or for the whole prompt. */
@@ -119,7 +119,7 @@ export class Prompt {
             'h3',
             {},
             'On ',
-            tokenOf(tokens[chosen] ?? '', 0, 1, { marks: true, breaks: false }),
+            element('bdi', { class: 'chip' }, visible(tokens[chosen] ?? '', ALONE)),
             ' ',
             element('small', {}, `${grouped(n_active[chosen] ?? 0)} latents are active`),
           );
