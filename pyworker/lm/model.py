@@ -6,18 +6,19 @@ Shapes: P prompts, C context, D d_in (heads flattened unless one is chosen), V v
 import math
 import shlex
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import Never  # typing has it from Python 3.11 on
 
 from pyworker.errors import WorkerError
 from pyworker.lm.backends import Backend
+from pyworker.lm.compiled_layers import CompiledLayers
 from pyworker.lm.names import nearest
 from pyworker.lm.points import Point, select_heads
 from pyworker.lm.residual import into_residual, unembedding
@@ -80,9 +81,7 @@ class LanguageModel:
         self.head_index = head_index
         self._model_kwargs = dict(model_kwargs or {})
         self._autocast = autocast
-        self._compile = compile_forward
-        self._compilation_mode = compilation_mode
-        self._compiled: dict[nn.Module, Callable[..., Any]] = {}
+        self._compiled = CompiledLayers(backend.layers, compilation_mode) if compile_forward else None
         self._points: dict[str, Point] = {}
         self._lock = threading.RLock()
 
@@ -159,7 +158,7 @@ class LanguageModel:
 
     def _point(self, hook_name: str) -> Point:
         if hook_name not in self._points:
-            self._uncompile()
+            self._run_eagerly()
             point = self._backend.point(hook_name)
             if point is None:
                 self._hook_not_found(hook_name)
@@ -207,7 +206,7 @@ class LanguageModel:
 
     def hook_points(self) -> list[HookPoint]:
         """Every hook point that a forward pass on text reaches, in the order it reaches them."""
-        self._uncompile()
+        self._run_eagerly()
         self._points.clear()
         points = self._backend.points()
         places: dict[int, list[str]] = {}
@@ -296,7 +295,7 @@ class LanguageModel:
                 self._point(name)
             points = [self._points[name] for name in names]
             try:
-                with self._eager_around(*points), ExitStack() as attached:
+                with self._eager_around(points), ExitStack() as attached:
                     for name, point in zip(names, points, strict=True):
                         attached.enter_context(point.attach(partial(read, name)))
                     logits_PCV = self._run(tokens_PC)
@@ -345,7 +344,7 @@ class LanguageModel:
                 return whole
 
             point = self._point(hook_name)
-            with self._eager_around(point), point.attach(visit):
+            with self._eager_around([point]), point.attach(visit):
                 logits_PCV = self._run(tokens_PC)
         if not reached:
             self._never_reached(hook_name)
@@ -362,10 +361,17 @@ class LanguageModel:
     @torch.no_grad()
     def _run(self, tokens_PC: Tensor, compiled: bool = True) -> Tensor:
         tokens_PC = tokens_PC.to(self.device)
-        if self._compile and compiled:
-            self._compile_layers()
+        if self._compiled is not None and compiled:
+            self._compiled.compile()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             return self._backend.logits(tokens_PC, self._model_kwargs)
+
+    def _run_eagerly(self) -> None:
+        if self._compiled is not None:
+            self._compiled.restore()
+
+    def _eager_around(self, points: Sequence[Point]) -> AbstractContextManager[None]:
+        return nullcontext() if self._compiled is None else self._compiled.eager_around(points)
 
     # --- from a hook to the logits ---
 
@@ -384,39 +390,3 @@ class LanguageModel:
         """
         hook_name, head_index = self._where(hook_name, head_index)
         return into_residual(self._backend.model, hook_name, head_index, directions_FD)
-
-    # --- compilation ---
-    # Layer by layer, with hooks outside the compiled code: inside it a hook would be traced away or could not
-    # end the pass. The one layer that a hook sits inside of runs eagerly meanwhile. ``forward`` is set
-    # on the layer itself: a TransformerLens component would hand the attribute on to the module it wraps.
-
-    def _compile_layers(self) -> None:
-        for layer in self._backend.layers():
-            if layer not in self._compiled:
-                self._compiled[layer] = torch.compile(layer.forward, mode=self._compilation_mode)
-                object.__setattr__(layer, "forward", self._compiled[layer])
-
-    def _uncompile(self) -> None:
-        for layer in self._compiled:
-            object.__delattr__(layer, "forward")
-        self._compiled.clear()
-
-    @contextmanager
-    def _eager_around(self, *points: Point) -> Iterator[None]:
-        if not self._compile:
-            yield
-            return
-        self._compile_layers()
-        hooked = [point.module for point in points]
-        inside = [
-            layer
-            for layer in self._compiled
-            if any(module in hooked and module is not layer for module in layer.modules())
-        ]
-        for layer in inside:
-            object.__delattr__(layer, "forward")
-        try:
-            yield
-        finally:
-            for layer in inside:
-                object.__setattr__(layer, "forward", self._compiled[layer])

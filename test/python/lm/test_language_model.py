@@ -301,6 +301,6 @@ def test_a_compiled_model_gives_the_same_values(tiny: str, class_name: str, hook
     plain = load(tiny, model_class_name=class_name, hook_name=hook)
     compiled = load(tiny, model_class_name=class_name, hook_name=hook, compile_llm=True)
     torch.testing.assert_close(compiled.activations(TOKENS), plain.activations(TOKENS), rtol=1e-4, atol=1e-4)
-    assert compiled._compiled
+    assert compiled._compiled.compiled
     ablated = [lm.logits(TOKENS, torch.zeros_like) for lm in (compiled, plain)]
     torch.testing.assert_close(*ablated, rtol=1e-4, atol=1e-4)
