@@ -41,6 +41,8 @@ export async function cost(flags: readonly string[], env: NodeJS.ProcessEnv): Pr
     String(CHECKPOINTS),
     '--n_eval_batches',
     '0',
+    '--lr_decay_steps',
+    '0',
   ];
   const words = ['train', '--preset', 'demo', '--profile', 'true', '--json', '--runs_folder', folder, ...own, ...flags];
   const child = spawn(process.execPath, ['bin/sae-lens-ts.js', ...words], {
@@ -51,6 +53,7 @@ export async function cost(flags: readonly string[], env: NodeJS.ProcessEnv): Pr
   let [atStart, atEnd, size] = [0, 0, 0];
   for await (const line of createInterface({ input: child.stdout })) {
     const event = JSON.parse(line);
+    if (event.error !== undefined) throw new Error(event.error.message);
     if (event.event === 'started') atStart = cpuSeconds(child.pid as number);
     if (event.event === 'profile') [profile, atEnd] = [event, cpuSeconds(child.pid as number)];
     if (event.event === 'checkpoint' && !event.final) size = sizeOf(event.path);
