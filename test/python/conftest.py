@@ -19,6 +19,15 @@ def make_config():
     return config_for
 
 
+@pytest.fixture(scope="session")
+def stories() -> str:
+    """The real model of the fixtures; its path has no meaning in any name."""
+    folder = SHARED / "fixtures" / "models" / "stories260K"
+    if not folder.exists():
+        pytest.skip(f"{folder} is absent")
+    return str(folder)
+
+
 @pytest.fixture
 def golden() -> Path:
     """The vectors recorded by running SAELens; tests that need them say so when they are not there."""

@@ -16,7 +16,7 @@ from pyworker.saes.inference import to_inference
 sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))
 from tiny_models import save_tiny_model
 
-SEQUENCES, CONTEXT, LATENTS, SEED = 90, 24, 96, 5
+SEQUENCES, CONTEXT, LATENTS, SEED = 60, 24, 96, 5
 EXAMPLES = Examples(top=4, n_ranges=3, of_range=3, before=5, after=2)
 SPECIAL = [1, 2]
 TOKENS = torch.randint(1, 64, (SEQUENCES, CONTEXT), generator=torch.Generator().manual_seed(0))
@@ -27,27 +27,36 @@ class Unscaled:
         """Nothing was done to the activations."""
 
 
+@pytest.fixture(scope="module", params=["a random model", "stories260K"])
+def lm(request, tmp_path_factory):
+    if request.param == "stories260K":
+        config = LanguageModelConfig(
+            model_name=request.getfixturevalue("stories"), hook_name="blocks.2.hook_resid_post"
+        )
+    else:
+        folder = save_tiny_model(tmp_path_factory.mktemp("tiny"))
+        config = LanguageModelConfig(
+            model_name=str(folder), model_class_name="AutoModelForCausalLM", hook_name="model.layers.1"
+        )
+    model = load_language_model(config)
+    model.hook_name = config.hook_name
+    return model
+
+
 @pytest.fixture(scope="module")
-def lm(tmp_path_factory):
-    folder = save_tiny_model(tmp_path_factory.mktemp("tiny"))
-    return load_language_model(
-        LanguageModelConfig(model_name=str(folder), model_class_name="AutoModelForCausalLM")
-    )
-
-
-@pytest.fixture(scope="module", params=["topk", "standard"])
-def sae(request, make_config):
-    options = {"topk": {"k": 6}, "standard": {}}[request.param]
-    config = make_config(request.param, {}, d_in=32, d_sae=LATENTS, **options)
+def sae(lm, make_config):
+    is_real = lm.model_class_name == "HookedTransformer"
+    architecture, options = ("standard", {}) if is_real else ("topk", {"k": 6})
+    config = make_config(architecture, {}, d_in=lm.d_in(), d_sae=LATENTS, **options)
     made = to_inference(create_sae(config.sae, seeded_generator(0)), Unscaled())
-    made.W_enc.data.mul_(100)
+    made.W_enc.data.mul_(1 if is_real else 100)
     made.b_enc.data -= 0.05 * torch.arange(LATENTS) / LATENTS  # some are rarer than others
     made.b_enc.data[7] = -1e6  # and one is dead
     return made.eval()
 
 
 def activations(lm):
-    return lambda tokens_PC: lm.activations(tokens_PC, "model.layers.1")
+    return lm.activations
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +110,7 @@ def test_density_moments_and_histogram_are_those_of_the_dense_matrix(lm, sae, de
     assert torch.equal(found.bins_FH.sum(1), found.n_active_F)
 
 
-@pytest.mark.parametrize("batch", [1, 7, SEQUENCES])
+@pytest.mark.parametrize("batch", [7, SEQUENCES])
 def test_top_examples_are_the_sequences_with_the_largest_peaks(lm, sae, dense, batch):
     found, (latents, _) = collected(lm, sae, batch=batch), dense
     for latent in range(LATENTS):
@@ -118,7 +127,7 @@ def test_top_examples_are_the_sequences_with_the_largest_peaks(lm, sae, dense, b
         torch.testing.assert_close(window_SW, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("batch", [1, 7, SEQUENCES])
+@pytest.mark.parametrize("batch", [7, SEQUENCES])
 def test_examples_of_a_range_are_those_of_its_tokens_that_come_first_in_a_random_order(lm, sae, dense, batch):
     found, (latents, _) = collected(lm, sae, batch=batch), dense
     for latent in range(0, LATENTS, 5):
@@ -159,8 +168,8 @@ def test_co_activation_is_the_correlation_of_being_active_on_evenly_spread_token
     lm, sae, dense, monkeypatch, most_entries, stride
 ):
     monkeypatch.setattr(co_activation, "MOST_ENTRIES", most_entries)
-    monkeypatch.setattr(co_activation, "PAIRS_AT_ONCE", 500)
-    monkeypatch.setattr(co_activation, "COUNTS_AT_ONCE", 1000)
+    monkeypatch.setattr(co_activation, "PAIRS_AT_ONCE", 20_000)
+    monkeypatch.setattr(co_activation, "COUNTS_AT_ONCE", 4_000)
     (latents, counted), found = dense, collected(lm, sae).co_activation
     every = (latents[counted] > 0).double()
     stride = stride or next(n for n in (2**i for i in range(20)) if every[::n].sum() <= most_entries)

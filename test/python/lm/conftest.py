@@ -12,14 +12,5 @@ SHARED = Path(os.environ.get("SAE_LENS_TS_SHARED", Path(__file__).parents[4] / "
 
 
 @pytest.fixture(scope="session")
-def stories() -> str:
-    """The real model of the fixtures; its path has no meaning in any name."""
-    folder = SHARED / "fixtures" / "models" / "stories260K"
-    if not folder.exists():
-        pytest.skip(f"{folder} is absent")
-    return str(folder)
-
-
-@pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(save_tiny_model(tmp_path_factory.mktemp("tiny")))

@@ -67,3 +67,10 @@ def test_a_gguf_file_alone_is_a_model_with_its_tokenizer(gguf: str) -> None:
     assert lm.d_in("blocks.2.attn.hook_z", 0) == 64
     capital = torch.tensor([lm.tokenizer.encode("The capital of France is")])
     assert lm.tokenizer.decode(lm.logits(capital)[0, -1].argmax().item()) == " Paris"
+
+
+def test_the_texts_of_tokens_put_together_are_the_text(stories):
+    lm = load_language_model(LanguageModelConfig(model_name=stories))
+    text = "Once upon a time, Tim's cat\nran - fast."
+    ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert "".join(lm.token_text(token_id) for token_id in ids) == f" {text}"
