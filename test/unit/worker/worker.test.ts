@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Batch } from '../../../src/worker/data-plane.ts';
 import type { Job } from '../../../src/worker/job.ts';
 import { float32Array, float32Values, type JobEvent } from '../../../src/worker/job.ts';
+import { workerEnvironment } from '../../../src/worker/process.ts';
 import { workersForTests } from '../../workers.ts';
 
 const { start } = workersForTests();
@@ -176,6 +177,12 @@ describe('a worker', () => {
     const { arrays } = await worker.call('echo', {}, [float32Array('x', Float32Array.from([1, 2]), [2])]);
     expect(arrays[0]?.values).toEqual(Float32Array.from([1, 2]));
     await worker.shutdown();
+  });
+
+  it('keeps the memory of a tensor for the next one, unless the user says otherwise', () => {
+    const mine = { PATH: '/bin', MALLOC_TRIM_THRESHOLD_: '0' };
+    expect(workerEnvironment(mine, {})).toMatchObject({ ...mine, MALLOC_MMAP_THRESHOLD_: String(2 ** 28) });
+    expect(workerEnvironment({}, {}).MALLOC_TRIM_THRESHOLD_).toBe(String(2 ** 30));
   });
 
   it('sees an environment without what could change its code', async () => {
