@@ -13,11 +13,13 @@ export interface Result {
   load: [number[], number[]];
   threads?: number;
   torch?: string;
+  /** CPU of our step as a multiple of the CPU of the bare encoder product in float32. */
+  over_product?: number;
   measures: Record<string, { unit: string; ours: Side; ratio: number } & Partial<Record<keyof typeof PEERS, Side>>>;
 }
 
-/** A heading that says under what circumstances, then a row for each measure. */
-export function resultTable({ shape, load, threads = 1, measures }: Result): string[] {
+/** A heading that says under what circumstances, then a row for each measure, then what the product alone takes. */
+export function resultTable({ shape, load, threads = 1, measures, over_product }: Result): string[] {
   const [first] = Object.values(measures);
   const peer = (Object.keys(PEERS) as (keyof typeof PEERS)[]).find((name) => first !== undefined && name in first);
   if (peer === undefined) throw new Error('nothing was measured beside ours');
@@ -30,6 +32,9 @@ export function resultTable({ shape, load, threads = 1, measures }: Result): str
     ...Object.entries(measures).map(
       ([name, row]) => `| ${name} | ${row.unit} | ${side(row.ours)} | ${side(row[peer] as Side)} | ${row.ratio} |`,
     ),
+    ...(over_product === undefined
+      ? []
+      : ['', `Our step takes ${over_product} times the CPU of the encoder's product alone, in float32.`]),
   ];
 }
 
