@@ -13,7 +13,7 @@ const ALLOWED_VARIABLES =
 
 /**
  * glibc gives memory back to the kernel as soon as a tensor of some megabytes is gone, and faults it in again, page by
- * page, for the next one: a tenth to a quarter of the time of a training step on a CPU. So the worker keeps what is
+ * page, for the next one: about a tenth of the time of a pass of SmolLM2-135M on a CPU. So the worker keeps what is
  * smaller than the first number, and up to the second of it. Whoever sets these himself is heard; other allocators do
  * not know them.
  */
