@@ -1,8 +1,7 @@
-import { readdir, rename, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { notWritten } from './atomic.ts';
-import { stagingSuffix } from './checkpoints.ts';
 import { readManifest } from './manifest.ts';
+import { removeFolder } from './remove-folder.ts';
 import { foreignFiles } from './replace-folder.ts';
 
 /**
@@ -23,14 +22,7 @@ export async function pruneRecurring(checkpoints: string, keep: number): Promise
   const removed: string[] = [];
   for (const path of oldestFirst.slice(0, Math.max(0, oldestFirst.length - keep))) {
     if ((await foreignFiles(path)).length > 0) continue;
-    // First its name: half removed it must not look like a checkpoint that is damaged.
-    const aside = `${path}.${stagingSuffix()}`;
-    try {
-      await rename(path, aside);
-      await rm(aside, { recursive: true, force: true });
-    } catch (error) {
-      throw notWritten(`Cannot remove "${path}"`, checkpoints, error as Error);
-    }
+    await removeFolder(path);
     removed.push(path);
   }
   return removed;

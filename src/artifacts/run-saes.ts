@@ -27,14 +27,23 @@ export async function placesOf(run: string): Promise<RunPlacesOnDisk> {
     string,
     unknown
   > | null;
-  const place = (value: unknown, own: string, name?: string): string => {
-    if (typeof value !== 'string') return join(run, own);
-    return name === undefined ? resolve(value) : resolve(value, name);
-  };
+  const from = await startedIn(run);
+  const place = (value: unknown, own: string, name = ''): string =>
+    typeof value === 'string' ? resolve(from, value, name) : join(run, own);
   return {
     output: place(config?.output_path, 'output'),
     checkpoints: place(config?.checkpoint_path, 'checkpoints', basename(resolve(run))),
   };
+}
+
+/** The folder that a run was started in; the present one where its run.json does not tell. */
+async function startedIn(run: string): Promise<string> {
+  try {
+    const { cwd } = JSON.parse(await readFile(join(run, 'run.json'), 'utf8')) as { cwd?: unknown };
+    return typeof cwd === 'string' ? cwd : '.';
+  } catch {
+    return '.';
+  }
 }
 
 /** Complete checkpoints of a run, oldest first. */

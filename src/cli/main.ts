@@ -5,6 +5,7 @@ import { ExitCode } from '../errors.ts';
 import { addCache } from './commands/cache.ts';
 import { addCacheActivations } from './commands/cache-activations.ts';
 import { addCompare } from './commands/compare.ts';
+import { addCompletion } from './commands/completion.ts';
 import { addConfig } from './commands/config.ts';
 import { addDashboard } from './commands/dashboard.ts';
 import { addDatasets } from './commands/datasets.ts';
@@ -15,11 +16,15 @@ import { addExplain } from './commands/explain.ts';
 import { addFeatures } from './commands/features.ts';
 import { addHooks } from './commands/hooks.ts';
 import { addInit } from './commands/init.ts';
+import { addLs } from './commands/ls.ts';
 import { addPretokenize } from './commands/pretokenize.ts';
 import { addPretrained } from './commands/pretrained.ts';
+import { addPrune } from './commands/prune.ts';
 import { addReport } from './commands/report.ts';
 import { addResume } from './commands/resume.ts';
+import { addRm } from './commands/rm.ts';
 import { addSetup } from './commands/setup.ts';
+import { addShow } from './commands/show.ts';
 import { addTrain } from './commands/train.ts';
 import { addUpload } from './commands/upload.ts';
 import { printError, printText, toBug, toSaeLensError } from './output.ts';
@@ -47,6 +52,10 @@ for (const add of [
   addResume,
   addDashboard,
   addReport,
+  addLs,
+  addShow,
+  addRm,
+  addPrune,
   addEval,
   addFeatures,
   addCompare,
@@ -62,6 +71,7 @@ for (const add of [
   addPretrained,
   addPretokenize,
   addDatasets,
+  addCompletion,
 ])
   add(program);
 forEachCommand(program, (command) => {

@@ -219,6 +219,7 @@ export class RunStore {
         model: String(config.model_name ?? ''),
         hook: String(config.hook_name ?? ''),
         architecture: String(config['sae.architecture'] ?? ''),
+        d_in: sizes.d_in ?? null,
         d_sae: sizes.d_sae ?? (typeof config['sae.d_sae'] === 'number' ? config['sae.d_sae'] : null),
         // The finished SAE is evaluated behind the last step.
         step: Math.min(newest.step + 1, sizes.total_steps ?? Number.POSITIVE_INFINITY),

@@ -13,6 +13,7 @@ export interface ListedRun {
   readonly model: string;
   readonly hook: string;
   readonly architecture: string;
+  readonly d_in: number | null;
   readonly d_sae: number | null;
   /** Steps that are done, by the last row. */
   readonly step: number;

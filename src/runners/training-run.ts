@@ -298,7 +298,7 @@ export class TrainingRun {
         elapsed_s: result.elapsedS,
         output: result.output,
         checkpoint: result.checkpoint,
-        next: nextSteps(result, this.#resume, this.#oneOfSeveral),
+        next: nextSteps(this.paths.folder, result, this.#resume, this.#oneOfSeveral),
       });
       const { began } = this.#parts;
       if (result.ended === 'done' && this.#parts.feed === undefined && began !== null)

@@ -1,0 +1,79 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const folder = mkdtempSync(join(tmpdir(), 'completion-'));
+const bin = join(folder, 'bin');
+const env = { PATH: `${bin}${delimiter}${process.env.PATH}`, HOME: folder };
+afterAll(() => rmSync(folder, { recursive: true }));
+
+beforeAll(() => {
+  mkdirSync(bin);
+  const program = `#!/bin/sh\nexec '${process.execPath}' '${resolve('bin/sae-lens-ts.js')}' "$@"\n`;
+  writeFileSync(join(bin, 'sae-lens-ts'), program, { mode: 0o755 });
+  for (const name of ['brave-fox', 'calm-owl']) {
+    mkdirSync(join(folder, 'runs', name), { recursive: true });
+    writeFileSync(join(folder, 'runs', name, 'run.json'), '{}');
+    writeFileSync(join(folder, 'runs', name, 'config.yaml'), `hook_name: ${name}.hook # flags\n`);
+  }
+});
+
+/** What bash offers for a line when Tab is pressed at its end. */
+function tab(line: string): string[] {
+  const script = `eval "$(sae-lens-ts completion bash)"
+    COMP_LINE=$1 COMP_POINT=\${#1} COMP_TYPE=9
+    read -ra COMP_WORDS <<<"$(sed 's/[:=]/ & /g' <<<"$1")"
+    [[ $1 == *' ' ]] && COMP_WORDS+=('')
+    COMP_CWORD=$((\${#COMP_WORDS[@]} - 1))
+    _sae_lens_ts
+    printf '%s\\n' "\${COMPREPLY[@]}"`;
+  const out = execFileSync('bash', ['-c', script, 'bash', line], { cwd: folder, env, encoding: 'utf8' });
+  return out.split('\n').filter((one) => one !== '');
+}
+
+const offered = (...words: string[]): string[] => {
+  const { stdout } = spawnSync('sae-lens-ts', ['complete', '--', ...words], { cwd: folder, env, encoding: 'utf8' });
+  return stdout.split('\n').flatMap((one) => (one === '' ? [] : [one.split('\t')[0] as string]));
+};
+
+test.each<[string, string[]]>([
+  ['sae-lens-ts tr', ['train']],
+  ['sae-lens-ts config p', ['print']],
+  ['sae-lens-ts train --archi', ['--architecture']],
+  ['sae-lens-ts train --n-batches-f', ['--n_batches_for_norm_estimate']],
+  ['sae-lens-ts train --architecture to', ['topk']],
+  ['sae-lens-ts train --architecture=to', ['topk']],
+  ['sae-lens-ts train --preset gpt2-', ['gpt2-topk', 'gpt2-batchtopk', 'gpt2-jumprelu']],
+  ['sae-lens-ts init --template gem', ['gemma-2-2b']],
+  ['sae-lens-ts resume ', ['brave-fox', 'calm-owl']],
+  ['sae-lens-ts compare brave-fox ca', ['calm-owl']],
+  ['sae-lens-ts train --hook_name bra', ['brave-fox.hook']],
+  ['sae-lens-ts train --model_name bundled:', ['smollm2-135m']],
+  ['sae-lens-ts explain HOOK_NOT', ['HOOK_NOT_FOUND']],
+  ['sae-lens-ts train --streaming f', ['false']],
+])('bash offers for "%s" %j', (line, expected) => {
+  expect(tab(line)).toEqual(expected);
+});
+
+test('what was typed is never run by the shell', () => {
+  expect(tab('sae-lens-ts resume $(touch owned); touch owned; ')).toEqual([]);
+  expect(spawnSync('ls', ['owned'], { cwd: folder }).status).not.toBe(0);
+});
+
+test('the protocol for every shell: a line for each word that may come, behind a tab what it means', () => {
+  expect(offered('')).toEqual(expect.arrayContaining(['init', 'train', 'completion']));
+  expect(offered('')).not.toContain('complete');
+  expect(offered('completion', '')).toEqual(['bash', 'zsh', 'fish']);
+  expect(offered('train', '')).toEqual([]);
+});
+
+test.each(['zsh', 'fish'].filter((shell) => spawnSync(shell, ['--version']).status === 0))(
+  'the script for %s is one that the shell takes',
+  (shell) => {
+    const script = execFileSync('sae-lens-ts', ['completion', shell], { env, encoding: 'utf8' });
+    writeFileSync(join(folder, `script.${shell}`), script);
+    expect(spawnSync(shell, ['-n', join(folder, `script.${shell}`)], { encoding: 'utf8' }).stderr).toBe('');
+  },
+);
