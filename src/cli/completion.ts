@@ -1,7 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command, Option } from 'commander';
-import { CACHE_ACTIVATIONS_ROWS, EVAL_ROWS, OPTION_ROWS, PRETOKENIZE_ROWS } from '../config/generated/options.ts';
+import {
+  CACHE_ACTIVATIONS_ROWS,
+  EVAL_ROWS,
+  FEATURES_ROWS,
+  OPTION_ROWS,
+  PRETOKENIZE_ROWS,
+} from '../config/generated/options.ts';
 import { PRESETS } from '../config/presets/index.ts';
 import { ERROR_CODES } from '../errors.ts';
 
@@ -11,7 +17,7 @@ export interface Completion {
   readonly meaning: string;
 }
 
-const ROWS = [...OPTION_ROWS, ...CACHE_ACTIVATIONS_ROWS, ...PRETOKENIZE_ROWS, ...EVAL_ROWS];
+const ROWS = [...OPTION_ROWS, ...CACHE_ACTIVATIONS_ROWS, ...PRETOKENIZE_ROWS, ...EVAL_ROWS, ...FEATURES_ROWS];
 /** Options whose values are known from presets and from runs on this machine. */
 const SEEN = new Set(['model_name', 'hook_name', 'dataset_path']);
 

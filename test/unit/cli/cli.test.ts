@@ -174,7 +174,9 @@ test('config schema is JSON Schema', () => {
 test('explain says what an option does', () => {
   expect(run('explain', 'train-batch-size-tokens').stdout).toContain('Activations in one training step.');
   expect(run('explain', 'new_cached_activations_path').stdout).toMatch(/^ {2}command +cache-activations$/m);
-  expect(run('explain', 'context_size').stdout).toMatch(/^ {2}command +train, cache-activations, pretokenize, eval$/m);
+  expect(run('explain', 'context_size').stdout).toMatch(
+    /^ {2}command +train, cache-activations, pretokenize, eval, features$/m,
+  );
   expect(JSON.parse(run('explain', 'k', '--json').stdout)).toMatchObject({ path: 'sae.k', default: '100' });
 });
 
