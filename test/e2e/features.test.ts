@@ -103,8 +103,11 @@ describe('features', () => {
   });
 
   it('leaves what was there when it is killed, and no folder where there was none', async () => {
+    // Text enough that the kill comes before its end on any machine.
+    const text = join(folder, 'long.jsonl');
+    writeFileSync(text, readFileSync(String(about.dataset_path), 'utf8').repeat(300));
     for (const output of [made, join(folder, 'none')]) {
-      const words = ['--output', output, '--n_tokens', '100000', '--batch_size_prompts', '1'];
+      const words = ['--output', output, '--n_tokens', '1000000', '--batch_size_prompts', '1', '--dataset_path', text];
       const command = start(['features', 'runs/plain', ...words]);
       await command.saw('collecting');
       process.kill(command.pid, 'SIGKILL');
