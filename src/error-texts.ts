@@ -144,6 +144,12 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, ErrorText>> = {
     meaning: 'A loss, a gradient or too many activations became NaN or infinite. The step was not made.',
     remedy: 'Lower `lr`, lengthen `lr_warm_up_steps`, or set `normalize_activations`.',
   },
+  LOSS_EXPLODED: {
+    meaning:
+      'A loss was more than 100 times its running median, and `stop_on_loss_explosion` is set. The step was not made.',
+    remedy:
+      'Lower `lr`, lengthen `lr_warm_up_steps`, or look at the data of that step; without the option it is a warning.',
+  },
   OUT_OF_MEMORY: {
     meaning: 'An allocation failed.',
     remedy: 'Lower the option the hint names.',

@@ -50,6 +50,7 @@ export const ERROR_CODES = {
   HUB_DAMAGED: ExitCode.input,
   PICKLE_REFUSED: ExitCode.input,
   NOT_FINITE: ExitCode.training,
+  LOSS_EXPLODED: ExitCode.training,
   OUT_OF_MEMORY: ExitCode.training,
   TRAINING_FAILED: ExitCode.training,
   WORKER_START: ExitCode.workerLost,

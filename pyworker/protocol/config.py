@@ -347,6 +347,10 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     """Epsilon of Adam."""
     max_grad_norm: float | None
     """Norm that gradients are clipped to; null does not clip."""
+    stop_on_loss_explosion: bool
+    """End the run before a step whose loss is more than 100 times its running median, instead of a warning.
+    It is looked at in every step, for which a GPU waits.
+    """
     dead_feature_window: int
     """Steps without firing after which a latent counts as dead. Unit: steps."""
     feature_sampling_window: int

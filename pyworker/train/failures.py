@@ -12,6 +12,8 @@ from torch.optim import Adam
 from pyworker.errors import WorkerError
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.saes import StepOutput
+from pyworker.train.health import UsualLoss
+from pyworker.train.training_state import State
 from pyworker.train.transfer import Transfer
 
 
@@ -95,6 +97,49 @@ def _not_finite(step: _Step, dtype: str) -> WorkerError:
             "dtype": dtype,
         },
     )
+
+
+class ExplosionStop:
+    """Ends training before the optimizer writes what a loss out of all proportion asks for (faults T5).
+
+    Args:
+        wanted: ``stop_on_loss_explosion``; without it no loss is looked at.
+    """
+
+    def __init__(self, wanted: bool):
+        self.wanted, self.usual = wanted, UsualLoss()
+
+    def check(self, number: int, lr: float, x_BD: Tensor, loss: Tensor) -> None:
+        """Called between the gradients and the optimizer.
+
+        Raises:
+            WorkerError: LOSS_EXPLODED, naming the step, the loss and what it was, the largest activation and the
+                learning rate.
+        """
+        if not self.wanted:
+            return
+        seen = loss.item()
+        usual = self.usual.exploded(seen)
+        if usual is None:
+            return
+        largest = x_BD.abs().max().item()
+        raise WorkerError(
+            "LOSS_EXPLODED",
+            f"training step {number}: the loss is {seen:.4g}, and was {usual:.4g} until then "
+            f"(largest activation {largest:.4g}, learning rate {lr:.4g}); "
+            f"the weights are those of step {number - 1}",
+            hint="Lower lr, lengthen lr_warm_up_steps, or look at the data of this step; "
+            "without stop_on_loss_explosion it is a warning.",
+            details={"step": number, "loss": seen, "median": usual, "max_abs_activation": largest, "lr": lr},
+        )
+
+    def state(self) -> State:
+        """All that :meth:`restore` needs: ``losses``, float64."""
+        return {"losses": torch.tensor([*self.usual.losses], dtype=torch.float64)} if self.wanted else {}
+
+    def restore(self, state: State) -> None:
+        """Judge as one that was never interrupted; anew, where the checkpoint is of a run without the option."""
+        self.usual = UsualLoss(state["losses"].tolist() if "losses" in state else ())
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""What in the metrics of a run says that it learns nothing: worth a warning, not an end."""
+"""What in the metrics of a run says that it learns nothing: a warning, and an end only where that is asked for."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 
@@ -16,6 +17,22 @@ LESS_SPARSE = (
     "lower lr and the coefficient of sparsity (l1_coefficient, l0_coefficient), or lengthen its warm-up"
 )
 MORE_SPARSE = "raise the coefficient of sparsity (l1_coefficient, l0_coefficient), or lower k"
+
+
+class UsualLoss:
+    """What the loss was until now, to tell one that left it.
+
+    ``losses``: the newest, which :meth:`exploded` judges by.
+    """
+
+    def __init__(self, losses: Iterable[float] = ()):
+        self.losses: deque[float] = deque(losses, maxlen=MEDIAN_OF_ROWS)
+
+    def exploded(self, loss: float) -> float | None:
+        """The running median until then, if ``loss`` is more than 100 times that; the loss counts from here on."""
+        usual = median(self.losses) if len(self.losses) >= ROWS_BEFORE_JUDGED else None
+        self.losses.append(loss)
+        return usual if usual is not None and loss > EXPLODED * usual > 0 else None
 
 
 @dataclass
@@ -42,7 +59,7 @@ class Health:
 
     def __init__(self, d_sae: int):
         self.d_sae = d_sae
-        self._losses: deque[float] = deque(maxlen=MEDIAN_OF_ROWS)
+        self._usual = UsualLoss()
         self._silent, self._dense, self._dead, self._exploded = _State(), _State(), _State(), _State()
 
     def look(self, step: int, row: dict[str, float]) -> list[str]:
@@ -58,9 +75,8 @@ class Health:
             told.append(f"all {self.d_sae} latents are active in every row: {MORE_SPARSE}")
         if self._dead.begins(dead == self.d_sae, ROWS_IN_A_ROW):
             told.append(f"all {self.d_sae} latents are dead: {LESS_SPARSE}")
-        usual = median(self._losses) if len(self._losses) >= ROWS_BEFORE_JUDGED else None
-        self._losses.append(loss)
-        if usual is not None and self._exploded.begins(loss > EXPLODED * usual > 0, 1):
+        usual = self._usual.exploded(loss)
+        if self._exploded.begins(usual is not None, 1):
             told.append(
                 f"the loss is {loss:.4g}, and was {usual:.4g} until then: "
                 "lower lr, lengthen lr_warm_up_steps, or look at the data of this step"

@@ -20,7 +20,7 @@ from pyworker.train.activation_scaler import ActivationScaler
 from pyworker.train.b_dec_init import initial_b_dec
 from pyworker.train.callbacks import TrainerCallbacks
 from pyworker.train.dead_latents import FiringStatistics
-from pyworker.train.failures import FiniteSteps, named_compile_errors
+from pyworker.train.failures import ExplosionStop, FiniteSteps, named_compile_errors
 from pyworker.train.finetuning import FineTuning
 from pyworker.train.loop import Ended, Stopped, TrainingLoop, TrainResult
 from pyworker.train.metrics import sparsity_metrics, step_metrics
@@ -92,6 +92,7 @@ class SAETrainer:
         self.parameters = list(sae.parameters())
         self.optimizer = make_optimizer(self.parameters, config)
         self.finite = FiniteSteps(self.optimizer, config.sae.dtype, sae.cfg.device)
+        self.explosion = ExplosionStop(config.stop_on_loss_explosion)
         self.scaler = ActivationScaler()
         self.firing = FiringStatistics(
             sae.cfg.d_sae, sae.cfg.device, config.dead_feature_window, config.dead_feature_threshold
@@ -183,6 +184,7 @@ class SAETrainer:
         with part("clip"):
             grad_norm = clip_gradients(self.parameters, config.max_grad_norm)
             self.finite.check(self.n_training_steps, lr, x_BD, output, grad_norm)
+            self.explosion.check(self.n_training_steps, lr, x_BD, output.loss.detach())
         with part("optimizer"):
             set_learning_rate(self.optimizer, lr)
             self.optimizer.step()
@@ -215,6 +217,7 @@ class SAETrainer:
             **under("optimizer", optimizer_tensors(self.optimizer, self.sae)),
             **under("firing", self.firing.state()),
             **under("scaler", self.scaler.state()),
+            **under("explosion", self.explosion.state()),
         }
 
     def restore(self, state: State) -> None:
@@ -225,6 +228,7 @@ class SAETrainer:
         restore_optimizer(self.optimizer, self.sae, part_of(state, "optimizer"))
         self.firing.restore(part_of(state, "firing"))
         self.scaler.restore(part_of(state, "scaler"))
+        self.explosion.restore(part_of(state, "explosion"))
         self.finetuning.begin_if_due(self.sae, self.n_training_samples)
 
     # -- what happens between steps --------------------------------------------------------------------------

@@ -190,6 +190,10 @@ const trainingShape = {
   max_grad_norm: option(positive().nullable().default(1), {
     description: 'Norm that gradients are clipped to; null does not clip.',
   }),
+  stop_on_loss_explosion: option(z.boolean().default(false), {
+    description:
+      'End the run before a step whose loss is more than 100 times its running median, instead of a warning. It is looked at in every step, for which a GPU waits.',
+  }),
   dead_feature_window: option(positiveInt().default(1000), {
     description: 'Steps without firing after which a latent counts as dead.',
     unit: 'steps',

@@ -22,6 +22,7 @@ const MAY_CHANGE: ReadonlySet<string> = new Set([
   'resume_from_checkpoint',
   'from_pretrained_path',
   'profile',
+  'stop_on_loss_explosion',
   'verbose',
 ]);
 /** Options that may name a place from where the run was started: what it reads, or a name of the hub. */

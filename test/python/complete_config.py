@@ -124,6 +124,7 @@ RUN_FIELDS: dict[str, Any] = {
     "adam_beta2": 0.999,
     "adam_epsilon": 1e-8,
     "max_grad_norm": 1.0,
+    "stop_on_loss_explosion": False,
     "dead_feature_window": 1000,
     "feature_sampling_window": 4,
     "dead_feature_threshold": 1e-8,

@@ -254,6 +254,34 @@ def test_b_dec_starts_in_the_middle_of_the_scaled_rows(make_config, method):
     torch.testing.assert_close(trainer.sae.b_dec.data, scaled.mean(dim=0), rtol=0, atol=0.2)
 
 
+def test_a_loss_that_explodes_ends_the_run_where_asked_before_it_reaches_weights_or_a_checkpoint(make_config):
+    def exploding():
+        batches = Batches()
+        batches.made[20] *= 100
+        return batches
+
+    options = {"training_tokens": 64 * 30, "stop_on_loss_explosion": True, "checkpoint_every": 64}
+    config = make_config("topk", options)
+    trainer, seen = make_trainer(config, batches=exploding())
+    with pytest.raises(WorkerError, match=r"step 20: the loss is \S+, and was \S+ until then") as raised:
+        trainer.fit()
+    error = raised.value
+    assert error.code == "LOSS_EXPLODED" and error.details["loss"] > 100 * error.details["median"] > 0
+    assert max(n for _, n in seen.checkpoints) == 20 * 64
+    unharmed, _ = make_trainer(config, Recorder(stop_at=20))
+    unharmed.fit()
+    assert all(torch.equal(a, b) for a, b in zip(trainer.parameters, unharmed.parameters, strict=True))
+
+    going_on, _ = make_trainer(config, batches=exploding())
+    going_on.restore(unharmed.state())
+    with pytest.raises(WorkerError, match="step 20: ") as again:
+        going_on.advance(exploding().made[20])
+    assert again.value.details == error.details, "the checkpoint keeps what is judged by"
+
+    trainer, _ = make_trainer(make_config("topk", {"training_tokens": 64 * 30}), batches=exploding())
+    assert trainer.fit().ended == "done", "without the option it is a warning"
+
+
 def test_same_seed_same_weights(make_config):
     config = make_config("standard", noise_scale=0.2)
     first, second = (make_trainer(config)[0] for _ in range(2))
