@@ -292,7 +292,7 @@ export class Worker {
     if (kind === 'stage') {
       const stage = StageData.safeParse(data);
       if (!stage.success) throw new SaeLensError('PROTOCOL', `A malformed stage event: ${stage.error.message}`);
-      this.#clock.stage = stage.data.stage;
+      this.#clock.moved(stage.data.stage);
       this.#stageDone = stage.data.done;
     }
     this.#jobs.get(id)?.event({ kind, data });
@@ -320,10 +320,7 @@ export class Worker {
     if (job === undefined) return;
     this.#jobs.delete(id);
     this.#streams.forget(id);
-    if (this.#jobs.size === 0) {
-      this.#clock.running = false;
-      this.#clock.stage = null;
-    }
+    if (this.#jobs.size === 0) this.#clock.running = false;
     how(job);
   }
 

@@ -12,7 +12,7 @@ function patience(stage: string | null, deadlinesMs = {}): number {
     stalledMs = silentMs;
   });
   clock.running = true;
-  clock.stage = stage;
+  if (stage !== null) clock.moved(stage);
   vi.advanceTimersByTime(180 * MINUTE);
   clock.running = false;
   return Math.floor(stalledMs / MINUTE);
@@ -33,6 +33,28 @@ describe('the silence of a stage', () => {
     expect(patience('train', { train: 5 * MINUTE })).toBe(5);
     expect(patience('evaluate', { default: 3 * MINUTE })).toBe(3);
     expect(patience('load_model', { default: 3 * MINUTE })).toBe(120);
+  });
+
+  it('is 20 times the usual step where steps are slow, and never less than the above where they are quick', () => {
+    let stalledMs = 0;
+    const clock = new StageClock({}, (stage, silentMs) => {
+      expect(stage).toBe('train');
+      stalledMs = silentMs;
+    });
+    const patienceAfter = (stepMs: number): number => {
+      clock.running = true;
+      for (let step = 0; step < 20; step++) {
+        clock.moved('train');
+        vi.advanceTimersByTime(step === 10 ? 9 * MINUTE : stepMs);
+        clock.touch(); // a row of metrics is a sign of life and no step
+      }
+      clock.moved('evaluate');
+      clock.moved('train');
+      vi.advanceTimersByTime(180 * MINUTE);
+      return Math.floor(stalledMs / MINUTE);
+    };
+    expect(patienceAfter(2 * MINUTE)).toBe(40);
+    expect(patienceAfter(1_000)).toBe(10);
   });
 
   it('an hour in which this machine slept is no silence, and a clock that is set back changes nothing', () => {
