@@ -56,6 +56,7 @@ export {
 export type { PretokenizeEvent } from './runners/pretokenize-events.ts';
 export { pretrainedReleases, type ReleaseSummary } from './runners/pretrained.ts';
 export { python } from './runners/python.ts';
+export type { RunPicture } from './runners/run-picture.ts';
 export { SAETrainingRunner, type TrainingOptions } from './runners/training.ts';
 export { type Metrics, type TrainingResult, TrainingRun } from './runners/training-run.ts';
 export { type UploadOptions, type UploadResult, uploadSaesToHuggingface } from './runners/upload.ts';

@@ -1,6 +1,6 @@
 import { SECTION_STYLE } from '../features/section.ts';
 import { html, Markup, shown } from '../web/markup.ts';
-import type { Points } from './series.ts';
+import { BELOW, drawCurve, HEIGHT, type Line, WIDTH } from './curve.ts';
 import type { Histogram, RunDetails, RunSeries } from './shown.ts';
 
 /** Curves of a report: the same as of the page, without what only matters while a run goes on. */
@@ -15,9 +15,6 @@ const CURVES: readonly (readonly [key: string, title: string])[] = [
 /** Groups of metrics that an evaluation measures. */
 const EVALUATED =
   /^(model_behavior_preservation|model_performance_preservation|reconstruction_quality|shrinkage|sparsity\/l[01]$|token_stats)/;
-const [WIDTH, HEIGHT, LEFT, BELOW] = [420, 180, 56, 20];
-/** No line is told by its colour alone. */
-const DASHES = ['', '8 4', '2 3', '10 3 2 3', '4 4', '12 4 4 4', '1 5', '14 3'];
 
 const STYLE = `
 :root { color-scheme: light dark; --quiet: light-dark(#565b64, #a4abb6); --line: light-dark(#d5d8de, #383d46); --stroke: light-dark(#0072b2, #56b4e9); }
@@ -85,28 +82,10 @@ ${table([...Object.entries(provenance), ...Object.entries(facts.hashes), ...kept
 const table = (rows: readonly (readonly [string, string | number | boolean | null])[]): Markup =>
   html`<table>${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${String(value)}</td></tr>`)}</table>`;
 
-function curve(title: string, lines: readonly { readonly sae: string; readonly points: Points }[]): Markup {
-  const steps = lines.flatMap(({ points }) => points.steps);
-  const values = lines.flatMap(({ points }) => points.values);
-  const [first, last] = [Math.min(...steps), Math.max(...steps)];
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const x = (step: number): number => LEFT + ((step - first) / (last - first || 1)) * (WIDTH - LEFT - 4);
-  const y = (value: number): number => HEIGHT - BELOW - ((value - low) / (high - low || 1)) * (HEIGHT - BELOW - 10);
-  const drawn = lines.map(({ points }, i) => {
-    const way = points.steps.map((step, n) => `${x(step).toFixed(1)},${y(points.values[n] as number).toFixed(1)}`);
-    // Of a single value there is no line.
-    const ends = way.length === 1 ? `${way[0]} ${x(first) + 4},${y(points.values[0] as number)}` : way.join(' ');
-    const style = html`fill="none" stroke="var(--stroke)" stroke-width="1.5" stroke-dasharray="${DASHES[i % 8] as string}"`;
-    return html`<polyline points="${ends}" ${style}/>`;
-  });
-  const now = lines.map(({ sae, points }) => `${sae} ${shown(points.values.at(-1) as number)}`.trim()).join(' · ');
+function curve(title: string, lines: readonly Line[]): Markup {
+  const { svg, now } = drawCurve(title, lines);
   return html`<figure><figcaption>${title} <small>${now}</small></figcaption>
-<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}: from ${shown(low)} to ${shown(high)}, at the end ${now}">
-<path d="M${LEFT} 4V${HEIGHT - BELOW}H${WIDTH}" fill="none" stroke="var(--line)"/>${drawn}
-<text x="${LEFT - 4}" y="14" text-anchor="end">${shown(high)}</text>
-<text x="${LEFT - 4}" y="${HEIGHT - BELOW}" text-anchor="end">${shown(low)}</text>
-<text x="${LEFT}" y="${HEIGHT - 6}">${first}</text><text x="${WIDTH}" y="${HEIGHT - 6}" text-anchor="end">step ${last}</text>
-</svg></figure>`;
+${svg}</figure>`;
 }
 
 const lastOfEach = (histograms: readonly Histogram[]): Histogram[] => [

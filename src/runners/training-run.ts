@@ -19,6 +19,7 @@ import type { Worker } from '../worker/worker.ts';
 import { rememberSpeed } from './measured-speed.ts';
 import { nextSteps, resumeCommand } from './next-steps.ts';
 import { recordMachine } from './run-machine.ts';
+import { followRows, type RunPicture, showRows } from './run-picture.ts';
 import { type StagedFolder, TrainResult, trainingEvent } from './training-events.ts';
 
 /** W&B may have an artifact to upload; the terminal and the files need milliseconds. */
@@ -154,6 +155,14 @@ export class TrainingRun {
     const rows: Metrics[] = [];
     for await (const row of this.metrics()) rows.push(row);
     return rows;
+  }
+
+  /**
+   * Draws loss, L0, explained variance and dead latents of the rows so far, or with `live` as they come, until the run
+   * ends. A notebook (tslab, Deno) shows the picture below the cell; elsewhere its `svg` is what there is.
+   */
+  async show({ live = false }: { readonly live?: boolean } = {}): Promise<RunPicture> {
+    return live ? followRows(this.metrics()) : showRows([...this.#rows.soFar()].map(metricsOf));
   }
 
   /** Finishes the current step, writes a checkpoint and ends; `done` resolves with `stopped`. Nothing when it has ended. */

@@ -67,6 +67,11 @@ export class MetricsLog implements AsyncIterable<MetricsRow> {
     this.#notify();
   }
 
+  /** The rows there are now. */
+  *soFar(): Generator<MetricsRow, void, void> {
+    for (const block of this.#blocks) for (let row = 0; row < block.rows; row++) yield rowOf(block, row);
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<MetricsRow, void, void> {
     for (let next = 0, row = 0; ; ) {
       const block = this.#blocks[next];

@@ -87,7 +87,7 @@ describe.skipIf(!hasFixtures || !JUPYTER)('the notebook of the documentation', (
       expect(text('train')).toContain('512 rows of 64');
       const [plot = '', ...more] = pictures('watch');
       expect(more).toEqual([]);
-      expect(plot).toContain('losses/mse_loss');
+      for (const title of ['Loss', 'L0', 'Explained variance']) expect(plot).toContain(`aria-label="${title}: from`);
       const points = /<polyline points="([^"]*)"/.exec(plot)?.[1]?.split(' ') ?? [];
       expect(points.length).toBeGreaterThan(20);
       expect(points.join(' ')).not.toContain('NaN');
