@@ -44,7 +44,7 @@ describe('without a Python that works every command ends with exit code 3 and th
   it('no environment is set up', async () => {
     const { code, stderr } = await run(tinyRun(), { env: managed });
     expect(stderr).toMatch(
-      /^error ENVIRONMENT_MISSING {2}No Python environment is set up in .*\n\nhint: sae-lens-ts setup\n$/,
+      /^error ENVIRONMENT_MISSING {2}No Python environment is set up in .*\n\nhint: sae-lens-ts setup\nmore: `sae-lens-ts explain ENVIRONMENT_MISSING`\n$/,
     );
     expect(code).toBe(3);
     const doctor = await run(['doctor'], { env: managed });
