@@ -8,6 +8,7 @@ Shapes: N sequences, S positions kept of each, D d_in of the hook.
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ import pyarrow as pa
 
 from pyworker.data.activation_cache_manifest import CacheManifest, read_manifest
 from pyworker.errors import WorkerError
+
+log = logging.getLogger(__name__)
 
 STATE_NAME = "state.json"
 INFO_NAME = "dataset_info.json"
@@ -90,6 +93,8 @@ class ActivationCache:
         stored_dtype: of the numbers on disk.
         manifest: None for a cache that SAELens wrote.
         shards: its files, in order.
+        skipped: names of those that were left out of them.
+        n_skipped_tokens: what they were to hold.
     """
 
     def __init__(self, path: Path, d_in: dict[str, int], context: int, stored_dtype: str, files: list[str]):
@@ -101,10 +106,16 @@ class ActivationCache:
         self.manifest: CacheManifest | None = read_manifest(path)
         self.dtype = self.manifest.dtype if self.manifest else stored_dtype
         self.shards = [CachedShard(path / file, context, d_in, stored_dtype) for file in files]
+        self.skipped: list[str] = []
+        self.n_skipped_tokens = 0
 
     @classmethod
-    def open(cls, path: str | Path) -> "ActivationCache":
+    def open(cls, path: str | Path, skip_bad_shards: bool = False) -> "ActivationCache":
         """Open a folder; of its data only the sizes are looked at.
+
+        Args:
+            path: the folder.
+            skip_bad_shards: leave out those that are missing or have another size than the manifest says.
 
         Raises:
             WorkerError: ``DATASET_NOT_FOUND`` when nothing is there, ``DATASET_INVALID`` when it is no cache of
@@ -134,13 +145,43 @@ class ActivationCache:
                 hint="a cache is what `sae-lens-ts cache-activations` or SAELens' CacheActivationsRunner writes",
             ) from cause
         cache = cls(folder, d_in, context, stored_dtype, files)
-        cache._check_sizes()
+        cache.require_or_leave_out(dict(cache._size_problems()), skip_bad_shards)
         return cache
+
+    def require_or_leave_out(self, problems: dict[str, str], skip_bad_shards: bool) -> None:
+        """Go on without the shards that cannot be used, where that is wanted and a manifest tells what is lost.
+
+        Args:
+            problems: by file, what is wrong with it.
+            skip_bad_shards: whether it is wanted.
+
+        Raises:
+            WorkerError: ``STORAGE`` naming the first of them.
+        """
+        if not problems:
+            return
+        if self.manifest is None or not skip_bad_shards:
+            file, reason = next(iter(problems.items()))
+            raise damaged(self.path / file, reason)
+        lost = sum(shard.rows for shard in self.manifest.shards if shard.file in problems) * self.context
+        self.shards = [shard for shard in self.shards if shard.path.name not in problems]
+        self.skipped += problems
+        self.n_skipped_tokens += lost
+        told = "; ".join(f"{file}: {reason}" for file, reason in problems.items())
+        log.warning(
+            "cache %r: %d of its tokens (%.1f %%) are left out with shards that cannot be used: %s",
+            str(self.path),
+            lost,
+            100 * lost / self.manifest.n_tokens,
+            told,
+        )
 
     @cached_property
     def n_sequences(self) -> int:
         """Sequences in all shards; by the manifest, else by the files' headers."""
-        return self.manifest.n_sequences if self.manifest else sum(shard.rows for shard in self.shards)
+        if self.manifest is None:
+            return sum(shard.rows for shard in self.shards)
+        return self.manifest.n_sequences - self.n_skipped_tokens // self.context
 
     def check_against(self, cfg: Any, model_name: str | None = None) -> None:
         """Whether training as ``cfg`` says is training on these activations.
@@ -217,18 +258,19 @@ class ActivationCache:
             ]
         return [pair for pair in pairs if pair[1] != pair[2]]
 
-    def _check_sizes(self) -> None:
+    def _size_problems(self) -> Iterator[tuple[str, str]]:
         recorded = {shard.file: shard for shard in self.manifest.shards} if self.manifest else {}
         for shard in self.shards:
             name = shard.path.name
             try:
                 size = shard.path.stat().st_size
-            except OSError as cause:
-                raise damaged(shard.path, "it is missing") from cause
+            except OSError:
+                yield name, "it is missing"
+                continue
             if self.manifest and name not in recorded:
-                raise damaged(shard.path, "the manifest does not know it")
-            if self.manifest and size != recorded[name].bytes:
-                raise damaged(shard.path, f"it has {size} bytes instead of {recorded[name].bytes}")
+                yield name, "the manifest does not know it"
+            elif self.manifest and size != recorded[name].bytes:
+                yield name, f"it has {size} bytes instead of {recorded[name].bytes}"
 
 
 def damaged(shard: Path, reason: str) -> WorkerError:

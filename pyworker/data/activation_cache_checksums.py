@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pyworker.data.activation_cache import ActivationCache, damaged
+from pyworker.data.activation_cache import ActivationCache
 from pyworker.data.activation_cache_manifest import ShardRecord, write_json
 
 VERIFIED_NAME = ".verified.json"
@@ -28,8 +28,13 @@ GoOn = Callable[[int, int], bool]
 """(bytes read, bytes in all) → whether to go on."""
 
 
-def verify_cache(cache: ActivationCache, go_on: GoOn) -> bool:
+def verify_cache(cache: ActivationCache, go_on: GoOn, skip_bad_shards: bool = False) -> bool:
     """Compare every file with the manifest; a cache without one, as SAELens writes it, has nothing to compare with.
+
+    Args:
+        cache: opened; with ``skip_bad_shards`` those that are damaged are left out of it.
+        go_on: called now and then.
+        skip_bad_shards: whether to go on without them.
 
     Returns:
         False when ``go_on`` ended it before all was read.
@@ -40,16 +45,14 @@ def verify_cache(cache: ActivationCache, go_on: GoOn) -> bool:
     if cache.manifest is None:
         return True
     known = _remembered(cache.path)
-    unknown = [
-        record for record in cache.manifest.shards if known.get(record.file) != _seen(cache.path, record)
-    ]
+    there = [record for record in cache.manifest.shards if record.file not in cache.skipped]
+    unknown = [record for record in there if known.get(record.file) != _seen(cache.path, record)]
     found = damaged_shards(cache.path, unknown, go_on)
     if found is None:
         return False
-    for file, reason in found.items():
-        raise damaged(cache.path / file, reason)
+    cache.require_or_leave_out(found, skip_bad_shards)
     if unknown:
-        seen = {record.file: _seen(cache.path, record) for record in cache.manifest.shards}
+        seen = {record.file: _seen(cache.path, record) for record in there if record.file not in found}
         with suppress(OSError):  # a folder that one may only read is compared each time
             write_json(cache.path / VERIFIED_NAME, seen)
     return True

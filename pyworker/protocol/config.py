@@ -291,6 +291,10 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     """
     cached_activations_path: str | None
     """Folder of the cache, of sae-lens-ts cache-activations or of SAELens."""
+    skip_bad_shards: bool
+    """Leave out shards of the cache that are missing, cut or damaged, and say how many tokens that loses,
+    instead of ending. A cache of SAELens has no checksums to tell them by.
+    """
     # devices and numerics
     device: str
     """Device for training: auto, cpu, mps, cuda or cuda:N."""

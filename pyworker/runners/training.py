@@ -25,12 +25,14 @@ from pyworker.runners.full_disk import is_full, until_there_is_room
 from pyworker.runners.provenance import input_revisions, machine, versions
 from pyworker.runners.throughput import Throughput
 from pyworker.runners.trained_sae import TrainedSAE
-from pyworker.runners.training_rows import Evaluation, open_rows
+from pyworker.runners.training_rows import TrainingRows, open_rows
 from pyworker.train import CheckpointKind, TrainingLoop, TrainResult
-from pyworker.train.sae_lens_state import read_sae_lens_state
+from pyworker.train.sae_lens_state import PARTIAL, read_sae_lens_state
 from pyworker.train.training_state import State, part_of, read_state, under, write_state
 
 DEFAULT_EXPANSION_FACTOR = 4
+SKIPPED = "skipped_shards"
+"""In the state of a run: names of the shards that its cache is read without."""
 FINAL_EVALUATION = ("evaluate", "evaluating the finished SAE")
 THREADS_AT_START = torch.get_num_threads()
 
@@ -90,6 +92,8 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         revisions = input_revisions(config) if from_hub else {}
         torch.manual_seed(config.seed)
         state = None if params["resume"] is None else _state_in(Path(params["resume"]), saes)
+        if state is not None and not state.get(PARTIAL, False):
+            _require_same_shards(state, rows)
         stream = ActivationStream(config, rows.source, state and part_of(state, "stream"))
         for one in (config, *saes.values()):
             one.sae.d_in = rows.d_in
@@ -98,7 +102,7 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
             one.model_name = params["recorded"]["model_name"]
             one.dataset_path = rows.dataset_path
         try:
-            run = TrainingRun(config, saes, places, stream, rows.evaluation, session, revisions, state)
+            run = TrainingRun(config, saes, places, stream, rows, session, revisions, state)
             del state  # it holds a buffer of activations
             return run.run()
         finally:
@@ -110,6 +114,24 @@ def _state_in(checkpoint: Path, saes: Mapping[str | None, LanguageModelSAERunner
     return read_state(checkpoint) if of_sae_lens is None else of_sae_lens
 
 
+def _require_same_shards(state: State, rows: TrainingRows) -> None:
+    """Shards that are left out decide which rows come, and in which order.
+
+    Raises:
+        WorkerError: RESUME_REFUSED.
+    """
+    then, now = state.get(SKIPPED, []), [*rows.skipped]
+    if then == now:
+        return
+    raise WorkerError(
+        "RESUME_REFUSED",
+        f"Cannot go on: its cache is read without {', '.join(now) or 'no shard'} now, "
+        f"and was without {', '.join(then) or 'no shard'}",
+        hint="Bring the files of the cache back to what they were, or begin a new run.",
+        details={"skipped": now, "skipped_then": then},
+    )
+
+
 class TrainingRun:
     """The loop's view of the border and of the files, in what concerns the run as a whole."""
 
@@ -119,14 +141,14 @@ class TrainingRun:
         saes: Mapping[str | None, LanguageModelSAERunnerConfig],
         places: TrainingPlaces,
         stream: ActivationStream,
-        evaluation: Evaluation | None,
+        rows: TrainingRows,
         session: Any,
         revisions: Mapping[str, str],
         state: State | None,
     ):
         self.revisions = revisions
         self.config, self.places, self.session = config, places, session
-        self.stream, self.evaluation = stream, evaluation
+        self.stream, self.evaluation, self.rows = stream, rows.evaluation, rows
         self.n_rows = 0
         self.stage: tuple[str, str, int | None, int | None] = ("open_dataset", "", None, None)
         stream.on_fill = self.on_fill
@@ -158,6 +180,7 @@ class TrainingRun:
             threads=torch.get_num_threads(),
             kernels="+".join(sorted({of_sae["kernels"] for of_sae in sizes.values()})),
             n_eval_prompts=self.evaluation.n_prompts if self.evaluation else 0,
+            n_skipped_tokens=self.rows.n_skipped_tokens,
             versions=versions(),
             machine=machine(config.device),
             revisions=self.revisions,
@@ -304,6 +327,7 @@ class TrainingRun:
             "n_training_steps": first.n_training_steps,
             "n_training_samples": first.n_training_samples,
             **under("stream", self.stream.state()),
+            **({SKIPPED: [*self.rows.skipped]} if self.rows.skipped else {}),
         }
         for sae in self.saes:
             state.update(under(sae.state_name, sae.trainer.state()))

@@ -53,12 +53,16 @@ class Evaluation(Protocol):
 
 @dataclass
 class TrainingRows:
-    """A source, the width of its rows, what to evaluate on (None for nothing), and the dataset to write down."""
+    """A source, the width of its rows, what to evaluate on (None for nothing), the dataset to write down, and what is
+    left out of a cache: the names of shards, and their tokens.
+    """
 
     source: RowSource
     d_in: int
     evaluation: Evaluation | None
     dataset_path: str
+    skipped: Sequence[str] = ()
+    n_skipped_tokens: int = 0
 
 
 def open_rows(
@@ -112,9 +116,9 @@ def _open_cache(
     config: LanguageModelSAERunnerConfig, recorded: dict[str, str], session: Any
 ) -> TrainingRows | None:
     assert config.cached_activations_path is not None
-    cache = ActivationCache.open(config.cached_activations_path)
+    cache = ActivationCache.open(config.cached_activations_path, config.skip_bad_shards)
     cache.check_against(config, recorded["model_name"])
-    if not verify_cache(cache, comparing(session)):
+    if not verify_cache(cache, comparing(session), config.skip_bad_shards):
         return None
     sequences = CachedSequences(cache, config.hook_name)
     asked = copy.copy(config)  # the run goes on to write down names in place of paths
@@ -135,7 +139,14 @@ def _open_cache(
     source = CachedRows(config, sequences, n_reserved, special_token_ids)
     evaluation = _of_cache(asked, held_out, sequences, model, special_token_ids)
     made_of = cache.manifest.dataset_path if cache.manifest else ""
-    return TrainingRows(source, cache.d_in[config.hook_name], evaluation, recorded["dataset_path"] or made_of)
+    return TrainingRows(
+        source,
+        cache.d_in[config.hook_name],
+        evaluation,
+        recorded["dataset_path"] or made_of,
+        sorted(cache.skipped),
+        cache.n_skipped_tokens,
+    )
 
 
 def _of_cache(

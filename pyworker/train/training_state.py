@@ -22,7 +22,7 @@ FORMAT = 1
 READABLE = 0o644
 
 State = dict[str, Any]
-"""Dotted names → tensors, and what JSON holds exactly: integers, floats, booleans, null."""
+"""Dotted names → tensors, and what JSON holds exactly: integers, floats, booleans, null, names."""
 
 
 def under(prefix: str, state: State) -> State:

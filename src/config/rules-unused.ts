@@ -43,6 +43,12 @@ const UNUSED: readonly Unused[] = [
     (config) => config.use_cached_activations,
   ],
   [
+    'skip_bad_shards',
+    'use_cached_activations true',
+    ['use_cached_activations'],
+    (config) => config.use_cached_activations,
+  ],
+  [
     'lr_end',
     'lr_scheduler_name cosineannealing or cosineannealingwarmrestarts',
     ['lr_scheduler_name', 'lr'],

@@ -110,6 +110,10 @@ const activationsShape = {
   cached_activations_path: option(z.string().nullable().default(null), {
     description: 'Folder of the cache, of sae-lens-ts cache-activations or of SAELens.',
   }),
+  skip_bad_shards: option(z.boolean().default(false), {
+    description:
+      'Leave out shards of the cache that are missing, cut or damaged, and say how many tokens that loses, instead of ending. A cache of SAELens has no checksums to tell them by.',
+  }),
 };
 
 const deviceShape = {

@@ -7,11 +7,19 @@ import type { Started } from './training-events.ts';
  * it; one that was resumed elsewhere says so.
  */
 export async function recordMachine(paths: RunPaths, python: string, started: Started, log: Logger): Promise<void> {
-  const { d_in, d_sae, saes, total_steps, n_eval_prompts, device, torch, cpu, threads, kernels, ...told } = started;
+  const { d_in, d_sae, saes, total_steps, n_eval_prompts, n_skipped_tokens, ...rest } = started;
+  const { device, torch, cpu, threads, kernels, ...told } = rest;
   const versions = { python, torch, ...told.versions };
   const machine = { device, cpu_capability: cpu, threads, kernels, ...told.machine };
   const named = Object.entries(saes ?? {}).map(([name, sae]) => [`${name}/d_sae`, sae.d_sae]);
-  const sizes = { d_in, d_sae, ...Object.fromEntries(named), total_steps, n_eval_prompts };
+  const sizes = {
+    d_in,
+    d_sae,
+    ...Object.fromEntries(named),
+    total_steps,
+    n_eval_prompts,
+    ...(n_skipped_tokens > 0 && { n_skipped_tokens }),
+  };
   try {
     const before = await readRunRecord(paths);
     const { python: _, kernels: __, ...deciding } = { ...versions, ...machine, ...told.revisions };

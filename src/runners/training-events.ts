@@ -17,6 +17,8 @@ const schemas = {
     threads: count,
     kernels: z.string(),
     n_eval_prompts: count,
+    /** Of the shards of a cache that are left out. */
+    n_skipped_tokens: count.default(0),
     /** Of the packages whose numbers reach the SAE. */
     versions: z.record(z.string(), z.string()),
     /** What torch computes with (pyworker/runners/provenance.py). */

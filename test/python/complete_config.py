@@ -96,6 +96,7 @@ RUN_FIELDS: dict[str, Any] = {
     "n_batches_for_norm_estimate": 4,
     "prefetch_llm_batches": 0,
     "use_cached_activations": False,
+    "skip_bad_shards": False,
     "cached_activations_path": None,
     "device": "cpu",
     "llm_device": "cpu",
