@@ -21,6 +21,9 @@ const ROWS = [...OPTION_ROWS, ...CACHE_ACTIVATIONS_ROWS, ...PRETOKENIZE_ROWS, ..
 /** Options whose values are known from presets and from runs on this machine. */
 const SEEN = new Set(['model_name', 'hook_name', 'dataset_path']);
 
+/** bash puts a candidate on the line as it is: what it would run or take for a flag is not offered. */
+const PLAIN = /^[\w./][\w./:@+=-]*$/;
+
 /** What may stand for the last of the words, from what lies on this machine: no model is asked, no Python started. */
 export function completions(program: Command, words: readonly string[]): Completion[] {
   const [partial = ''] = words.slice(-1);
@@ -103,7 +106,9 @@ function depthOf(command: Command): number {
 function runsIn(runsFolder: string): string[] {
   if (!existsSync(runsFolder)) return [];
   const entries = readdirSync(runsFolder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return entries.map(({ name }) => name).filter((name) => existsSync(join(runsFolder, name, 'run.json')));
+  return entries
+    .map(({ name }) => name)
+    .filter((name) => PLAIN.test(name) && existsSync(join(runsFolder, name, 'run.json')));
 }
 
 /** The values that presets and runs have for an option. */
@@ -117,7 +122,8 @@ function seen(option: string, runsFolder: string): string[] {
     const path = join(runsFolder, run, 'config.yaml');
     if (!existsSync(path)) continue;
     const [, value] = new RegExp(`^${option}: (\\S+)`, 'm').exec(readFileSync(path, 'utf8')) ?? [];
-    if (value !== undefined) values.add(value.replace(/^(["'])(.*)\1$/, '$2'));
+    const word = value?.replace(/^(["'])(.*)\1$/, '$2') ?? '';
+    if (PLAIN.test(word)) values.add(word);
   }
   return [...values];
 }

@@ -62,6 +62,16 @@ test('what was typed is never run by the shell', () => {
   expect(spawnSync('ls', ['owned'], { cwd: folder }).status).not.toBe(0);
 });
 
+test('what lies on the disk is offered only where a shell takes it as a word', () => {
+  for (const name of ['brave-$(touch owned)', 'brave fox', 'brave\nfox', '-brave']) {
+    mkdirSync(join(folder, 'runs', name));
+    writeFileSync(join(folder, 'runs', name, 'run.json'), '{}');
+    writeFileSync(join(folder, 'runs', name, 'config.yaml'), 'hook_name: brave;touch\n');
+  }
+  expect(offered('show', '')).toEqual(['brave-fox', 'calm-owl']);
+  expect(offered('train', '--hook_name', 'brave')).toEqual(['brave-fox.hook']);
+});
+
 test('the protocol for every shell: a line for each word that may come, behind a tab what it means', () => {
   expect(offered('')).toEqual(expect.arrayContaining(['init', 'train', 'completion']));
   expect(offered('')).not.toContain('complete');
