@@ -67,11 +67,26 @@ async function restored(folder: string): Promise<string> {
 }
 
 /** Whether features of ours are there, written to their end. */
-export async function isFeaturesFolder(folder: string): Promise<boolean> {
+export const isFeaturesFolder = async (folder: string): Promise<boolean> => (await manifestOf(folder)) !== null;
+
+/** What lies in a folder of features that its manifest does not name; null where none were written to their end. */
+export async function foreignToFeatures(folder: string): Promise<string[] | null> {
+  const manifest = await manifestOf(folder);
+  if (manifest === null) return null;
+  const foreign: string[] = [];
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name).slice(join(folder, '/').length).replaceAll('\\', '/');
+    const isOurs = entry.isFile() ? path === MANIFEST_NAME || path in manifest.files : entry.isDirectory();
+    if (!isOurs) foreign.push(path);
+  }
+  return foreign;
+}
+
+async function manifestOf(folder: string): Promise<z.infer<typeof manifestSchema> | null> {
   try {
-    return manifestSchema.safeParse(JSON.parse(await readFile(join(folder, MANIFEST_NAME), 'utf8'))).success;
+    return manifestSchema.parse(JSON.parse(await readFile(join(folder, MANIFEST_NAME), 'utf8')));
   } catch {
-    return false;
+    return null;
   }
 }
 

@@ -1,6 +1,7 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
+import { foreignToFeatures } from './features-folder.ts';
 import { folderBytes } from './folder-bytes.ts';
 import { removeFolder } from './remove-folder.ts';
 import { foreignFiles } from './replace-folder.ts';
@@ -10,9 +11,12 @@ import { placesOf } from './run-saes.ts';
 
 /** Files that a run, its resuming, its dashboard or its report write. */
 const FILES =
-  /^(run\.json|config\.yaml|lock\.json|last-words\.json|(metrics|histograms)(-until-[\dTZ-]+)?\.jsonl|log(\.older)?\.jsonl|report\.html|resume\.out|(output|checkpoints)\.lock\.json|(stop|checkpoint)\.request)(\.tmp-[0-9a-f]{8})?$/;
+  /^(run\.json|config\.yaml|lock\.json|last-words\.json|(metrics|histograms)(-until-[\dTZ-]+)?\.jsonl|log(\.older)?\.jsonl|report\.html|resume\.out|(output|checkpoints|features)\.lock\.json|(stop|checkpoint)\.request)(\.tmp-[0-9a-f]{8})?$/;
 /** What a kill left of the output, and an output that could not be put into its place. */
 const OUTPUT = /^output(\.(tmp|old|unsaved)-[0-9a-f]{8})?$/;
+/** What a kill left of features, and of their replacement. */
+const FEATURES = /^features\.(partial|(old|tmp)-[0-9a-f]{8})$/;
+const FEATURES_LOCK = /\.lock\.json(\.tmp-[0-9a-f]{8})?$/;
 const CHECKPOINT = /^(final_)?\d+(\.(tmp|old)-[0-9a-f]{8})?$/;
 /** How many foreign files an error names. */
 const NAMED = 3;
@@ -89,21 +93,32 @@ async function foreignTo(folder: string): Promise<string[]> {
   return foreign;
 }
 
-/** What `features` writes, by its signs; null where another folder has this name. */
-async function isFeaturePages(path: string): Promise<string[] | null> {
-  const names = await readdir(path, { withFileTypes: true });
-  const foreign = names.filter(({ name }) => !/^(data|neuronpedia)$|\.(html|js|css)$/.test(name));
-  const isOurs = await lstat(join(path, 'data', 'about.js')).then(
-    (entry) => entry.isFile(),
-    () => false,
-  );
-  return isOurs ? foreign.map(({ name }) => name) : null;
+/** What is foreign in features of one SAE, or in the folder of those of several; null where there are none. */
+async function foreignToAll(path: string): Promise<string[] | null> {
+  const own = await foreignToFeatures(path);
+  if (own !== null) return own;
+  const entries = await readdir(path, { withFileTypes: true });
+  const foreign: string[] = [];
+  for (const entry of entries) {
+    if (entry.isFile() && FEATURES_LOCK.test(entry.name)) continue;
+    const inside = entry.isDirectory() ? await foreignInFeatures(entry.name, join(path, entry.name)) : null;
+    foreign.push(...(inside ?? ['']).map((name) => join(entry.name, name)));
+  }
+  return entries.length > 0 && foreign.length === entries.length ? null : foreign;
+}
+
+/** A collection that was killed leaves a folder without a manifest: what it writes there tells. */
+async function foreignInFeatures(name: string, path: string): Promise<string[] | null> {
+  if (!name.endsWith('.partial')) return foreignToFeatures(path);
+  const names = await readdir(path);
+  return names.filter((one) => !/^(data|neuronpedia|manifest\.json)$|\.(html|js|css)$/.test(one));
 }
 
 /** What is foreign in a folder that a run writes; null for another folder. The client of W&B keeps its own order. */
 async function ownFolder(name: string, path: string): Promise<string[] | null> {
   if (name === 'wandb') return [];
-  if (name === 'features') return isFeaturePages(path);
+  if (name === 'features') return foreignToAll(path);
+  if (FEATURES.test(name)) return foreignInFeatures(name, path);
   if (OUTPUT.test(name)) return foreignFiles(path);
   if (name !== 'checkpoints') return null;
   const foreign: string[] = [];

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { writeFeaturesFolder } from '../../../src/artifacts/features-folder.ts';
 import { writeManifest } from '../../../src/artifacts/manifest.ts';
 import { prunable, prune } from '../../../src/artifacts/prune-checkpoints.ts';
 import { removableRun, removeRun } from '../../../src/artifacts/remove-run.ts';
@@ -39,6 +40,11 @@ async function checkpoint(samples: number, place = join(run, 'checkpoints')): Pr
   return folder;
 }
 
+const features = (folder: string): Promise<void> =>
+  writeFeaturesFolder(folder, async (staging) => {
+    for (const file of ['index.html', 'data/about.js']) writeFileSync(join(staging, file), 'x');
+  });
+
 const names = (paths: readonly { path: string }[]): string[] => paths.map(({ path }) => basename(path));
 
 describe('rm', () => {
@@ -46,8 +52,10 @@ describe('rm', () => {
     await checkpoint(64);
     mkdirSync(join(run, 'wandb'));
     writeFileSync(join(run, 'wandb', 'anything'), 'x');
-    mkdirSync(join(run, 'features', 'data'), { recursive: true });
-    for (const file of ['index.html', 'data/about.js']) writeFileSync(join(run, 'features', file), 'x');
+    await features(join(run, 'features'));
+    // What a kill leaves of a collection.
+    mkdirSync(join(run, 'features.partial', 'data'), { recursive: true });
+    writeFileSync(join(run, 'features.lock.json'), '{}');
     const other = newRun('run-2');
     const found = await removableRun(run);
     expect(found.bytes).toBeGreaterThan(500);
@@ -73,6 +81,13 @@ describe('rm', () => {
       details: { foreign: [foreign] },
     });
     expect(readdirSync(run, { recursive: true })).toEqual(before);
+  });
+
+  it('removes the features of several SAEs, and refuses what a person laid beside the pages', async () => {
+    for (const name of ['a', 'b']) await features(join(run, 'features', name));
+    await expect(removableRun(run)).resolves.toMatchObject({ folder: run });
+    writeFileSync(join(run, 'features', 'b', 'mine.html'), 'mine');
+    await expect(removableRun(run)).rejects.toMatchObject({ details: { foreign: ['features/b/mine.html'] } });
   });
 
   it('refuses what only looks like a run: a run.json of another program, a link, a link inside', async () => {
