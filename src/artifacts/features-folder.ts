@@ -29,6 +29,7 @@ export async function writeFeaturesFolder<T>(output: string, write: (staging: st
   const staging = `${folder}.partial`;
   try {
     await makeFolder(dirname(folder));
+    await requireStaging(staging);
     const lock = await lockPlace(folder, `${folder}.lock.json`, 'write features to');
     try {
       const aside = await restored(folder);
@@ -98,6 +99,22 @@ async function requireFeatures(folder: string): Promise<void> {
     'STORAGE',
     `Cannot write features to "${folder}": ${names.slice(0, 3).join(', ')}${more} is there, which is nothing of ours`,
     { hint: 'choose a folder that is new or empty, or one of features: --output' },
+  );
+}
+
+/** What lies in a staging folder and no collection writes: one that was killed leaves no manifest to tell by. */
+export async function foreignToStaging(folder: string): Promise<string[]> {
+  const names = (await namesIn(folder)) ?? [];
+  return names.filter((one) => !/^(data|neuronpedia|manifest\.json)$|\.(html|js|css)$/.test(one));
+}
+
+async function requireStaging(folder: string): Promise<void> {
+  const [foreign] = await foreignToStaging(folder);
+  if (foreign === undefined) return;
+  throw new SaeLensError(
+    'STORAGE',
+    `Cannot write features by way of "${folder}": ${foreign} is there, which is nothing of ours`,
+    { hint: 'move it away, or choose another folder: --output' },
   );
 }
 

@@ -1,7 +1,7 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
-import { foreignToFeatures } from './features-folder.ts';
+import { foreignToFeatures, foreignToStaging } from './features-folder.ts';
 import { folderBytes } from './folder-bytes.ts';
 import { removeFolder } from './remove-folder.ts';
 import { foreignFiles } from './replace-folder.ts';
@@ -107,11 +107,9 @@ async function foreignToAll(path: string): Promise<string[] | null> {
   return entries.length > 0 && foreign.length === entries.length ? null : foreign;
 }
 
-/** A collection that was killed leaves a folder without a manifest: what it writes there tells. */
+/** Of a folder that has features, or part of them. */
 async function foreignInFeatures(name: string, path: string): Promise<string[] | null> {
-  if (!name.endsWith('.partial')) return foreignToFeatures(path);
-  const names = await readdir(path);
-  return names.filter((one) => !/^(data|neuronpedia|manifest\.json)$|\.(html|js|css)$/.test(one));
+  return name.endsWith('.partial') ? foreignToStaging(path) : foreignToFeatures(path);
 }
 
 /** What is foreign in a folder that a run writes; null for another folder. The client of W&B keeps its own order. */

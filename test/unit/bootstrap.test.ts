@@ -21,11 +21,11 @@ let clone: string;
 const bootstrap = (env: NodeJS.ProcessEnv = {}) =>
   execa(process.execPath, [join(clone, 'bin', 'bootstrap.js')], { all: true, reject: false, env });
 
-/** A small checkout with the real bin, lock, node modules and page of the dashboard, and two sources. */
+/** A small checkout with the real bin, lock, node modules and pages, and two sources. */
 beforeAll(() => {
   clone = mkdtempSync(join(tmpdir(), 'slts-clone-'));
   const settings = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsdown.config.ts'];
-  for (const name of ['bin', ...settings, 'src/web/page', 'src/dashboard/page', 'src/features', 'src/format.ts']) {
+  for (const name of ['bin', ...settings, 'src/web', 'src/dashboard', 'src/features', 'src/format.ts']) {
     cpSync(join(root, name), join(clone, name), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(clone, 'node_modules'));
