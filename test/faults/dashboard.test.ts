@@ -9,6 +9,7 @@ import { parseConfigObject } from '../../src/config/index.ts';
 import { reportPage } from '../../src/dashboard/report.ts';
 import { RunStore } from '../../src/dashboard/run-store.ts';
 import { within } from '../../src/worker/deadline.ts';
+import { commandLineForTests } from '../command-line.ts';
 import { runRecord } from '../fixtures/run-record.ts';
 import { writeSaeFolder } from '../fixtures/sae-folder.ts';
 import { mutations } from '../mutations.ts';
@@ -17,6 +18,7 @@ const ROUNDS = 500;
 const READ_DEADLINE_MS = 5_000;
 const LARGEST_GROWTH_BYTES = 256 << 20;
 const scratch = mkdtempSync(join(tmpdir(), 'dashboard-'));
+const { start } = commandLineForTests();
 let paths: RunPaths;
 
 beforeAll(async () => {
@@ -104,3 +106,14 @@ function deep(path: string): string {
   const json = `{"step":1,"machine":${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}}`;
   return path.endsWith('.jsonl') ? `${json}\n` : json;
 }
+
+it('an address for other machines is served with a warning of what they can do, and only with its secret (D1)', async () => {
+  const command = start(['dashboard', scratch, '--host', '127.0.0.2', '--port', '0']);
+  await command.saw('127.0.0.2: whoever has the address below can read these runs and stop them');
+  await command.saw('token=');
+  const [url = ''] = /http:\S+/.exec(command.stdout) ?? [];
+  expect(new URL(url).hostname).toBe('127.0.0.2');
+  expect((await fetch(new URL('/api/runs', url))).status).toBe(401);
+  process.kill(command.pid, 'SIGTERM');
+  await command.ended;
+});
