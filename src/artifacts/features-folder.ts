@@ -19,7 +19,7 @@ const manifestSchema = z.object({
 
 /**
  * Makes a folder of feature pages, whole or not at all: `write` fills a staging folder beside it, which gets a manifest
- * and then the name. An older one of ours is replaced, nothing else.
+ * and then the name. An older one of ours is replaced, where nothing else lies in it.
  *
  * @param write fills `data/` and what lies beside it
  * @throws SaeLensError STORAGE when something else is there, somebody is writing there, or the disk refuses
@@ -38,6 +38,8 @@ export async function writeFeaturesFolder<T>(output: string, write: (staging: st
       await makeFolder(join(staging, 'data'));
       const result = await write(staging);
       await writeManifest(staging);
+      // Looked at again: collecting takes minutes.
+      await requireFeatures(folder);
       const hadOne = (await namesIn(folder)) !== null;
       if (hadOne) await rename(folder, aside);
       await rename(staging, folder);
@@ -59,10 +61,12 @@ async function restored(folder: string): Promise<string> {
   const prefix = `${basename(folder)}.old-`;
   for (const name of await readdir(dirname(folder))) {
     const aside = join(dirname(folder), name);
+    if (!name.startsWith(prefix) || !/-[0-9a-f]{8}$/.test(name)) continue;
     // A person's own copy may have such a name; what it holds tells.
-    if (!name.startsWith(prefix) || !/-[0-9a-f]{8}$/.test(name) || !(await isFeaturesFolder(aside))) continue;
+    const foreign = await foreignToFeatures(aside);
+    if (foreign === null) continue;
     if ((await namesIn(folder)) === null) await rename(aside, folder);
-    else await rm(aside, { recursive: true, force: true });
+    else if (foreign.length === 0) await rm(aside, { recursive: true, force: true });
   }
   return join(dirname(folder), `${prefix}${randomBytes(4).toString('hex')}`);
 }
@@ -92,13 +96,13 @@ async function manifestOf(folder: string): Promise<z.infer<typeof manifestSchema
 }
 
 async function requireFeatures(folder: string): Promise<void> {
-  const names = await namesIn(folder);
-  if (names === null || names.length === 0 || (await isFeaturesFolder(folder))) return;
-  const more = names.length > 3 ? ` and ${names.length - 3} more` : '';
+  const foreign = (await foreignToFeatures(folder)) ?? (await namesIn(folder)) ?? [];
+  if (foreign.length === 0) return;
+  const more = foreign.length > 3 ? ` and ${foreign.length - 3} more` : '';
   throw new SaeLensError(
     'STORAGE',
-    `Cannot write features to "${folder}": ${names.slice(0, 3).join(', ')}${more} is there, which is nothing of ours`,
-    { hint: 'choose a folder that is new or empty, or one of features: --output' },
+    `Cannot write features to "${folder}": ${foreign.slice(0, 3).join(', ')}${more} is there, which is nothing of ours`,
+    { hint: 'move it away, or choose a folder that is new or empty, or one of features alone: --output' },
   );
 }
 

@@ -34,4 +34,37 @@ describe('a folder of features', () => {
     expect(readdirSync(folder)).toEqual(['download.partial']);
     expect(readdirSync(`${output}.partial`)).toEqual(['film.mkv']);
   });
+
+  it('takes the place of an older one, but not of one in which a person has put something', async () => {
+    const output = join(folder, 'features');
+    await writeFeaturesFolder(output, write);
+    await writeFeaturesFolder(output, write);
+    writeFileSync(join(output, 'data', 'notes.md'), 'mine');
+    await expect(writeFeaturesFolder(output, write)).rejects.toMatchObject({
+      code: 'STORAGE',
+      message: expect.stringContaining('data/notes.md is there'),
+    });
+    expect(readdirSync(join(output, 'data'))).toEqual(['about.js', 'notes.md']);
+    expect(readdirSync(folder)).toEqual(['features']);
+  });
+
+  it('stays where a person puts something into the older one meanwhile', async () => {
+    const output = join(folder, 'features');
+    await writeFeaturesFolder(output, write);
+    const slow = async (staging: string): Promise<void> => {
+      await write(staging);
+      writeFileSync(join(output, 'notes.md'), 'mine');
+    };
+    await expect(writeFeaturesFolder(output, slow)).rejects.toMatchObject({ code: 'STORAGE' });
+    expect(existsSync(join(output, 'notes.md'))).toBe(true);
+  });
+
+  it("of a replacement that was killed is removed, but not with a person's file in it", async () => {
+    const output = join(folder, 'features');
+    for (const old of [`${output}.old-00000001`, `${output}.old-00000002`]) await writeFeaturesFolder(old, write);
+    writeFileSync(join(`${output}.old-00000002`, 'notes.md'), 'mine');
+    mkdirSync(output);
+    await writeFeaturesFolder(output, write);
+    expect(readdirSync(folder)).toEqual(['features', 'features.old-00000002']);
+  });
 });
