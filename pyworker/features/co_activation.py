@@ -6,6 +6,8 @@ memory and time bounded.
 Legend: F latents, R rows of a block, N entries, T tokens, M pairs, K neighbours.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -47,7 +49,8 @@ class CoActivation:
         self._seen += int(counted_T.sum())
         number_N = number_T[entries.token_N]
         self._take(number_N, entries.latent_N)
-        while self._n_entries > MOST_ENTRIES or self._n_pairs > MOST_PAIRS:
+        # Of one token on which very many latents are active there is no half.
+        while (self._n_entries > MOST_ENTRIES or self._n_pairs > MOST_PAIRS) and self._stride < self._seen:
             self._stride *= 2
             parts, self._parts, self._n_entries, self._n_pairs = self._parts, [], 0, 0
             for number_M, latent_M in parts:
@@ -62,7 +65,7 @@ class CoActivation:
         self._n_pairs += int((l0_T * l0_T).sum())
         self._parts.append((number_M, latent_N[kept_M].int()))
 
-    def strongest(self, wanted_R: Tensor, k: int) -> list[list[tuple[int, float]]]:
+    def strongest(self, wanted_R: Tensor, k: int) -> Iterator[list[tuple[int, float]]]:
         """Of each wanted latent the ``k`` others whose being active correlates most with its own: the phi coefficient.
 
         Args:
@@ -70,7 +73,8 @@ class CoActivation:
             k: at most so many of each; only those that are together more often than by chance.
         """
         if not self._parts:
-            return [[] for _ in wanted_R]
+            yield from ([] for _ in wanted_R)
+            return
         number_N = torch.cat([number for number, _ in self._parts])
         latent_N = torch.cat([latent for _, latent in self._parts])
         by_token = torch.argsort(number_N, stable=True)
@@ -81,11 +85,9 @@ class CoActivation:
         row_N = row_N[by_latent]
         n_F = torch.bincount(partner_N, minlength=self.n_latents)
         first_F = torch.cumsum(n_F, 0) - n_F
-        found: list[list[tuple[int, float]]] = []
         for block_R in wanted_R.split(max(1, COUNTS_AT_ONCE // self.n_latents)):
             counts_RF = self._together(block_R, row_N, start_T, l0_T, partner_N, first_F, n_F)
-            found.extend(self._best(block_R, counts_RF, n_F, k))
-        return found
+            yield from self._best(block_R, counts_RF, n_F, k)
 
     def _together(
         self,

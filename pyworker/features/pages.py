@@ -48,6 +48,7 @@ class Pages:
     ):
         self.collected, self.tokens_EC, self.W_dec_FD = collected, tokens_EC.numpy(), W_dec_FD
         self.text, self.effects = cache(text), effects
+        self.highest = collected.range_of_max().tolist()
         self.table: dict[str, list[Any]] = {
             "index": collected.wanted_F.tolist(),
             "density": _rounded((collected.n_active_F / max(collected.n_tokens, 1)).cpu().numpy()),
@@ -61,6 +62,7 @@ class Pages:
     def chunks(self) -> Iterator[list[dict[str, Any]]]:
         """All latents, some at a time; when they are through, the table is complete."""
         collected = self.collected
+        # Some at a time too: of a wide SAE each takes minutes, and meanwhile nothing would be told.
         similar = most_similar(self.W_dec_FD, collected.wanted_F, NEIGHBOURS)
         co_active = collected.co_activation.strongest(collected.wanted_F, NEIGHBOURS)
         for rows in torch.arange(len(collected.wanted_F)).split(LATENTS_A_CHUNK):
@@ -73,8 +75,8 @@ class Pages:
                     "index": self.table["index"][row],
                     "activation_histogram": self._histogram(row),
                     **self._logits(effects, row - first),
-                    "similar": _numbered(similar[row]),
-                    "co_active": _numbered(co_active[row]),
+                    "similar": _numbered(next(similar)),
+                    "co_active": _numbered(next(co_active)),
                     "groups": self._groups(row, row - first, top, sampled),
                 }
                 self.table["top_tokens"].append(_top_tokens(latent["groups"]))
@@ -117,7 +119,7 @@ class Pages:
             }
         ]
         edges, counts = activation_edges().tolist(), collected.bins_FH[row].cpu().numpy()
-        largest, highest = float(collected.max_F[row]), int(collected.range_of_max()[row])
+        largest, highest = float(collected.max_F[row]), self.highest[row]
         n_ranges, of_range = collected.sampled.n_strata, collected.sampled.of_stratum
         for stratum in range(n_ranges):
             half = highest - stratum

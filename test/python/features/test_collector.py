@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pyworker.features import Examples, co_activation, collect, most_similar
+from pyworker.features.entries import Entries
 from pyworker.features.histogram import activation_edges
 from pyworker.lm.load import LanguageModelConfig, load_language_model
 from pyworker.saes import create_sae, seeded_generator
@@ -159,8 +160,8 @@ def test_some_latents_alone_are_found_as_they_are_among_all(lm, sae):
     for name in ("sequence_FS", "position_FS", "value_FS", "window_FSW"):
         assert torch.equal(getattr(some.top, name), getattr(every.top, name)[wanted])
         assert torch.equal(getattr(some.sampled, name), getattr(every.sampled, name)[wanted])
-    together = every.co_activation.strongest(torch.arange(LATENTS), 5)
-    assert some.co_activation.strongest(torch.tensor(wanted), 5) == [together[n] for n in wanted]
+    together = list(every.co_activation.strongest(torch.arange(LATENTS), 5))
+    assert list(some.co_activation.strongest(torch.tensor(wanted), 5)) == [together[n] for n in wanted]
 
 
 @pytest.mark.parametrize(("most_entries", "stride"), [(2**22, 1), (4000, None)])
@@ -184,6 +185,18 @@ def test_co_activation_is_the_correlation_of_being_active_on_evenly_spread_token
         assert [float(phi_FF[latent, other]) for other, _ in pairs] == pytest.approx(
             [v for _, v in pairs], rel=1e-5
         )
+
+
+def test_co_activation_of_a_text_that_begins_with_a_token_on_which_too_many_are_active_is_of_that_token_alone():
+    n_latents = 2**14 + 1
+    assert n_latents**2 > co_activation.MOST_PAIRS
+    found = co_activation.CoActivation(n_latents)
+    latent_N = torch.arange(n_latents).repeat_interleave(2)
+    entries = Entries(latent_N, torch.arange(2).repeat(n_latents), torch.ones(len(latent_N)), 2, 2)
+    for _ in range(2):
+        found.add(entries, torch.ones(2, dtype=torch.bool))
+    assert found.n_tokens == 1
+    assert list(found.strongest(torch.tensor([0, 5]), 3)) == [[], []]
 
 
 def test_most_similar_latents_have_the_largest_cosine_of_their_decoder_rows(sae):
