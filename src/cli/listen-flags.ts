@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
+import { SaeLensError } from '../errors.ts';
 import { printNotice } from './output.ts';
 
 export interface ListenFlags {
@@ -19,6 +20,13 @@ export function addListenFlags(command: Command, defaultPort: number): Command {
 export function listenOptions({ host, port, strict_port }: ListenFlags, whatTheyCan: string) {
   if (host !== undefined) printNotice(`${host}: whoever has the address below can ${whatTheyCan}`);
   return { host, port, strictPort: strict_port };
+}
+
+/** @throws SaeLensError USAGE when one was given where nothing is served */
+export function requireNoListenFlags(flags: ListenFlags): void {
+  const [given] = (['port', 'strict_port', 'host'] as const).filter((name) => flags[name] !== undefined);
+  if (given === undefined) return;
+  throw new SaeLensError('USAGE', `--${given} has no effect without --serve`, { hint: 'add --serve' });
 }
 
 function portOf(word: string): number {

@@ -8,7 +8,7 @@ import { dataScript } from '../features/data-file.ts';
 import type { About } from '../features/format.ts';
 import { FEATURES_FORMAT } from '../features/layout.ts';
 import { exportNeuronpedia } from '../features/neuronpedia.ts';
-import type { Logger } from '../log.ts';
+import { type Logger, withoutSecrets } from '../log.ts';
 import { callOptions, lentWorker, someLogger } from '../sae/call-options.ts';
 import { VERSION } from '../version.ts';
 import { resolveBundled } from '../worker/bundled.ts';
@@ -186,7 +186,7 @@ async function collectInto(
     version: VERSION,
     command: command ?? null,
   };
-  await writeFile(join(staging, 'data', 'about.js'), dataScript('about', about));
+  await writeFile(join(staging, 'data', 'about.js'), dataScript('about', withoutSecrets(about)));
   await cp(featuresPage(), staging, { recursive: true });
   if (format === 'neuronpedia') await exportNeuronpedia(staging, join(staging, 'neuronpedia'));
   return about;

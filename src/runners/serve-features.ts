@@ -38,7 +38,7 @@ export async function serveFeaturesInTerminal(
   }
   const folder = placeOf(path, subject, 1, given.output);
   const isThere = holdsFeatures(folder);
-  const asked = isThere ? collecting(config) : [];
+  const asked = isThere ? [...collecting(config), ...(given.export === undefined ? [] : ['--export'])] : [];
   if (asked.length > 0) {
     throw new SaeLensError('USAGE', `Cannot serve other features than "${folder}" has: ${asked.join(', ')} was given`, {
       hint: 'without --serve they are collected anew; or choose another --output',

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Route } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { browserForTests, hasBrowser } from '../browser.ts';
 import { type Command, commandLineForTests } from '../command-line.ts';
@@ -33,9 +34,11 @@ test('features are collected once: served again they are as they are, and what a
   again.child.kill('SIGINT');
   expect(await again.ended).toMatchObject({ code: 0, stdout: expect.not.stringContaining('64 latents') });
   expect(statSync(about).mtimeMs).toBe(mtimeMs);
-  const other = await cli.run([...SERVE, '--n_tokens', '4000']);
+  const other = await cli.run([...SERVE, '--n_tokens', '4000', '--export', 'neuronpedia']);
   expect(other.code).toBe(2);
-  expect(other.stderr).toContain('--n_tokens was given');
+  expect(other.stderr).toContain('--n_tokens, --export was given');
+  const unserved = await cli.run(['features', 'runs/seen', '--port', '0']);
+  expect(unserved).toMatchObject({ code: 2, stderr: expect.stringContaining('--port has no effect without --serve') });
 });
 
 test('without the secret there are no features, and no prompt is read', async () => {
@@ -81,6 +84,21 @@ describe.skipIf(!hasBrowser)('in Chromium', () => {
     await page.mouse.move(0, 0);
     await screenshot(page, 'features-prompt-1400');
     expect(await seriousBarriers(page)).toEqual([]);
+    await page.close();
+  });
+
+  test('a latent that is opened while the prompt is read colours it too', async () => {
+    const page = await open(url, 1400);
+    await expect.poll(() => page.locator('#prompt').isVisible()).toBe(true);
+    await page.locator('#prompt textarea').fill('the lantern of the harbour');
+    const openedMeanwhile = async (route: Route): Promise<void> => {
+      await page.evaluate("location.hash = 'latent=3'");
+      await route.continue();
+    };
+    await page.route('**/api/activations*', openedMeanwhile, { times: 1 });
+    await page.getByRole('button', { name: 'show latents' }).click();
+    await expect.poll(() => page.locator('#prompt [role=status]').textContent(), SLOW).toMatch(/^\d+ tokens/);
+    await expect.poll(() => page.locator('.prompt .token').count()).toBeGreaterThan(4);
     await page.close();
   });
 

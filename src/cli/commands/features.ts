@@ -3,8 +3,9 @@ import { type Command, Option } from 'commander';
 import { FEATURES_ROWS } from '../../config/generated/options.ts';
 import { grouped } from '../../format.ts';
 import type { CollectedFeatures } from '../../runners/features.ts';
+import { shellWord } from '../../runners/shell-word.ts';
 import { resolveRunnerCommandLine } from '../layers.ts';
-import { addListenFlags, type ListenFlags, listenOptions } from '../listen-flags.ts';
+import { addListenFlags, type ListenFlags, listenOptions, requireNoListenFlags } from '../listen-flags.ts';
 import { addFlags } from '../option-flags.ts';
 import { printJson, printText } from '../output.ts';
 
@@ -32,7 +33,7 @@ export function addFeatures(program: Command): void {
   addFlags(addListenFlags(command, 6271), FEATURES_ROWS).action(async (path: string) => {
     const { output, export: format, registry, json, quiet, serve, ...listen } = command.opts<FeaturesFlags>();
     const { config } = await resolveRunnerCommandLine(command, undefined, 'features');
-    const said = `sae-lens-ts ${process.argv.slice(2).join(' ')}`;
+    const said = ['sae-lens-ts', ...process.argv.slice(2)].map(shellWord).join(' ');
     const given = { output, export: format, registry, command: said, quiet: quiet ?? false };
     if (serve) {
       const { serveFeaturesInTerminal } = await import('../../runners/serve-features.ts');
@@ -42,6 +43,7 @@ export function addFeatures(program: Command): void {
         printText(`features  ${url}\n`);
       });
     }
+    requireNoListenFlags(listen);
     const { featuresInTerminal } = await import('../../runners/features-in-terminal.ts');
     const made = await featuresInTerminal(path, config, given);
     if (json) return printJson({ features: made });

@@ -64,12 +64,14 @@ export class Prompt {
   async #ask(text: string): Promise<void> {
     if (text === '') return;
     const latent = this.#latent;
+    // At once: a latent that is opened meanwhile asks for this text again.
+    this.#asked = text;
     this.#said.textContent = 'reading …';
     this.#send.disabled = true;
     try {
       const answer = await ask<PromptAnswer>('/api/activations', { method: 'POST', body: { text, latent } });
       if (latent !== this.#latent) return;
-      [this.#answer, this.#asked] = [answer, text];
+      this.#answer = answer;
       const { tokens, n_left_out } = answer;
       const rest = n_left_out === 0 ? '' : `; the ${grouped(n_left_out)} after them do not fit into the context`;
       this.#said.textContent = `${grouped(tokens.length)} tokens${rest}`;
