@@ -1,3 +1,4 @@
+import { SaeLensError } from '../errors.ts';
 import { type PromptAnswer, promptAnswerSchema } from '../features/prompt.ts';
 import type { Logger } from '../log.ts';
 import { resolveBundled } from '../worker/bundled.ts';
@@ -29,9 +30,13 @@ export class PromptReader {
    * @throws SaeLensError WORKER_LOST, OUT_OF_MEMORY, MODEL_…, D_IN_MISMATCH, ENVIRONMENT_MISSING
    */
   async read(text: string, latent: number | null): Promise<PromptAnswer> {
-    this.#reading ??= this.#start();
-    const { worker, params } = await this.#reading;
-    return promptAnswerSchema.parse((await worker.call('read_prompt', { ...params, text, latent }, [])).value);
+    try {
+      return await this.#ask(text, latent);
+    } catch (error) {
+      // It may have been gone before this prompt, and nobody had noticed. A prompt changes nothing: it can be read again.
+      if (!(error instanceof SaeLensError) || error.code !== 'WORKER_LOST' || error.details.outOfMemory) throw error;
+      return this.#ask(text, latent);
+    }
   }
 
   async close(): Promise<void> {
@@ -39,28 +44,41 @@ export class PromptReader {
     await reading?.worker.kill();
   }
 
-  async #start(): Promise<Reading> {
-    try {
-      const { python } = await requireEnvironment();
-      const { folder, released, config } = this.#subject;
-      const located = await resolveBundled(config, { python, progress: (message) => this.#log.info(message) });
-      const worker = await Worker.start({ python });
-      void worker.ended.then(() => this.#forget());
-      const sae = {
-        path: folder,
-        overrides: released?.overrides ?? {},
-        norm_scaling_factor: released?.normScalingFactor ?? null,
-        hook_name: config.hook_name,
-        hook_head_index: config.hook_head_index,
-      };
-      return { worker, params: { config: located, device: this.#device, sae } };
-    } catch (error) {
-      this.#forget();
-      throw error;
-    }
+  async #ask(text: string, latent: number | null): Promise<PromptAnswer> {
+    const reading = this.#current();
+    const { worker, params } = await reading;
+    const call = worker.call('read_prompt', { ...params, text, latent }, []);
+    // A worker says that it ended later than its call fails.
+    await call.catch((error: SaeLensError) => error.code === 'WORKER_LOST' && this.#forget(reading));
+    return promptAnswerSchema.parse((await call).value);
   }
 
-  #forget(): void {
-    this.#reading = null;
+  #current(): Promise<Reading> {
+    if (this.#reading !== null) return this.#reading;
+    const reading = this.#start();
+    const forget = (): void => this.#forget(reading);
+    void reading.then(({ worker }) => worker.ended).then(forget, forget);
+    this.#reading = reading;
+    return reading;
+  }
+
+  async #start(): Promise<Reading> {
+    const { python } = await requireEnvironment();
+    const { folder, released, config } = this.#subject;
+    const located = await resolveBundled(config, { python, progress: (message) => this.#log.info(message) });
+    const worker = await Worker.start({ python });
+    const sae = {
+      path: folder,
+      overrides: released?.overrides ?? {},
+      norm_scaling_factor: released?.normScalingFactor ?? null,
+      hook_name: config.hook_name,
+      hook_head_index: config.hook_head_index,
+    };
+    return { worker, params: { config: located, device: this.#device, sae } };
+  }
+
+  /** Not one that has taken its place meanwhile: nobody would end it. */
+  #forget(reading: Promise<Reading>): void {
+    if (this.#reading === reading) this.#reading = null;
   }
 }

@@ -48,6 +48,26 @@ test('without the secret there are no features, and no prompt is read', async ()
   expect((await fetch(`${origin}/api/activations`, prompt)).status).toBe(401);
 });
 
+test('a prompt right after its worker was killed is read by a new one', async () => {
+  const served = cli.start(SERVE);
+  await served.saw('token=');
+  const address = /http:\S+/.exec(served.stdout)?.[0] as string;
+  const page = await fetch(address);
+  const headers = {
+    cookie: String(page.headers.get('set-cookie')).split(';')[0] as string,
+    'x-sae-lens-ts-request': /request-token" content="([^"]+)"/.exec(await page.text())?.[1] as string,
+  };
+  const prompt = { method: 'POST', headers, body: JSON.stringify({ text: 'two bells', latent: null }) };
+  const ask = () => fetch(`${new URL(address).origin}/api/activations`, prompt).then((answer) => answer.json());
+  expect(await ask()).toMatchObject({ n_left_out: 0 });
+  const worker = cli.workerOf(served);
+  process.kill(worker, 'SIGKILL');
+  expect(await ask()).toMatchObject({ n_left_out: 0 });
+  expect(cli.workerOf(served)).not.toBe(worker);
+  served.child.kill('SIGINT');
+  expect((await served.ended).code).toBe(0);
+});
+
 test('a report of the run has features of it: examples, logits, how they were chosen, and no script', async () => {
   const { stdout } = await cli.run(['report', 'runs/seen', '--json']);
   const page = readFileSync(JSON.parse(stdout).path, 'utf8');
