@@ -5,13 +5,25 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { testEnvironments } from './environments.ts';
 
 interface Counts {
   passed: number;
   failed: number;
   skipped: number;
+  /** What failed, said again at the very end: of an hour's output CI keeps the tail. */
+  failures: string[];
+}
+
+/** What is read of vitest's JSON report. */
+interface VitestReport {
+  numPassedTests: number;
+  numFailedTests: number;
+  numFailedTestSuites: number;
+  numPendingTests: number;
+  numTodoTests: number;
+  testResults: { name: string; status: string; assertionResults: { fullName: string; status: string }[] }[];
 }
 
 const paths = process.argv.slice(2);
@@ -27,9 +39,10 @@ function run(command: string, args: string[], read: () => Counts): Counts {
   const { status } = spawnSync(command, args, { stdio: 'inherit', env });
   try {
     const counts = read();
-    return status === 0 || counts.failed > 0 ? counts : { ...counts, failed: counts.failed + 1 };
+    if (status === 0 || counts.failed > 0) return counts;
+    return { ...counts, failed: counts.failed + 1, failures: [`${command} ended with ${status}`] };
   } catch {
-    return { passed: 0, failed: 1, skipped: 0 };
+    return { passed: 0, failed: 1, skipped: 0, failures: [`${command} left no report of its tests`] };
   }
 }
 
@@ -38,10 +51,17 @@ function python(): Counts {
   const paths = ofPython.length > 0 ? ofPython : ['test/python'];
   const args = ['-m', 'pytest', '-q', '-rs', `--junitxml=${report}`, ...paths];
   return run(environments.SAE_LENS_TS_PYTHON, args, () => {
-    const [suite = ''] = /<testsuite [^>]*>/.exec(readFileSync(report, 'utf8')) ?? [];
+    const found = readFileSync(report, 'utf8');
+    const [suite = ''] = /<testsuite [^>]*>/.exec(found) ?? [];
     const count = (name: string): number => Number(new RegExp(` ${name}="(\\d+)"`).exec(suite)?.[1]);
     const failed = count('failures') + count('errors');
-    return { passed: count('tests') - failed - count('skipped'), failed, skipped: count('skipped') };
+    const failures = [...found.matchAll(/<testcase classname="([^"]*)" name="([^"]*)"[^>]*><(?:failure|error)/g)];
+    return {
+      passed: count('tests') - failed - count('skipped'),
+      failed,
+      skipped: count('skipped'),
+      failures: failures.map(([, file, title]) => `${file}: ${title}`),
+    };
   });
 }
 
@@ -50,11 +70,17 @@ function node(): Counts {
   const vitest = join('node_modules', 'vitest', 'vitest.mjs');
   const args = [vitest, 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...ofNode];
   return run(process.execPath, args, () => {
-    const found = JSON.parse(readFileSync(report, 'utf8'));
+    const found: VitestReport = JSON.parse(readFileSync(report, 'utf8'));
+    const failures = found.testResults.flatMap(({ name, status, assertionResults }) => {
+      const tests = assertionResults.filter((test) => test.status === 'failed').map((test) => test.fullName);
+      const titles = tests.length === 0 && status === 'failed' ? ['the file itself'] : tests;
+      return titles.map((title) => `${relative('', name)}: ${title}`);
+    });
     return {
       passed: found.numPassedTests,
       failed: found.numFailedTests + (found.numFailedTestSuites > 0 && found.numFailedTests === 0 ? 1 : 0),
       skipped: found.numPendingTests + found.numTodoTests,
+      failures,
     };
   });
 }
@@ -64,7 +90,8 @@ const counts = [
   ...(ofPython.length > 0 || paths.length === 0 ? [python()] : []),
 ];
 rmSync(reports, { recursive: true });
-const sum = (key: keyof Counts): number => counts.reduce((total, part) => total + part[key], 0);
+const sum = (key: 'passed' | 'failed' | 'skipped'): number => counts.reduce((total, part) => total + part[key], 0);
 const skipped = sum('skipped') > 0 ? `, ${sum('skipped')} skipped` : '';
+for (const failure of counts.flatMap(({ failures }) => failures)) console.log(`failed: ${failure}`);
 console.log(`\n${sum('passed')} passed, ${sum('failed')} failed${skipped}`);
 process.exit(sum('failed') > 0 ? 1 : 0);
