@@ -1,9 +1,9 @@
 """Which latents are active on the same tokens.
 
-Counted on every token of the text, or, where those are too many, on every second, fourth, eighth …: as many as keep
+Counted on every token of the text, or, where those are too many, on a random half, quarter, eighth …: as many as keep
 memory and time bounded.
 
-Legend: F latents, R rows of a block, N entries, T tokens, M pairs, K neighbours.
+Legend: F latents, R rows of a block, N entries, T tokens, L levels, M pairs, K neighbours.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pyworker.features.entries import Entries
+from pyworker.features.random_order import random_order
 
 MOST_ENTRIES = 2**22
 """8 bytes each."""
 MOST_PAIRS = 2**28
 """The sum of L0² over the tokens: a pair takes about 30 ns on one core."""
+LEVELS = 63
 PAIRS_AT_ONCE = 2**20
 COUNTS_AT_ONCE = 2**20
 LEAST_TOGETHER = 3
@@ -24,46 +25,60 @@ LEAST_TOGETHER = 3
 
 
 class CoActivation:
-    """Collects entries of evenly spread tokens.
+    """Collects entries of tokens that are drawn at random.
+
+    A token has a level, the number of zeros at the end of its number in a random order: half of the tokens have none, a
+    quarter one. Those below a level are left out, and when what is kept gets too large, the level rises. So the sample
+    does not depend on how the text is cut, and no place of the sequences is left out of it.
 
     Args:
         n_latents: F, all of the SAE.
-
-    Attributes:
-        n_tokens: T, on how many tokens it is counted.
+        seed: of the sample.
     """
 
-    def __init__(self, n_latents: int):
-        self.n_latents, self.n_tokens = n_latents, 0
-        self._seen, self._stride, self._n_entries, self._n_pairs = 0, 1, 0, 0
+    def __init__(self, n_latents: int, seed: int):
+        self.n_latents, self.seed = n_latents, seed
+        self._level, self._n_entries, self._n_pairs = 0, 0, 0
+        self._n_tokens_L = torch.zeros(LEVELS, dtype=torch.int64)
         self._parts: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, entries: Entries, counted_T: Tensor) -> None:
-        """A batch.
+    @property
+    def n_tokens(self) -> int:
+        """On how many tokens it is counted."""
+        return int(self._n_tokens_L[self._level :].sum())
+
+    def count(self, number_T: Tensor) -> None:
+        """Tokens of which the entries are added then, by their numbers in the text."""
+        self._n_tokens_L += torch.bincount(self._level_of(number_T), minlength=LEVELS).cpu()
+
+    def add(self, number_N: Tensor, latent_N: Tensor) -> None:
+        """Entries of whole tokens.
 
         Args:
-            entries: of all latents.
-            counted_T: False for tokens that are left out: they have no number.
+            number_N: of their tokens in the text, rising, from one call to the next too.
+            latent_N: of all latents.
         """
-        number_T = torch.cumsum(counted_T, 0) - 1 + self._seen
-        self._seen += int(counted_T.sum())
-        number_N = number_T[entries.token_N]
-        self._take(number_N, entries.latent_N)
-        # Of one token on which very many latents are active there is no half.
-        while (self._n_entries > MOST_ENTRIES or self._n_pairs > MOST_PAIRS) and self._stride < self._seen:
-            self._stride *= 2
+        self._take(number_N, latent_N)
+        while self._n_entries > MOST_ENTRIES or self._n_pairs > MOST_PAIRS:
+            self._level += 1
             parts, self._parts, self._n_entries, self._n_pairs = self._parts, [], 0, 0
             for number_M, latent_M in parts:
                 self._take(number_M, latent_M)
-        self.n_tokens = -(-self._seen // self._stride)
 
     def _take(self, number_N: Tensor, latent_N: Tensor) -> None:
-        kept_M = (number_N % self._stride == 0).nonzero().squeeze(-1)
-        number_M = number_N[kept_M].int()
-        _, l0_T = torch.unique(number_M, return_counts=True)
-        self._n_entries += len(number_M)
+        if self._level > 0:
+            kept_M = (self._level_of(number_N) >= self._level).nonzero().squeeze(-1)
+            number_N, latent_N = number_N[kept_M], latent_N[kept_M]
+        if len(number_N) == 0:
+            return
+        _, l0_T = torch.unique_consecutive(number_N, return_counts=True)
+        self._n_entries += len(number_N)
         self._n_pairs += int((l0_T * l0_T).sum())
-        self._parts.append((number_M, latent_N[kept_M].int()))
+        self._parts.append((number_N.int(), latent_N.int()))
+
+    def _level_of(self, number_T: Tensor) -> Tensor:
+        x_T = random_order(self.seed, number_T.long()) | 2 ** (LEVELS - 1)
+        return torch.log2((x_T & -x_T).double()).long()
 
     def strongest(self, wanted_R: Tensor, k: int) -> Iterator[list[tuple[int, float]]]:
         """Of each wanted latent the ``k`` others whose being active correlates most with its own: the phi coefficient.
@@ -76,10 +91,8 @@ class CoActivation:
             yield from ([] for _ in wanted_R)
             return
         number_N = torch.cat([number for number, _ in self._parts])
-        latent_N = torch.cat([latent for _, latent in self._parts])
-        by_token = torch.argsort(number_N, stable=True)
-        partner_N = latent_N[by_token]  # latent after latent of each token
-        _, row_N, l0_T = torch.unique_consecutive(number_N[by_token], return_inverse=True, return_counts=True)
+        partner_N = torch.cat([latent for _, latent in self._parts])
+        _, row_N, l0_T = torch.unique_consecutive(number_N, return_inverse=True, return_counts=True)
         start_T = torch.cumsum(l0_T, 0) - l0_T
         by_latent = torch.argsort(partner_N, stable=True)
         row_N = row_N[by_latent]

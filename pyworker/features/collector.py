@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from pyworker.features.co_activation import CoActivation
-from pyworker.features.entries import Entries, entries_of
+from pyworker.features.entries import MOST_ENTRIES, Entries, entries_of
 from pyworker.features.histogram import N_BINS, activation_bins
+from pyworker.features.random_order import random_order
 from pyworker.features.slots import Candidates, Slots
 from pyworker.saes.base import SAE
 
@@ -51,6 +52,7 @@ class Collected:
         bins_FH: how many activations are in each bin of :mod:`pyworker.features.histogram`.
         top, sampled: examples.
         co_activation: of all latents of the SAE.
+        n_entries: how many activations above zero there were, of those latents.
     """
 
     def __init__(self, wanted_F: Tensor, n_latents: int, examples: Examples, seed: int):
@@ -58,7 +60,7 @@ class Collected:
         self.wanted_F, self.examples, self.seed = wanted_F, examples, seed
         self._number_of = torch.full((n_latents,), -1, device=device)
         self._number_of[wanted_F] = torch.arange(n_wanted, device=device)
-        self.n_tokens, self.n_excluded, self.n_sequences = 0, 0, 0
+        self.n_tokens, self.n_excluded, self.n_sequences, self.n_entries = 0, 0, 0, 0
         self.n_active_F = torch.zeros(n_wanted, dtype=torch.int64, device=device)
         self.n_sequences_F = torch.zeros(n_wanted, dtype=torch.int64, device=device)
         self.max_F = torch.zeros(n_wanted, device=device)
@@ -67,19 +69,33 @@ class Collected:
         window = examples.before + 1 + examples.after
         self.top = Slots(n_wanted, 1, examples.top, window, torch.float32, device)
         self.sampled = Slots(n_wanted, examples.n_ranges, examples.of_range, window, torch.int64, device)
-        self.co_activation = CoActivation(n_latents)
+        self.co_activation = CoActivation(n_latents, seed)
 
-    def add(self, every: Entries, counted_PC: Tensor) -> None:
-        """A batch of whole sequences.
+    def add(self, sae: SAE, x_PCD: Tensor, counted_PC: Tensor) -> None:
+        """Whole sequences.
 
         Args:
-            every: of all latents of the SAE.
+            sae: in evaluation mode.
+            x_PCD: activations.
             counted_PC: False for tokens that are left out.
         """
         counted_T = counted_PC.flatten().to(self.max_F.device)
-        self.co_activation.add(every, counted_T)
-        entries = every if len(self.wanted_F) == len(self._number_of) else every.only(self._number_of)
+        first = self.n_sequences * counted_PC.shape[1]
+        self.co_activation.count(counted_T.nonzero().squeeze(-1) + first)
+
+        def see(token_N: Tensor, latent_N: Tensor) -> None:
+            self.co_activation.add(token_N + first, latent_N)
+
+        for entries in entries_of(sae, x_PCD, counted_T, self._number_of, see):
+            self._add(entries)
+        self.n_tokens += int(counted_T.sum())
+        self.n_excluded += int((~counted_T).sum())
+        self.n_sequences += len(counted_PC)
+
+    def _add(self, entries: Entries) -> None:
+        """All entries of some latents in the sequences that are being added."""
         latent_N, value_N = entries.latent_N, entries.value_N
+        self.n_entries += len(value_N)
         self.n_active_F += torch.bincount(latent_N, minlength=len(self.max_F))
         self.sum_F.index_add_(0, latent_N, value_N.double())
         old_range_F = self.range_of_max()
@@ -89,9 +105,6 @@ class Collected:
         self.bins_FH += counts.view_as(self.bins_FH).int()
         self._add_top(entries)
         self._add_sampled(entries, bin_N, old_range_F)
-        self.n_tokens += int(counted_T.sum())
-        self.n_excluded += int((~counted_T).sum())
-        self.n_sequences += len(counted_PC)
 
     def range_of_max(self) -> Tensor:
         """The half octave of each latent's largest activation: int64 ``[F]``."""
@@ -173,34 +186,21 @@ def collect(
     device = sae.W_dec.device
     collected = Collected(wanted_F.to(device), sae.cfg.d_sae, examples, seed)
     excluded = torch.tensor(excluded_ids, dtype=torch.int64)
+    # As many sequences at a time as are expected, by the density so far, to have half of the entries that are held at
+    # once: so that others may be denser.
+    n_together = 1
     for tokens_PC in token_batches:
-        counted_PC = ~torch.isin(tokens_PC, excluded)
-        collected.add(entries_of(sae, activations(tokens_PC), counted_PC), counted_PC)
+        counted_PC, x_PCD = ~torch.isin(tokens_PC, excluded), activations(tokens_PC)
+        begin = 0
+        while begin < len(x_PCD):
+            end = begin + n_together
+            collected.add(sae, x_PCD[begin:end], counted_PC[begin:end])
+            begin = end
+            n_together = MOST_ENTRIES * collected.n_sequences // (2 * collected.n_entries + 1)
+            n_together = max(1, n_together)
     return collected
 
 
 def half_octave(bin_N: Tensor) -> Tensor:
     """Two bins of a histogram of activations, four an octave, are one range."""
     return torch.div(bin_N + 1, 2, rounding_mode="floor")
-
-
-def random_order(seed: int, latent_N: Tensor, token_N: Tensor) -> Tensor:
-    """A number that looks random for each latent and token, the same at every call: the mixing of splitmix64."""
-    x_N = _mixed(latent_N + _mixed(torch.tensor(seed, device=latent_N.device)))
-    return _mixed(x_N + token_N) & (2**63 - 1)
-
-
-def _mixed(x: Tensor) -> Tensor:
-    x = x + _signed(0x9E3779B97F4A7C15)
-    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _shifted(x, 31)
-
-
-def _signed(x: int) -> int:
-    return x - 2**64 if x >= 2**63 else x
-
-
-def _shifted(x: Tensor, by: int) -> Tensor:
-    """To the right, zeros from the left: torch's own shift keeps the sign."""
-    return (x >> by) & (2 ** (64 - by) - 1)

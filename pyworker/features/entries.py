@@ -3,6 +3,7 @@
 Legend: P sequences, C context, T = P·C tokens, N entries, F latents that are looked at, W tokens of a window.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from pyworker.kernels.row_blocks import row_blocks
 from pyworker.saes.base import SAE
+
+MOST_ENTRIES = 2**19
+"""Of a part. To merge one takes up to 400 bytes: 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -34,18 +38,6 @@ class Entries:
     def key_N(self) -> Tensor:
         """Latent and token as one number, rising."""
         return self.latent_N * self.n_tokens + self.token_N
-
-    def only(self, number_of_F: Tensor) -> "Entries":
-        """The entries of some latents, numbered anew.
-
-        Args:
-            number_of_F: for each latent its new number, rising, or -1.
-        """
-        number_N = number_of_F[self.latent_N]
-        kept_M = (number_N >= 0).nonzero().squeeze(-1)
-        return Entries(
-            number_N[kept_M], self.token_N[kept_M], self.value_N[kept_M], self.context, self.n_tokens
-        )
 
     def values_at(self, latent_Q: Tensor, token_QW: Tensor) -> Tensor:
         """The values of latents at tokens, 0 where they are not active: ``[Q, W]``."""
@@ -74,27 +66,72 @@ class Entries:
 
 
 @torch.no_grad()
-def entries_of(sae: SAE, x_PCD: Tensor, counted_PC: Tensor) -> Entries:
-    """Encode a batch, some rows at a time: no matrix of all tokens and latents is ever there.
+def entries_of(
+    sae: SAE,
+    x_PCD: Tensor,
+    counted_T: Tensor,
+    number_of_F: Tensor,
+    see: Callable[[Tensor, Tensor], None],
+) -> Iterator[Entries]:
+    """Encode some sequences, a few rows at a time: no matrix of all tokens and latents is ever there.
+
+    Where the entries are more than MOST_ENTRIES, those of the first latents come first, then those of others, and all
+    is encoded anew for each of these parts.
 
     Args:
         sae: in evaluation mode, on whose device the entries are.
         x_PCD: activations.
-        counted_PC: False for tokens that are left out.
+        counted_T: False for tokens that are left out.
+        number_of_F: for each latent of the SAE its number among those that are looked at, rising, or -1.
+        see: gets tokens and latents of all entries, also of latents that are not looked at, token after token.
     """
     rows_TD = x_PCD.flatten(0, 1).to(sae.W_dec.device)
-    token, latent, value = [], [], []
+    first, n_latents = 0, int(number_of_F.max()) + 1
+    while first < n_latents:
+        held = _Held(first, n_latents)
+        for token_N, latent_N, value_N in _active(sae, rows_TD, counted_T):
+            if first == 0:
+                see(token_N, latent_N)
+            held.add(number_of_F[latent_N], token_N, value_N)
+        latent_N, token_N, value_N = held.all()
+        order_N = torch.argsort(latent_N * len(rows_TD) + token_N)
+        yield Entries(latent_N[order_N], token_N[order_N], value_N[order_N], x_PCD.shape[1], len(rows_TD))
+        first = held.last
+
+
+def _active(sae: SAE, rows_TD: Tensor, counted_T: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Token, latent and value of the entries of some tokens after the other."""
     for rows in row_blocks(rows_TD, sae.cfg.d_sae, sae.W_dec.element_size()):
         prepared_BD, _ = sae.prepare(rows_TD[rows])
         code_BF = sae.encode_rows(prepared_BD)[0].dense()
-        row_M, latent_M = (code_BF > 0).nonzero(as_tuple=True)
-        token.append(row_M + rows.start)
-        latent.append(latent_M)
-        value.append(code_BF[row_M, latent_M].float())
-    token_N, latent_N, value_N = torch.cat(token), torch.cat(latent), torch.cat(value)
-    kept_M = counted_PC.flatten().to(token_N.device)[token_N].nonzero().squeeze(-1)
-    token_M, latent_M = token_N[kept_M], latent_N[kept_M]
-    order_M = torch.argsort(latent_M * len(rows_TD) + token_M)
-    return Entries(
-        latent_M[order_M], token_M[order_M], value_N[kept_M][order_M], x_PCD.shape[1], len(rows_TD)
-    )
+        begin = rows.start
+        for some_BF in code_BF.split(max(1, MOST_ENTRIES // sae.cfg.d_sae)):
+            active_BF = (some_BF > 0) & counted_T[begin : begin + len(some_BF), None]
+            row_N, latent_N = active_BF.nonzero(as_tuple=True)
+            yield row_N + begin, latent_N, some_BF[row_N, latent_N].float()
+            begin += len(some_BF)
+
+
+class _Held:
+    """Entries of the latents from ``first`` to before ``last``, which comes down when they are too many."""
+
+    def __init__(self, first: int, last: int):
+        self.first, self.last = first, last
+        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._n = 0
+
+    def add(self, latent_N: Tensor, token_N: Tensor, value_N: Tensor) -> None:
+        kept_M = ((latent_N >= self.first) & (latent_N < self.last)).nonzero().squeeze(-1)
+        self._parts.append((latent_N[kept_M], token_N[kept_M], value_N[kept_M]))
+        self._n += len(kept_M)
+        if self._n > MOST_ENTRIES and self.last > self.first + 1:
+            held, self._parts, self._n = self.all(), [], 0
+            ends_F = torch.cumsum(torch.bincount(held[0] - self.first), 0)
+            # Half, so that it does not come to this with every row.
+            self.last = self.first + max(1, int((ends_F <= MOST_ENTRIES // 2).sum()))
+            self.add(*held)
+
+    def all(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Latent, token and value, token after token."""
+        latent, token, value = zip(*self._parts, strict=True)
+        return torch.cat(latent), torch.cat(token), torch.cat(value)
