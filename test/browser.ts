@@ -1,23 +1,13 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import axe from 'axe-core';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
+import { hasBrowser, launchChromium } from './chromium.ts';
 import { MARKER } from './orphans.ts';
 
-/** Debian's Chromium, which .ci/run installs; without it tests that need a browser skip, visibly. */
-const CHROMIUM = '/usr/bin/chromium';
-export const hasBrowser = existsSync(CHROMIUM);
-/** As root it has no sandbox; and it is to ask nobody outside of this machine. */
-const ARGUMENTS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
+export { hasBrowser };
+
 const SCREENSHOTS = resolve('test/screenshots');
 
 /** A browser for one test file. Whatever its pages complain of on the console fails the file. */
@@ -26,7 +16,7 @@ export function browserForTests(marker: string) {
   const complaints: string[] = [];
   beforeAll(async () => {
     const env = { ...process.env, [MARKER]: marker } as Record<string, string>;
-    if (hasBrowser) browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS, env });
+    if (hasBrowser) browser = await launchChromium(env);
   });
   afterAll(async () => {
     await browser?.close();

@@ -1,3 +1,5 @@
+import { plainText } from '../plain-text.ts';
+
 /** How a table is laid out. */
 interface Layout {
   /** Before every row. */
@@ -6,8 +8,12 @@ interface Layout {
   readonly right?: readonly number[];
 }
 
-/** Rows of cells as lines, each column as wide as its widest cell; a row may have fewer cells than others. */
-export function tableText(rows: readonly (readonly string[])[], { indent = '', right = [] }: Layout = {}): string {
+/**
+ * Rows of cells as lines, each column as wide as its widest cell; a row may have fewer cells than others. Whatever a cell
+ * holds, a folder's name for one, it stays in its line and its column.
+ */
+export function tableText(cells: readonly (readonly string[])[], { indent = '', right = [] }: Layout = {}): string {
+  const rows = cells.map((row) => row.map((cell) => plainText(cell).replace(/[\t\n]+/g, ' ')));
   const widths: number[] = [];
   for (const row of rows) {
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);

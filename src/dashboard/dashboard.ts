@@ -28,6 +28,8 @@ const QUIET_MS = 10_000;
 export async function serveDashboard(options: DashboardOptions): Promise<LocalSite> {
   const store = new RunStore(options.runsFolder);
   const streams = new EventStreams();
+  // Whoever opens the page finds the list read.
+  void store.list().catch(() => {});
   return serveLocalSite({
     ...options,
     routes: (app) => {

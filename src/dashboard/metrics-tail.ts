@@ -7,7 +7,7 @@ import { MetricRows } from './metric-rows.ts';
 const CHUNK_BYTES = 1 << 20;
 /** Files from this size on are shown by rows of theirs first, taken at even distances, while all are being read. */
 const SAMPLE_FROM_BYTES = 16 << 20;
-const SAMPLED_ROWS = 1500;
+const SAMPLED_ROWS = 500;
 /** Longer than any row. */
 const LONGEST_LINE_BYTES = 64 << 10;
 /** Of a run that nobody looks at: as a rule the last evaluation is in there. */

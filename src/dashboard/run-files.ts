@@ -49,10 +49,10 @@ const manifest = z.object({
   files: z.record(z.string(), z.object({ size: z.number() })),
 });
 
-/** Reads run.json; null for what is none. */
+/** Reads run.json; null for what is none: without a name and a time no run wrote it. */
 export async function readRecord(folder: string): Promise<RunRecord | null> {
-  const found = recordSchema.safeParse(await readJson(join(folder, 'run.json')));
-  return found.success ? found.data : null;
+  const { data } = recordSchema.safeParse(await readJson(join(folder, 'run.json')));
+  return data === undefined || (data.name === '' && data.created === '') ? null : data;
 }
 
 /** What is known of a run without its metrics. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
 import { type LocalSite, type SiteFile, serveLocalSite } from '../web/local-site.ts';
@@ -24,9 +25,10 @@ export function serveFeatures({ folder, read, ...site }: FeaturesSiteOptions): P
     routes: (app) => {
       app.get('/data/:name', async (c) => {
         const kind = kindOf(c.req.param('name'));
-        if (kind === undefined) return c.notFound();
+        const path = join(folder, 'data', c.req.param('name'));
+        if (kind === undefined || !existsSync(path)) return c.notFound();
         // What is in the folder is data: it is read, never passed on as a script.
-        const value = await readDataFile(join(folder, 'data', c.req.param('name')), kind);
+        const value = await readDataFile(path, kind);
         return c.body(dataScript(kind, value), 200, { 'Content-Type': 'text/javascript; charset=utf-8' });
       });
       app.post('/api/activations', async (c) => {

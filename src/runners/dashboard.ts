@@ -13,14 +13,8 @@ import { onStopSignal } from './stop-on-signal.ts';
 /** A resumed run that fails before this, does so because of what it was told. */
 const RESUME_BEGINS_MS = 4_000;
 const DEFAULT_PORT = 6270;
-
-/** What the page is made of, by its path. */
-const PAGE_FILES: readonly (readonly [path: string, type: string])[] = [
-  ['/dashboard.js', 'text/javascript; charset=utf-8'],
-  ['/theme.css', 'text/css; charset=utf-8'],
-  ['/dashboard.css', 'text/css; charset=utf-8'],
-  ['/uPlot.min.css', 'text/css; charset=utf-8'],
-];
+/** All that the page loads. */
+const SCRIPT = '/dashboard.js';
 
 export interface ServeOptions extends Pick<DashboardOptions, 'host' | 'strictPort'> {
   readonly port?: number | undefined;
@@ -29,14 +23,17 @@ export interface ServeOptions extends Pick<DashboardOptions, 'host' | 'strictPor
 /** Serves the dashboard of the runs below a folder, until `close`. */
 export async function startDashboard(runsFolder: string, { host, port, strictPort }: ServeOptions): Promise<LocalSite> {
   const place = join(packageRoot(), 'dist', 'page');
-  const files = await Promise.all(
-    PAGE_FILES.map(
-      async ([path, type]) => [path, { type, bytes: new Uint8Array(await readFile(join(place, path))) }] as const,
-    ),
-  );
-  const page = await readFile(join(place, 'index.html'), 'utf8');
+  const script = { type: 'text/javascript; charset=utf-8', bytes: new Uint8Array(await readFile(join(place, SCRIPT))) };
+  const page = await withStyles(await readFile(join(place, 'index.html'), 'utf8'), place);
   const chosen = { host, port: port ?? DEFAULT_PORT, strictPort };
-  return serveDashboard({ runsFolder, page, files: new Map(files), resume: resumeRun, ...chosen });
+  return serveDashboard({ runsFolder, page, files: new Map([[SCRIPT, script]]), resume: resumeRun, ...chosen });
+}
+
+/** The page with its styles in it: it is painted when it is there, not when three more answers are. */
+async function withStyles(page: string, place: string): Promise<string> {
+  const links = [...page.matchAll(/<link rel="stylesheet" href="(.*?)" \/>/g)];
+  const styles = await Promise.all(links.map(([, path = '']) => readFile(join(place, path), 'utf8')));
+  return links.reduce((whole, [link], i) => whole.replace(link, () => `<style>${styles[i]}</style>`), page);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import { hostname, networkInterfaces } from 'node:os';
 import type { Context, MiddlewareHandler } from 'hono';
 import { getCookie, setCookie } from 'hono/cookie';
@@ -23,11 +23,13 @@ export interface Admission {
  * @param secret in the address of the first request, as `?token=`
  * @param host the address that is listened on
  * @param port where that is known only later, a function
+ * @param page whose own styles a browser may use, and no others
  */
-export function admission(secret: string, host: string, port: () => number): Admission {
+export function admission(secret: string, host: string, port: () => number, page: string): Admission {
   const derived = (purpose: string): string => createHmac('sha256', secret).update(purpose).digest('base64url');
   const [session, requestToken] = [derived('session'), derived('request')];
   const names = namesOf(host);
+  const headers = { ...HEADERS, 'Content-Security-Policy': contentSecurityPolicy(page) };
 
   const refusal = (c: Context): { status: 401 | 403 | 414; reason: string } | null => {
     const { req } = c;
@@ -55,7 +57,7 @@ export function admission(secret: string, host: string, port: () => number): Adm
   return {
     requestToken,
     check: async (c, next) => {
-      for (const [name, value] of Object.entries(HEADERS)) c.header(name, value);
+      for (const [name, value] of Object.entries(headers)) c.header(name, value);
       const refused = refusal(c);
       if (refused !== null) return c.text(`Refused: ${refused.reason}\n`, refused.status);
       await next();
@@ -65,24 +67,31 @@ export function admission(secret: string, host: string, port: () => number): Adm
 
 const LONGEST_URL = 4096;
 
-/** Nothing from elsewhere is loaded, and nobody may frame, sniff or keep what is shown. */
+/** Nobody may frame, sniff or keep what is shown. */
 const HEADERS = {
-  'Content-Security-Policy': [
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    "img-src 'self' data:",
-    "connect-src 'self'",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-  ].join('; '),
   'Referrer-Policy': 'no-referrer',
   'X-Content-Type-Options': 'nosniff',
   'Cross-Origin-Resource-Policy': 'same-origin',
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cache-Control': 'no-store',
 };
+
+/** Nothing from elsewhere is loaded; a style that stands in the page counts by its hash. */
+function contentSecurityPolicy(page: string): string {
+  const hashes = [...page.matchAll(/<style>(.*?)<\/style>/gs)].map(
+    ([, style = '']) => `'sha256-${createHash('sha256').update(style).digest('base64')}'`,
+  );
+  return [
+    "default-src 'none'",
+    "script-src 'self'",
+    `style-src ${["'self'", ...hashes].join(' ')}`,
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ');
+}
 
 /** How a server that listens there may be called. */
 function namesOf(host: string): string[] {

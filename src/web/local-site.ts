@@ -55,7 +55,7 @@ export async function serveLocalSite(options: LocalSiteOptions): Promise<LocalSi
   const { page, files, routes, host = LOCAL_HOST } = options;
   const secret = randomBytes(24).toString('base64url');
   let port = 0;
-  const { check, requestToken } = admission(secret, host, () => port);
+  const { check, requestToken } = admission(secret, host, () => port, page);
   const app = new Hono();
   app.use(check);
   app.use(bodyLimit({ maxSize: LARGEST_BODY_BYTES }));

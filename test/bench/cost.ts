@@ -4,26 +4,20 @@
  * minute; and the time of metrics, events and everything else that is no step.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, rmSync, statSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { cpuSeconds } from './process-cpu.ts';
 
 const STEPS = 60;
 const CHECKPOINTS = 5;
 const MINUTE_S = 60;
-const TICKS_A_SECOND = 100;
 
 interface Profiled {
   n_steps: number;
   parts: { part: string; seconds: number; calls: number }[];
-}
-
-/** Seconds of CPU of a process so far (proc(5)). */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_A_SECOND;
 }
 
 function sizeOf(folder: string): number {

@@ -2,7 +2,7 @@
  * `npm run bench -- PROGRAM [flags]`: our speed against SAELens 6.54.12, measured here and now. One table on stdout, or
  * JSON with `--json`; other flags go to the program in test/bench that measures. `record` measures all that
  * docs/benchmarks.md shows, `record WORDS` the lines with these words; `page` writes that again. `cost` is what
- * checkpoints and metrics take of a run of ours (cost.ts).
+ * checkpoints and metrics take of a run of ours (cost.ts); `dashboard` how soon it shows what (dashboard.ts).
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -12,6 +12,7 @@ import { resolveBundled } from '../../src/worker/bundled.ts';
 import { peersEnvironment, testEnvironments } from '../environments.ts';
 import { hasFixtures, SHARED } from '../shared-folder.ts';
 import { cost } from './cost.ts';
+import { dashboard } from './dashboard.ts';
 import { benchmarkPage, type Measured } from './page.ts';
 import { type Result, resultTable } from './result.ts';
 
@@ -125,9 +126,10 @@ const program = programs[name];
 if (name === 'record') await record(words.join(' '));
 else if (name === 'page') writePage();
 else if (name === 'cost') await cost(words, env);
+else if (name === 'dashboard') await dashboard(words, env);
 else if (program === undefined) {
   console.error(
-    `usage: npm run bench -- ${Object.keys(programs).join('|')}|cost|record|page [--json] [flags of the program]`,
+    `usage: npm run bench -- ${Object.keys(programs).join('|')}|cost|dashboard|record|page [--json] [flags of the program]`,
   );
   process.exitCode = 2;
 } else {

@@ -50,23 +50,27 @@ function addChart(key: string, title: string): void {
 }
 
 let isDue = false;
+let drawnAt = Number.NEGATIVE_INFINITY;
 let listedStrokes = '';
-/** Soon, and once for all that comes until then. */
+/** At once, or a little after the last time; then once for all that came until then. */
 function draw(): void {
   if (isDue) return;
   isDue = true;
-  window.setTimeout(() => {
-    isDue = false;
-    const view = { smoothing: Number(smoothing.value), log: log.checked, window: metrics.window };
-    for (const chart of charts.values()) chart.draw(metrics.linesOf(chart.key, nameOf), view);
-    byId('smoothed').textContent = view.smoothing === 0 ? 'off' : view.smoothing.toFixed(2);
-    byId<HTMLButtonElement>('whole').disabled = metrics.zoomed === null;
-    offerMore();
-    sayWhatIsMissing();
-    const strokes = `${isDark()} ${chosen.map(metrics.strokes.ofRun).join(' ')}`;
-    if (strokes !== listedStrokes) list();
-    listedStrokes = strokes;
-  }, REDRAW_MS);
+  window.setTimeout(
+    () => {
+      [isDue, drawnAt] = [false, performance.now()];
+      const view = { smoothing: Number(smoothing.value), log: log.checked, window: metrics.window };
+      for (const chart of charts.values()) chart.draw(metrics.linesOf(chart.key, nameOf), view);
+      byId('smoothed').textContent = view.smoothing === 0 ? 'off' : view.smoothing.toFixed(2);
+      byId<HTMLButtonElement>('whole').disabled = metrics.zoomed === null;
+      offerMore();
+      sayWhatIsMissing();
+      const strokes = `${isDark()} ${chosen.map(metrics.strokes.ofRun).join(' ')}`;
+      if (strokes !== listedStrokes) list();
+      listedStrokes = strokes;
+    },
+    drawnAt + REDRAW_MS - performance.now(),
+  );
 }
 
 const nameOf = (id: string): string => runs.find((run) => run.id === id)?.name ?? id;

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { serveDashboard } from '../../../src/dashboard/dashboard.ts';
+import { RunStore } from '../../../src/dashboard/run-store.ts';
 import type { LocalSite } from '../../../src/web/local-site.ts';
 
 const runsFolder = mkdtempSync(join(tmpdir(), 'sae-lens-ts-dashboard-'));
@@ -77,6 +78,13 @@ test('a server that was started anew tells the page of the old one to load its r
   await enter();
   const told = await hear('reload', `${encodeURIComponent(id)}@${generation}@${offset}`);
   expect(JSON.parse(told.data)).toEqual({ id: 'a run' });
+});
+
+test('a folder whose run.json says nothing is no run', async () => {
+  mkdirSync(join(runsFolder, 'nothing'));
+  writeFileSync(join(runsFolder, 'nothing', 'run.json'), '{}');
+  const store = new RunStore(runsFolder);
+  expect((await store.list()).map(({ id }) => id)).toEqual(['a run']);
 });
 
 test('of a run that failed the page is told what with, and of SAEs what their last evaluation found', async () => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { connect, createServer } from 'node:net';
@@ -99,6 +100,14 @@ test('D4: the token of the address becomes a cookie that no script reads, and no
   expect(set + text).not.toContain(token);
   expect(headers['referrer-policy']).toBe('no-referrer');
   expect(headers['content-security-policy']).toContain("default-src 'none'");
+});
+
+test('a style that stands in the page is allowed by its hash, any other is not', async () => {
+  const policy = async (page: string): Promise<string> =>
+    (await ask(await serve({ page }))).headers['content-security-policy'] as string;
+  const hash = createHash('sha256').update('p { color: red }').digest('base64');
+  expect(await policy('<style>p { color: red }</style>')).toContain(`style-src 'self' 'sha256-${hash}';`);
+  expect(await policy('<p>')).toContain("style-src 'self';");
 });
 
 test('D4: without the token, with another one, or with the cookie of another server nothing is shown', async () => {
