@@ -4,7 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { testEnvironments } from './environments.ts';
 
@@ -49,7 +49,9 @@ function run(command: string, args: string[], read: () => Counts): Counts {
 function python(): Counts {
   const report = join(reports, 'pytest.xml');
   const paths = ofPython.length > 0 ? ofPython : ['test/python'];
-  const args = ['-m', 'pytest', '-q', '-rs', `--junitxml=${report}`, ...paths];
+  const workers = paths.length === 1 && paths[0]?.endsWith('.py') ? 0 : availableParallelism();
+  const spread = ['-n', String(workers), '--dist', 'loadfile'];
+  const args = ['-m', 'pytest', '-q', '-rs', ...spread, `--junitxml=${report}`, ...paths];
   return run(environments.SAE_LENS_TS_PYTHON, args, () => {
     const found = readFileSync(report, 'utf8');
     const [suite = ''] = /<testsuite [^>]*>/.exec(found) ?? [];
