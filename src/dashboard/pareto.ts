@@ -1,4 +1,5 @@
 import { html, Markup, shown } from '../web/markup.ts';
+import { type Labelled, placeLabels } from './labels.ts';
 
 /** How good an SAE is against how sparse. */
 export interface ParetoPoint {
@@ -9,7 +10,7 @@ export interface ParetoPoint {
   readonly ceLossScore: number | undefined;
 }
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BELOW] = [460, 340, 52, 24, 34, 44];
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BELOW] = [460, 340, 60, 24, 34, 44];
 const MOST_LETTERS = 32;
 const MOST_NAMES = 12;
 const PANELS = [
@@ -21,6 +22,7 @@ svg { font: 12px system-ui, sans-serif; color-scheme: light dark; }
 text { fill: light-dark(#1f2328, #e6e8eb); } .quiet { fill: light-dark(#565b64, #a4abb6); font-size: 11px; }
 .axis { stroke: light-dark(#8b919c, #6b727d); } .front { stroke: light-dark(#0072b2, #56b4e9); stroke-width: 1.5; fill: none; }
 circle { fill: light-dark(#ffffff, #14161a); stroke: light-dark(#0072b2, #56b4e9); stroke-width: 2; } .best { fill: light-dark(#0072b2, #56b4e9); }
+.name { paint-order: stroke; stroke: light-dark(#ffffff, #14161a); stroke-width: 3px; } .leader { stroke: light-dark(#8b919c, #6b727d); }
 `;
 
 interface Place {
@@ -42,11 +44,11 @@ export function front(places: readonly Place[]): Place[] {
 
 /** SAEs as points of L0 against explained variance and CE score, as one SVG that loads nothing. */
 export const paretoPlot = (points: readonly ParetoPoint[]): string =>
-  drawing(points, html`<style>${new Markup(STYLE)}</style>`).text;
+  drawing(panelsOf(points), html`<style>${new Markup(STYLE)}</style>`).text;
 
-/** The same for a page, which has the style; null where there is nothing to show. */
-export const paretoFigure = (points: readonly ParetoPoint[]): string | null =>
-  panelsOf(points).length === 0 ? null : drawing(points, '').text;
+/** A picture for each of the two, for a page, which has the style. */
+export const paretoFigures = (points: readonly ParetoPoint[]): string[] =>
+  panelsOf(points).map((one) => drawing([one], '').text);
 
 interface Panel {
   readonly title: string;
@@ -61,8 +63,7 @@ const panelsOf = (points: readonly ParetoPoint[]): Panel[] =>
     return places.length === 0 ? [] : [{ title, places }];
   });
 
-function drawing(points: readonly ParetoPoint[], style: Markup | ''): Markup {
-  const panels = panelsOf(points);
+function drawing(panels: readonly Panel[], style: Markup | ''): Markup {
   const drawn = panels.map(
     ({ title, places }, n) => html`<g transform="translate(${n * WIDTH} 0)">${panel(title, places)}</g>`,
   );
@@ -81,26 +82,44 @@ function panel(title: string, places: readonly Place[]): Markup {
     HEIGHT - BELOW,
     TOP,
   );
-  const at = ({ l0, value }: Place): [string, string] => [x.of(Math.log10(l0)).toFixed(1), y.of(value).toFixed(1)];
+  const at = ({ l0, value }: Place): [number, number] => [x.of(Math.log10(l0)), y.of(value)];
   const best = front(places);
-  // Of many points only the best have room for their names; each has it as its title.
-  const isNamed = (place: Place): boolean => places.length <= MOST_NAMES || best.includes(place);
-  const dots = places.map((place) => {
+  // Of many points only the best have their names, of few all that there is room for; each has it as its title.
+  const byRank = [...best, ...places.filter((place) => !best.includes(place))];
+  const named = byRank.length <= MOST_NAMES ? byRank : best;
+  const labelled = byRank.map((place): Labelled => {
+    const [cx, cy] = at(place);
+    return { x: cx, y: cy, words: named.includes(place) ? label(place.name) : null };
+  });
+  const labels = placeLabels(labelled, { left: LEFT + 2, right: WIDTH - 4, top: TOP - 8, bottom: HEIGHT - BELOW });
+  // The best lie above those that have the same place.
+  const dots = byRank.toReversed().map((place) => {
     const [cx, cy] = at(place);
     // Filled or not says the same as the line: nothing is told by colour alone.
-    const [kind, side] = [best.includes(place) ? 'best' : '', Number(cx) > WIDTH / 2 ? 'end' : 'start'];
-    const where = html`x="${Number(cx) + (side === 'end' ? -8 : 8)}" y="${Number(cy) + 4}" text-anchor="${side}"`;
-    return html`<circle cx="${cx}" cy="${cy}" r="4" class="${kind}"><title>${place.name}: L0 ${shown(place.l0)}, ${title} ${shown(place.value)}</title></circle>${isNamed(place) ? html`<text ${where}>${label(place.name)}</text>` : ''}`;
+    const kind = best.includes(place) ? 'best' : '';
+    return html`<circle cx="${tenth(cx)}" cy="${tenth(cy)}" r="4" class="${kind}"><title>${place.name}: L0 ${shown(place.l0)}, ${title} ${shown(place.value)}</title></circle>`;
   });
-  const line = html`<polyline class="front" points="${best.map((place) => at(place).join()).join(' ')}"/>`;
+  const names = labels.flatMap((found, i) => {
+    const { x: cx, y: cy, words } = labelled[i] as Labelled;
+    if (found === null || words === null) return [];
+    const leader = found.isFar
+      ? html`<path class="leader" d="M${tenth(cx)} ${tenth(cy)}L${tenth(found.x)} ${tenth(found.y - 4)}"/>`
+      : '';
+    return [
+      html`${leader}<text class="name" x="${tenth(found.x)}" y="${tenth(found.y)}" text-anchor="${found.anchor}">${words}</text>`,
+    ];
+  });
+  const line = html`<polyline class="front" points="${best.map((place) => at(place).map(tenth).join()).join(' ')}"/>`;
   return html`<text x="${LEFT}" y="20">${title}</text>
-<path class="axis" fill="none" d="M${LEFT} ${TOP}V${HEIGHT - BELOW}H${WIDTH - RIGHT}"/>${line}${dots}
+<path class="axis" fill="none" d="M${LEFT} ${TOP}V${HEIGHT - BELOW}H${WIDTH - RIGHT}"/>${line}${names}${dots}
 <text class="quiet" x="${LEFT - 6}" y="${TOP + 4}" text-anchor="end">${shown(y.high)}</text>
 <text class="quiet" x="${LEFT - 6}" y="${HEIGHT - BELOW}" text-anchor="end">${shown(y.low)}</text>
 <text class="quiet" x="${LEFT}" y="${HEIGHT - BELOW + 18}">${shown(10 ** x.low)}</text>
 <text class="quiet" x="${WIDTH - RIGHT}" y="${HEIGHT - BELOW + 18}" text-anchor="end">${shown(10 ** x.high)}</text>
 <text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">L0, latents for each token (logarithmic)</text>`;
 }
+
+const tenth = (value: number): string => value.toFixed(1);
 
 /** The end of a long name tells runs apart; the whole of it is the point's title. */
 const label = (name: string): string => (name.length > MOST_LETTERS ? `…${name.slice(1 - MOST_LETTERS)}` : name);

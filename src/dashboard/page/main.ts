@@ -4,7 +4,7 @@ import type { ListedRun, RunDetails } from '../shown.ts';
 import { Chart } from './chart.ts';
 import { showDetails } from './details.ts';
 import { Metrics } from './metrics.ts';
-import { filtered, showRuns } from './run-list.ts';
+import { filtered, moveByArrows, showRuns } from './run-list.ts';
 import { type Listed, runDetails } from './server.ts';
 import { showTradeOff } from './trade-off.ts';
 
@@ -149,6 +149,7 @@ smoothing.addEventListener('input', draw);
 log.addEventListener('change', draw);
 byId('whole').addEventListener('click', () => metrics.zoom(null));
 byId('filter').addEventListener('input', list);
+byId('runs').addEventListener('keydown', moveByArrows);
 byId<HTMLSelectElement>('more').addEventListener('change', ({ currentTarget }) => {
   const { value } = currentTarget as HTMLSelectElement;
   if (value !== '' && !charts.has(value)) addChart(value, value);

@@ -24,6 +24,17 @@ export function filtered(runs: readonly ListedRun[]): ListedRun[] {
 
 const items = new Map<string, Item>();
 
+/** From run to run with the arrows, from box to box or from name to name: a long list has many stops for Tab. */
+export function moveByArrows(event: KeyboardEvent): void {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const { target } = event;
+  const item = target instanceof HTMLElement ? target.closest('li') : null;
+  if (step === undefined || item === null || event.ctrlKey || event.metaKey || event.altKey) return;
+  const next = step === 1 ? item.nextElementSibling : item.previousElementSibling;
+  event.preventDefault();
+  next?.querySelector<HTMLElement>(target instanceof HTMLInputElement ? 'input' : 'button')?.focus();
+}
+
 /** Draws the list. What stays in it stays the same element: a pointer and a keyboard find it where it was. */
 export function showRuns(runs: readonly ListedRun[], chosen: Chosen): void {
   const kept = filtered(runs);

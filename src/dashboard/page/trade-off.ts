@@ -1,8 +1,8 @@
 import { byId } from '../../web/page/element.ts';
-import { type ParetoPoint, paretoFigure } from '../pareto.ts';
+import { type ParetoPoint, paretoFigures } from '../pareto.ts';
 import type { ListedRun } from '../shown.ts';
 
-let drawn: string | null = null;
+let drawn = '';
 
 /** SAEs by L0 against explained variance and CE score, of the last evaluation of each run in the list. */
 export function showTradeOff(runs: readonly ListedRun[]): void {
@@ -16,11 +16,11 @@ export function showTradeOff(runs: readonly ListedRun[]): void {
       }),
     ),
   );
-  const figure = paretoFigure(points);
-  byId('trade-off').hidden = figure === null;
-  if (figure === drawn || figure === null) return;
-  drawn = figure;
-  // Of our own making, its words escaped; as XML nothing in it could be run anyway.
-  const { documentElement } = new DOMParser().parseFromString(figure, 'image/svg+xml');
-  byId('pareto').replaceChildren(document.importNode(documentElement, true));
+  const figures = paretoFigures(points);
+  byId('trade-off').hidden = figures.length === 0;
+  if (figures.join('') === drawn) return;
+  drawn = figures.join('');
+  // Of our own making, their words escaped; as XML nothing in them could be run anyway.
+  const pictures = figures.map((one) => new DOMParser().parseFromString(one, 'image/svg+xml').documentElement);
+  byId('pareto').replaceChildren(...pictures.map((one) => document.importNode(one, true)));
 }
