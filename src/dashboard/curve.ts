@@ -25,20 +25,21 @@ export function drawCurve(title: string, lines: readonly Line[], place = html``)
   const [first, last] = [Math.min(...steps), Math.max(...steps)];
   const [low, high] = [Math.min(...values), Math.max(...values)];
   const x = (step: number): number => LEFT + ((step - first) / (last - first || 1)) * (WIDTH - LEFT - 4);
-  const y = (value: number): number => HEIGHT - BELOW - ((value - low) / (high - low || 1)) * (HEIGHT - BELOW - 10);
+  // A line that stays at one value lies in the middle.
+  const share = (value: number): number => (high === low ? 0.5 : (value - low) / (high - low));
+  const y = (value: number): number => HEIGHT - BELOW - share(value) * (HEIGHT - BELOW - 10);
   const drawn = lines.map(({ points }, i) => {
     const way = points.steps.map((step, n) => `${x(step).toFixed(1)},${y(points.values[n] as number).toFixed(1)}`);
     // Of a single value there is no line.
-    const ends = way.length === 1 ? `${way[0]} ${x(first) + 4},${y(points.values[0] as number)}` : way.join(' ');
+    const corners = way.length === 1 ? `${way[0]} ${x(first) + 4},${y(points.values[0] as number)}` : way.join(' ');
     const style = html`fill="none" stroke="var(--stroke)" stroke-width="1.5" stroke-dasharray="${DASHES[i % 8] as string}"`;
-    return html`<polyline points="${ends}" ${style}/>`;
+    return html`<polyline points="${corners}" ${style}/>`;
   });
   const now = lines.map(({ sae, points }) => `${sae} ${shown(points.values.at(-1) as number)}`.trim()).join(' · ');
+  const ends = high === low ? [low] : [high, low];
   const svg = html`<svg ${place} viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}: from ${shown(low)} to ${shown(high)}, at the end ${now}">
 <path d="M${LEFT} 4V${HEIGHT - BELOW}H${WIDTH}" fill="none" stroke="var(--line)"/>${drawn}
-<text x="${LEFT - 4}" y="14" text-anchor="end">${shown(high)}</text>
-<text x="${LEFT - 4}" y="${HEIGHT - BELOW}" text-anchor="end">${shown(low)}</text>
-<text x="${LEFT}" y="${HEIGHT - 6}">${first}</text><text x="${WIDTH}" y="${HEIGHT - 6}" text-anchor="end">step ${last}</text>
+${ends.map((value) => html`<text x="${LEFT - 4}" y="${Math.min(HEIGHT - BELOW, y(value) + 4)}" text-anchor="end">${shown(value)}</text>\n`)}<text x="${LEFT}" y="${HEIGHT - 6}">${first}</text><text x="${WIDTH}" y="${HEIGHT - 6}" text-anchor="end">step ${last}</text>
 </svg>`;
   return { svg, now };
 }

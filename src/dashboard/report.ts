@@ -20,9 +20,10 @@ const STYLE = `
 :root { color-scheme: light dark; --quiet: light-dark(#565b64, #a4abb6); --line: light-dark(#d5d8de, #383d46); --stroke: light-dark(#0072b2, #56b4e9); }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 960px; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h2 { margin-top: 2rem; } table { border-collapse: collapse; width: 100%; } th, td { text-align: left; vertical-align: top; font-weight: 400; padding: .1rem 1rem .1rem 0; }
-th { color: var(--quiet); width: 40%; } .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)); gap: 1.5rem; }
+th { color: var(--quiet); width: 1%; white-space: nowrap; padding-right: 2rem; } .curves { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)); gap: 1.5rem; }
 figure { margin: 0; } figcaption { font-weight: 600; } svg { width: 100%; height: auto; } svg text { font-size: 11px; fill: var(--quiet); }
-code { font-size: 13px; } small { color: var(--quiet); }
+code { font-size: 13px; } small { color: var(--quiet); font-weight: 400; }
+@media (max-width: 700px) { tr, th, td { display: block; } th { width: auto; white-space: normal; } td { padding-bottom: .4rem; } }
 `;
 
 /**
@@ -61,7 +62,7 @@ export function reportPage(
 </head>
 <body>
 <h1>${facts.name}</h1>
-<p>${facts.state} · ${String(facts.config.model_name ?? '')} · ${String(facts.config.hook_name ?? '')} · ${String(facts.config['sae.architecture'] ?? '')} · ${facts.sizes.d_in ?? '?'} → ${facts.sizes.d_sae ?? '?'} latents · ${facts.created}</p>
+<p>${facts.state} · ${String(facts.config.model_name ?? '')} · ${String(facts.config.hook_name ?? '')} · ${String(facts.config['sae.architecture'] ?? '')} · ${facts.sizes.d_in ?? '?'} → ${facts.sizes.d_sae ?? '?'} latents · ${utc(facts.created)}</p>
 <h2>Evaluation</h2>
 ${evaluations}
 <h2>Curves</h2>
@@ -79,8 +80,14 @@ ${table([...Object.entries(provenance), ...Object.entries(facts.hashes), ...kept
 `.text;
 }
 
+/** 2026-11-30 14:10 UTC: whoever reads it may be elsewhere. */
+const utc = (iso: string): string => iso.replace(/^(\S{10})T(\S{5})\S*Z$/, '$1 $2 UTC');
+
 const table = (rows: readonly (readonly [string, string | number | boolean | null])[]): Markup =>
-  html`<table>${rows.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${String(value)}</td></tr>`)}</table>`;
+  html`<table>${rows.map(([name, value]) => html`<tr><th scope="row">${breakable(name)}</th><td>${String(value)}</td></tr>`)}</table>`;
+
+/** A long name has its lines end where its words do. */
+const breakable = (name: string): Markup => new Markup(html`${name}`.text.replace(/[/_.]/g, '$&<wbr>'));
 
 function curve(title: string, lines: readonly Line[]): Markup {
   const { svg, now } = drawCurve(title, lines);
