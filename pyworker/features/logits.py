@@ -11,6 +11,9 @@ from torch import Tensor
 
 from pyworker.features.histogram import logit_histograms
 
+VALUES_AT_ONCE = 2**22
+"""Of the unembedding, in float32: 16 MB."""
+
 
 @dataclass(frozen=True)
 class LogitEffects:
@@ -24,15 +27,16 @@ class LogitEffects:
 
 @torch.no_grad()
 def logit_effects(directions_FD: Tensor, unembedding_VD: Tensor, k: int) -> LogitEffects:
-    """Of a few latents: a matrix F × V is held.
+    """Of a few latents: a matrix F × V is held. In float32 whatever the type of the model: bfloat16 has two digits.
 
     Args:
         directions_FD: what one unit of each latent adds to the residual stream.
         unembedding_VD: of the language model.
         k: tokens of each side.
     """
-    logits_FV = directions_FD.to(unembedding_VD.dtype) @ unembedding_VD.T
-    logits_FV = logits_FV.float()
+    directions_FD = directions_FD.to(unembedding_VD.device).float()
+    blocks = unembedding_VD.split(max(1, VALUES_AT_ONCE // unembedding_VD.shape[1]))
+    logits_FV = torch.cat([directions_FD @ block_BD.float().T for block_BD in blocks], dim=1)
     k = min(k, logits_FV.shape[1])
     edges, counts = logit_histograms(logits_FV)
     return LogitEffects(

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from pyworker.lm.backends import LAYER_MODULES
 
@@ -54,11 +55,13 @@ def _through_heads(model: Any, layer: int, head_index: int | None, directions_FD
     if modules is None or type(model).__name__ == "Gemma2ForCausalLM":  # normalised before it is added
         return None
     join: nn.Module = model.get_submodule(f"{modules.layers}.{layer}.{modules.z_into}")
-    weight = next(join.parameters())
-    rows_FZ = directions_FD.to(weight)
+    # In float32 whatever the type of the model: these are weights of an SAE, and no activations.
+    weights = {name: weight.float() for name, weight in join.named_parameters()}
+    rows_FZ = directions_FD.to(next(join.parameters()).device).float()
     if head_index is not None:
         n_heads = model.config.num_attention_heads
         every_FHZ = rows_FZ.new_zeros(len(rows_FZ), n_heads, rows_FZ.shape[1])
         every_FHZ[:, head_index] = rows_FZ
         rows_FZ = every_FHZ.flatten(1)
-    return join(rows_FZ) - join(torch.zeros_like(rows_FZ[:1]))  # its bias is nobody's direction
+    nothing_1Z = torch.zeros_like(rows_FZ[:1])  # the bias is nobody's direction
+    return functional_call(join, weights, rows_FZ) - functional_call(join, weights, nothing_1Z)

@@ -1,4 +1,4 @@
-/** A benchmark as a table, ours beside another trainer's. */
+/** A benchmark as a table, ours beside another trainer's where there is one. */
 
 const PEERS = { saelens: 'SAELens', sparsify: 'sparsify', dictionary_learning: 'dictionary_learning' } as const;
 
@@ -15,22 +15,22 @@ export interface Result {
   torch?: string;
   /** CPU of our step as a multiple of the CPU of the bare encoder product in float32. */
   over_product?: number;
-  measures: Record<string, { unit: string; ours: Side; ratio: number } & Partial<Record<keyof typeof PEERS, Side>>>;
+  measures: Record<string, { unit: string; ours: Side; ratio?: number } & Partial<Record<keyof typeof PEERS, Side>>>;
 }
 
 /** A heading that says under what circumstances, then a row for each measure, then what the product alone takes. */
 export function resultTable({ shape, load, threads = 1, measures, over_product }: Result): string[] {
   const [first] = Object.values(measures);
   const peer = (Object.keys(PEERS) as (keyof typeof PEERS)[]).find((name) => first !== undefined && name in first);
-  if (peer === undefined) throw new Error('nothing was measured beside ours');
   const loads = load.map(([minute]) => (minute as number).toFixed(1)).join(' to ');
   return [
     `${shape}; ${threads} thread${threads === 1 ? '' : 's'}, load ${loads}`,
     '',
-    `| measure | unit | ours | ${PEERS[peer]} | ratio |`,
-    '| --- | --- | --- | --- | --- |',
+    `| measure | unit | ours |${peer === undefined ? '' : ` ${PEERS[peer]} | ratio |`}`,
+    `| --- | --- | --- |${peer === undefined ? '' : ' --- | --- |'}`,
     ...Object.entries(measures).map(
-      ([name, row]) => `| ${name} | ${row.unit} | ${side(row.ours)} | ${side(row[peer] as Side)} | ${row.ratio} |`,
+      ([name, row]) =>
+        `| ${name} | ${row.unit} | ${side(row.ours)} |${peer === undefined ? '' : ` ${side(row[peer] as Side)} | ${row.ratio} |`}`,
     ),
     ...(over_product === undefined
       ? []

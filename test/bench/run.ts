@@ -61,6 +61,9 @@ const programs: Record<string, (flags: readonly string[]) => Result | Promise<Re
   pretokenize: beside('data/pretokenize.py', '--tokenizer', STORIES, '--text', TEXT),
   'cache-activations': beside('data/cache-activations.py'),
   'train-from-cache': beside('data/train-from-cache.py'),
+  /** Nothing is beside it. */
+  features: (flags) =>
+    measure(python.SAE_LENS_TS_PYTHON, 'features.py', ['--model', STORIES, '--text', TEXT, ...flags]),
 };
 
 /** What the page shows. */

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pyworker.features import logit_effects
+from pyworker.features import logit_effects, logits
 from pyworker.lm.load import LanguageModelConfig, load_language_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))
@@ -73,6 +73,33 @@ def test_a_direction_changes_the_logits_by_what_is_said(lm, hook, head):
         counts, _ = torch.histogram(residual_FR[number] @ lm.unembedding().T, edges)
         assert (counts - torch.tensor(effects.counts[number])).abs().sum() <= 2  # at an edge
         assert sum(effects.counts[number]) == len(changed)
+
+
+def test_effects_are_computed_in_float32_whatever_the_type_of_the_model(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    directions_FD = torch.randn(5, 32, generator=generator)
+    unembedding_VD = torch.randn(301, 32, generator=generator).bfloat16()
+    exact_FV = directions_FD.double() @ unembedding_VD.double().T
+    for block in (logits.VALUES_AT_ONCE, 100 * 32, 1):
+        monkeypatch.setattr(logits, "VALUES_AT_ONCE", block)
+        effects = logit_effects(directions_FD, unembedding_VD, 20)
+        for found, best in ((effects.positive, exact_FV.topk(20)), (effects.negative, (-exact_FV).topk(20))):
+            assert [[t for t, _ in one] for one in found] == best.indices.tolist()
+            values = torch.tensor([[v for _, v in one] for one in found], dtype=torch.float64)
+            torch.testing.assert_close(values.abs(), best.values.abs(), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["LlamaForCausalLM", "GPT2LMHeadModel"])
+def test_heads_of_a_bfloat16_model_write_in_float32(tmp_path, kind):
+    lm = load_language_model(LanguageModelConfig(model_name=str(save_tiny_model(tmp_path, kind))))
+    model = lm._backend.model.to(torch.bfloat16)
+    join = model.model.layers[1].self_attn.o_proj if kind[0] == "L" else model.transformer.h[1].attn.c_proj
+    weight_RZ = join.weight if kind[0] == "L" else join.weight.T
+    rows_FZ = torch.randn(4, 32, generator=torch.Generator().manual_seed(0))
+    exact_FR = rows_FZ.double() @ weight_RZ.double().T
+    found_FR = lm.into_residual(rows_FZ, "blocks.1.attn.hook_z")
+    assert found_FR.dtype == torch.float32
+    torch.testing.assert_close(found_FR.double(), exact_FR, rtol=1e-5, atol=1e-6)
 
 
 def _plus(direction_D, head):
