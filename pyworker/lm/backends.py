@@ -74,7 +74,7 @@ class Backend(Protocol):
         ...
 
 
-def _layers_of(model: nn.Module) -> nn.ModuleList | None:
+def layers_of(model: nn.Module) -> nn.ModuleList | None:
     """The decoder layers: by the table, else the longest ModuleList that is not inside another one."""
     modules = LAYER_MODULES.get(type(model).__name__)
     if modules is not None:
@@ -104,7 +104,7 @@ class HuggingFaceModel:
 
     def layers(self) -> Iterator[nn.Module]:
         """See Backend."""
-        yield from _layers_of(self.model) or ()
+        yield from layers_of(self.model) or ()
 
     def as_loaded_for(self, hook_name: str) -> bool:
         """See Backend."""
@@ -127,7 +127,7 @@ class TransformerLensModel:
         self._bridge = bridge
         self._tokenizer = tokenizer
         self._model_name = model_name
-        self._n_plain_layers = 0 if model is None else len(_layers_of(model) or ())
+        self._n_plain_layers = 0 if model is None else len(layers_of(model) or ())
         self.model: Any = model if model is not None else bridge.original_model
         # A native bridge (TransformerLens' own old checkpoints) has a configuration of its own only.
         self.config: Any = getattr(self.model, "config", None) or bridge.cfg
@@ -159,7 +159,7 @@ class TransformerLensModel:
         modules, match = LAYER_MODULES.get(type(self._model).__name__), PLAIN_HOOK.fullmatch(hook_name)
         if modules is None or match is None or int(match[1]) >= self._n_plain_layers:
             return None
-        layer = _layers_of(self._model)[int(match[1])]
+        layer = layers_of(self._model)[int(match[1])]
         match match[2]:
             case "hook_resid_pre":
                 return ModuleInput(layer)
@@ -190,7 +190,7 @@ class TransformerLensModel:
 
     def layers(self) -> Iterator[nn.Module]:
         """See Backend."""
-        yield from (self._bridge.blocks if self.bridged else _layers_of(self._model)) or ()
+        yield from (self._bridge.blocks if self.bridged else layers_of(self._model)) or ()
 
     def logits(self, tokens_PC: Tensor, model_kwargs: dict[str, Any]) -> Tensor:
         """See Backend."""

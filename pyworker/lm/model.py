@@ -21,7 +21,7 @@ from pyworker.lm.backends import Backend
 from pyworker.lm.compiled_layers import CompiledLayers
 from pyworker.lm.names import nearest
 from pyworker.lm.points import Point, select_heads
-from pyworker.lm.residual import into_residual, unembedding
+from pyworker.lm.residual import into_residual, layer_of, unembedding
 from pyworker.lm.tokenizer import special_token_ids, token_text
 
 # Reads x_PCD; a tensor of the same shape replaces it for the rest of the forward pass, None leaves it.
@@ -390,3 +390,7 @@ class LanguageModel:
         """
         hook_name, head_index = self._where(hook_name, head_index)
         return into_residual(self._backend.model, hook_name, head_index, directions_FD)
+
+    def layer_of(self, hook_name: str) -> int | None:
+        """Number of the layer that a hook point is in; None where it is in none."""
+        return layer_of(self._backend.model, hook_name)

@@ -10,12 +10,25 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pyworker.lm.backends import LAYER_MODULES
+from pyworker.lm.backends import LAYER_MODULES, layers_of
 
 WRITTEN = re.compile(
     r"blocks\.(\d+)\.(hook_resid_pre|hook_resid_mid|hook_resid_post|hook_attn_out|hook_mlp_out|attn\.hook_z)"
 )
 """Hook points of TransformerLens whose values are in the residual stream, are added to it, or get there linearly."""
+
+
+def layer_of(model: Any, hook_name: str) -> int | None:
+    """Number of the decoder layer of a Hugging Face model that a hook point of either kind is in; None outside of them."""
+    match = re.match(r"blocks\.(\d+)\.", hook_name)
+    if match is not None:
+        return int(match[1])
+    layers = layers_of(model)
+    for name, module in model.named_modules():
+        if module is layers and hook_name.startswith(f"{name}."):
+            number, _, _ = hook_name.removeprefix(f"{name}.").partition(".")
+            return int(number) if number.isdecimal() else None
+    return None
 
 
 def unembedding(model: Any) -> Tensor | None:

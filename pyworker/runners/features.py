@@ -92,6 +92,7 @@ def features(params: dict[str, Any], session: Any) -> dict[str, Any]:
             session.stage("write", "writing latents", done, len(wanted_F))
     return {
         "architecture": sae.cfg.architecture,
+        "layer": lm.layer_of(folder.hook_name),
         "d_in": sae.cfg.d_in,
         "d_sae": sae.cfg.d_sae,
         "n_tokens": collected.n_tokens,

@@ -52,6 +52,17 @@ export async function writeFeaturesFolder<T>(output: string, write: (staging: st
     }
   } catch (error) {
     if (error instanceof SaeLensError) throw error;
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (code === 'ENOTDIR' || (code === 'EEXIST' && syscall === 'mkdir')) {
+      throw new SaeLensError(
+        'STORAGE',
+        `Cannot write features to "${output}": a file is there, or is a part of the path`,
+        {
+          hint: 'choose a folder that is new or empty: --output',
+          cause: error,
+        },
+      );
+    }
     throw notWritten(`Cannot write features to "${output}"`, dirname(folder), error as Error);
   }
 }

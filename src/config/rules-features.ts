@@ -19,6 +19,12 @@ export const featuresRules: readonly OptionsRule<Features>[] = [
     if (wrong === undefined) return undefined;
     return { path: 'latents', value: latents, message: `ends before it begins: ${wrong.join('-')}` };
   },
+  ({ latents }) => {
+    const stretches = (stretchesOf(latents) ?? []).toSorted(([a], [b]) => a - b);
+    const again = stretches.find(([first], n) => n > 0 && first <= (stretches[n - 1] as [number, number])[1]);
+    if (again === undefined) return undefined;
+    return { path: 'latents', value: latents, message: `names latent ${again[0]} twice` };
+  },
   ({ dataset_path, dataset_split }) =>
     dataset_path === null && dataset_split !== null
       ? { path: 'dataset_split', message: 'has no effect without dataset_path', hint: 'name the dataset too' }

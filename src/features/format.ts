@@ -50,6 +50,8 @@ export const aboutSchema = z.object({
   model_name: z.string(),
   hook_name: z.string(),
   hook_head_index: z.int().nullable(),
+  /** Of the language model, that the hook is in; null where it is in none, or before folders said it. */
+  layer: count.nullable().default(null),
   architecture: z.string().nullable(),
   d_in: count,
   d_sae: count,

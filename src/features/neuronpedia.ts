@@ -29,9 +29,9 @@ export async function exportNeuronpedia(folder: string, target: string): Promise
   await writeFile(join(target, 'skipped_indexes.json'), JSON.stringify(skipped));
 }
 
-const sourceOf = ({ model_name, hook_name, name }: About) => ({
+const sourceOf = ({ model_name, layer, name }: About) => ({
   model_id: model_name,
-  layer: Number(/\d+/.exec(hook_name)?.[0] ?? 0),
+  layer: layer ?? 0,
   sae_set: name,
 });
 

@@ -7,7 +7,12 @@ export const LONGEST_PROMPT = 10_000;
 
 /** What the page asks of its server. */
 export const promptSchema = z.strictObject({
-  text: z.string().min(1).max(LONGEST_PROMPT),
+  /** Half of a character would be no text for a tokenizer. */
+  text: z
+    .string()
+    .min(1)
+    .max(LONGEST_PROMPT)
+    .refine((text) => !/\p{Surrogate}/u.test(text)),
   /** A latent whose activation on every token is wanted; null for none. */
   latent: count.nullable(),
 });

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
 import { type LocalSite, type SiteFile, serveLocalSite } from '../web/local-site.ts';
 import { type DATA_KINDS, dataScript, readDataFile } from './data-file.ts';
@@ -32,14 +33,22 @@ export function serveFeatures({ folder, read, ...site }: FeaturesSiteOptions): P
         return c.body(dataScript(kind, value), 200, { 'Content-Type': 'text/javascript; charset=utf-8' });
       });
       app.post('/api/activations', async (c) => {
-        const asked = promptSchema.safeParse(await c.req.json().catch(() => null));
-        if (!asked.success) {
-          throw new SaeLensError('USAGE', `The prompt is no text of 1 to ${LONGEST_PROMPT} characters`);
-        }
-        return c.json(await read(asked.data.text, asked.data.latent));
+        const { text, latent } = await promptOf(c.req);
+        return c.json(await read(text, latent));
       });
     },
   });
+}
+
+/** What is asked, from whatever the body is: bytes that are no UTF-8 are not silently another text. */
+async function promptOf(request: { arrayBuffer(): Promise<ArrayBuffer> }): Promise<z.infer<typeof promptSchema>> {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(await request.arrayBuffer());
+    return promptSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    const message = `The prompt is no text of 1 to ${LONGEST_PROMPT} characters, or its latent no number or null`;
+    throw new SaeLensError('USAGE', message, { cause });
+  }
 }
 
 function kindOf(name: string): keyof typeof DATA_KINDS | undefined {

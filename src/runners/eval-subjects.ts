@@ -40,6 +40,15 @@ export type FilledEvalConfig = EvalConfig & {
     | 'n_eval_sparsity_variance_batches']: NonNullable<EvalConfig[K]>;
 };
 
+/** The SAE as the worker's operations take it: `EvaluatedFolder` of pyworker/runners/evals.py. */
+export const evaluatedFolder = ({ folder, released, config }: EvalSubject) => ({
+  path: folder,
+  overrides: released?.overrides ?? {},
+  norm_scaling_factor: released?.normScalingFactor ?? null,
+  hook_name: config.hook_name,
+  hook_head_index: config.hook_head_index,
+});
+
 /** SAELens' numbers, for an SAE whose files say none. */
 const BATCH_SIZE_PROMPTS = 16;
 const N_BATCHES = 10;

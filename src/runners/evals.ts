@@ -7,7 +7,13 @@ import { resolveBundled } from '../worker/bundled.ts';
 import { requireEnvironment } from '../worker/environment.ts';
 import { float32Values, type JobResult } from '../worker/job.ts';
 import { Worker } from '../worker/worker.ts';
-import { type EvalSubject, type EvalText, evalSubjects, type FilledEvalConfig } from './eval-subjects.ts';
+import {
+  type EvalSubject,
+  type EvalText,
+  evalSubjects,
+  evaluatedFolder,
+  type FilledEvalConfig,
+} from './eval-subjects.ts';
 import { ANY_REQUEST, checkedEvent, type EventOf } from './worker-event.ts';
 
 /** How an evaluation is embedded. */
@@ -180,13 +186,7 @@ function requestOf(group: readonly EvalSubject[], located: EvalSubject['config']
     config: text === 'held_out' ? located : { ...located, context_size },
     eval: { ...options, dataset_path },
     text: text === 'held_out' ? 'held_out' : 'named',
-    saes: group.map(({ folder, released, config }) => ({
-      path: folder,
-      overrides: released?.overrides ?? {},
-      norm_scaling_factor: released?.normScalingFactor ?? null,
-      hook_name: config.hook_name,
-      hook_head_index: config.hook_head_index,
-    })),
+    saes: group.map(evaluatedFolder),
   };
 }
 

@@ -8,6 +8,7 @@ import { stoppable } from './stoppable.ts';
 /** How `features` was called. */
 export interface FeaturesInTerminalOptions {
   output?: string | undefined;
+  sae?: string | undefined;
   export?: 'neuronpedia' | undefined;
   registry?: string | undefined;
   command: string;

@@ -2,7 +2,6 @@ import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { writeFeaturesFolder } from '../artifacts/features-folder.ts';
-import { isRunFolder } from '../artifacts/run-saes.ts';
 import { EvalConfig, FeaturesConfig, type FeaturesOptions, stretchesOf } from '../config/index.ts';
 import { dataScript } from '../features/data-file.ts';
 import type { About } from '../features/format.ts';
@@ -14,7 +13,8 @@ import { VERSION } from '../version.ts';
 import { resolveBundled } from '../worker/bundled.ts';
 import { requireEnvironment } from '../worker/environment.ts';
 import { Worker } from '../worker/worker.ts';
-import { type EvalSubject, evalSubjects } from './eval-subjects.ts';
+import { type EvalSubject, evalSubjects, evaluatedFolder } from './eval-subjects.ts';
+import { featuresPlaces } from './features-places.ts';
 import { featuresPage } from './features-site.ts';
 import { ANY_REQUEST, checkedEvent, count, type EventOf } from './worker-event.ts';
 
@@ -22,6 +22,8 @@ import { ANY_REQUEST, checkedEvent, count, type EventOf } from './worker-event.t
 export interface CollectFeaturesOptions {
   /** Where the folder goes; of several SAEs each below it. Default: `features` in the run, or `features-NAME` here. */
   output?: string | undefined;
+  /** Of several SAEs the one of this name. Default: all. */
+  sae?: string | undefined;
   /** `neuronpedia`: beside the pages a folder of that name, with the files that its importer takes. */
   export?: 'neuronpedia' | undefined;
   /** A worker of your own, which keeps its language model; without one the collection has its own and ends it. */
@@ -51,6 +53,7 @@ export interface CollectedFeatures {
 
 const Found = z.object({
   architecture: z.string().nullable(),
+  layer: count.nullable(),
   d_in: count,
   d_sae: count,
   n_tokens: count,
@@ -66,6 +69,7 @@ const Given = z.object({
   path: z.string().min(1),
   embedding: z.strictObject({
     output: z.string().min(1).optional(),
+    sae: z.string().min(1).optional(),
     export: z.literal('neuronpedia').optional(),
     worker: lentWorker.optional(),
     registry: z.string().min(1).optional(),
@@ -82,7 +86,7 @@ const Given = z.object({
  *
  * @param path a run folder, an SAE folder, `hub:user/repo/folder@revision`, or `release/id`
  * @returns one folder for each SAE that the path means
- * @throws SaeLensError CONFIG_INVALID, SAE_INVALID, MODEL_…, DATASET_…, D_IN_MISMATCH, ENVIRONMENT_MISSING, STORAGE, HUB…
+ * @throws SaeLensError USAGE, CONFIG_INVALID, SAE_INVALID, MODEL_…, DATASET_…, D_IN_MISMATCH, ENVIRONMENT_MISSING, STORAGE, HUB…
  *
  * @example
  * const [made] = await collectFeatures('runs/my-run', { n_tokens: 100_000, latents: '0-99' });
@@ -101,11 +105,11 @@ export async function collectFeatures(
     log: given.log,
     signal: given.signal,
   });
+  const places = featuresPlaces(path, subjects, given);
   const worker = given.worker ?? (await Worker.start({ python }));
   try {
     const made: CollectedFeatures[] = [];
-    for (const subject of subjects) {
-      const folder = placeOf(path, subject, subjects.length, given.output);
+    for (const { subject, folder } of places) {
       const about = await writeFeaturesFolder(folder, (staging) =>
         collectInto(staging, subject, options, python, worker, given),
       );
@@ -127,13 +131,6 @@ export function asEval(options: FeaturesConfig): EvalConfig {
   });
 }
 
-/** Where the features of one of `n` SAEs go. */
-export function placeOf(path: string, { name }: EvalSubject, n: number, output: string | undefined): string {
-  const word = name.replaceAll(/[^\w.+-]+/g, '_');
-  const place = output ?? (isRunFolder(path) ? join(path, 'features') : n > 1 ? 'features' : `features-${word}`);
-  return n > 1 ? join(place, word) : place;
-}
-
 async function collectInto(
   staging: string,
   subject: EvalSubject,
@@ -142,7 +139,7 @@ async function collectInto(
   worker: Worker,
   { log, onEvent, signal, command, export: format }: CollectFeaturesOptions,
 ): Promise<About> {
-  const { name, folder, released, config } = subject;
+  const { name, config } = subject;
   const located = await resolveBundled(config, { python, progress: (message) => log?.info(message) });
   const { dataset_split, context_size, exclude_special_tokens, batch_size_prompts } = subject.options;
   const dataset_path = located.dataset_path;
@@ -152,13 +149,7 @@ async function collectInto(
       config: { ...located, context_size },
       features: { ...options, dataset_path, dataset_split, context_size, exclude_special_tokens, batch_size_prompts },
       latents: stretchesOf(options.latents),
-      sae: {
-        path: folder,
-        overrides: released?.overrides ?? {},
-        norm_scaling_factor: released?.normScalingFactor ?? null,
-        hook_name: config.hook_name,
-        hook_head_index: config.hook_head_index,
-      },
+      sae: evaluatedFolder(subject),
       folder: join(staging, 'data'),
     },
     {

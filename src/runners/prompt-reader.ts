@@ -4,7 +4,7 @@ import type { Logger } from '../log.ts';
 import { resolveBundled } from '../worker/bundled.ts';
 import { requireEnvironment } from '../worker/environment.ts';
 import { Worker } from '../worker/worker.ts';
-import type { EvalSubject } from './eval-subjects.ts';
+import { type EvalSubject, evaluatedFolder } from './eval-subjects.ts';
 
 interface Reading {
   readonly worker: Worker;
@@ -64,17 +64,12 @@ export class PromptReader {
 
   async #start(): Promise<Reading> {
     const { python } = await requireEnvironment();
-    const { folder, released, config } = this.#subject;
-    const located = await resolveBundled(config, { python, progress: (message) => this.#log.info(message) });
+    const located = await resolveBundled(this.#subject.config, {
+      python,
+      progress: (message) => this.#log.info(message),
+    });
     const worker = await Worker.start({ python });
-    const sae = {
-      path: folder,
-      overrides: released?.overrides ?? {},
-      norm_scaling_factor: released?.normScalingFactor ?? null,
-      hook_name: config.hook_name,
-      hook_head_index: config.hook_head_index,
-    };
-    return { worker, params: { config: located, device: this.#device, sae } };
+    return { worker, params: { config: located, device: this.#device, sae: evaluatedFolder(this.#subject) } };
   }
 
   /** Not one that has taken its place meanwhile: nobody would end it. */

@@ -3,8 +3,9 @@ import { SaeLensError } from '../errors.ts';
 import { holdsFeatures } from '../features/read-folder.ts';
 import { createLogger } from '../log.ts';
 import { evalSubjects } from './eval-subjects.ts';
-import { asEval, type CollectedFeatures, placeOf } from './features.ts';
+import { asEval, type CollectedFeatures } from './features.ts';
 import { type FeaturesInTerminalOptions, featuresInTerminal } from './features-in-terminal.ts';
+import { chosenBy, featuresPlaces } from './features-places.ts';
 import { type FeaturesSiteOptions, startFeaturesSite } from './features-site.ts';
 import { onStopSignal } from './stop-on-signal.ts';
 
@@ -30,13 +31,14 @@ export async function serveFeaturesInTerminal(
   say: (made: readonly CollectedFeatures[], url: string) => void,
 ): Promise<void> {
   const log = createLogger({ level: 'warn', print: (text) => void process.stderr.write(`${text}\n`) });
-  const [subject, ...more] = await evalSubjects([path], asEval(config), { registry: given.registry, log });
-  if (subject === undefined || more.length > 0) {
-    throw new SaeLensError('USAGE', `Cannot serve "${path}": it has ${more.length + 1} SAEs, and a page shows one`, {
-      hint: 'name the folder of one of them, in output of the run',
+  const subjects = await evalSubjects([path], asEval(config), { registry: given.registry, log });
+  const [place, ...more] = featuresPlaces(path, subjects, given);
+  if (place === undefined || more.length > 0) {
+    throw new SaeLensError('USAGE', `Cannot serve "${path}": it has ${subjects.length} SAEs, and a page shows one`, {
+      hint: `choose one: ${chosenBy(subjects)}`,
     });
   }
-  const folder = placeOf(path, subject, 1, given.output);
+  const { subject, folder } = place;
   const isThere = holdsFeatures(folder);
   const asked = isThere ? [...collecting(config), ...(given.export === undefined ? [] : ['--export'])] : [];
   if (asked.length > 0) {

@@ -2,9 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
-import { Hono } from 'hono';
+import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { HTTPException } from 'hono/http-exception';
 import { ExitCode, SaeLensError } from '../errors.ts';
 import { admission, inAddress } from './admission.ts';
 
@@ -58,12 +57,11 @@ export async function serveLocalSite(options: LocalSiteOptions): Promise<LocalSi
   const { check, requestToken } = admission(secret, host, () => port, page);
   const app = new Hono();
   app.use(check);
-  app.use(bodyLimit({ maxSize: LARGEST_BODY_BYTES }));
+  app.use(bodyLimit({ maxSize: LARGEST_BODY_BYTES, onError: tooLarge }));
   app.get('/', (c) => c.html(page.replace(REQUEST_TOKEN, requestToken)));
   for (const [path, { type, bytes }] of files) app.get(path, (c) => c.body(bytes, 200, { 'Content-Type': type }));
   routes?.(app);
   app.onError((error, c) => {
-    if (error instanceof HTTPException) return error.getResponse();
     const known = error instanceof SaeLensError;
     const { code, message, hint = null } = known ? error : new SaeLensError('BUG', error.message);
     return c.json({ error: { code, message, hint } }, known && error.exitCode !== ExitCode.bug ? 400 : 500);
@@ -82,6 +80,11 @@ export async function serveLocalSite(options: LocalSiteOptions): Promise<LocalSi
       await closed;
     },
   };
+}
+
+function tooLarge(c: Context): Response {
+  const message = `What was sent is larger than ${LARGEST_BODY_BYTES} bytes`;
+  return c.json({ error: { code: 'USAGE', message, hint: null } }, 413);
 }
 
 /** On the port, or the next one that is free (faults D6). */

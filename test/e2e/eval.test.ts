@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { commandLineForTests } from '../command-line.ts';
 import { tinyRun } from '../tiny-run.ts';
 
@@ -23,6 +24,13 @@ async function evaluated(...words: string[]) {
   const { code, stdout, stderr } = await run(['eval', ...words, '--json']);
   expect(code, stderr).toBe(0);
   return JSON.parse(stdout);
+}
+
+/** A JSON Schema under which no object has keys that it does not name. */
+function closed(schema: unknown): z.core.JSONSchema.JSONSchema {
+  return JSON.parse(JSON.stringify(schema), (_, value) =>
+    value?.properties === undefined ? value : { ...value, additionalProperties: false },
+  );
 }
 
 describe('eval', () => {
@@ -72,21 +80,25 @@ describe('eval', () => {
     expect(results[0]).toMatchObject({ text: 'named', n_prompts: 8 });
   });
 
-  it('writes the core JSON of SAEBench, a file for each SAE', async () => {
+  it('writes the core JSON of SAEBench, as its own schema has it, a file for each SAE', async () => {
     const { code, stderr } = await run(['eval', 'runs/plain', 'runs/threshold', '--output', 'bench']);
     expect(code, stderr).toBe(0);
     const made = JSON.parse(readFileSync(join(folder, 'bench/plain_eval_results.json'), 'utf8'));
     expect(existsSync(join(folder, 'bench/threshold_eval_results.json'))).toBe(true);
     expect(made).toMatchObject({ eval_type_id: 'core', eval_config: { context_size: 32 }, sae_lens_id: 'plain' });
-    expect(Object.keys(made.eval_result_metrics).sort()).toEqual([
-      'misc_metrics',
-      'model_behavior_preservation',
-      'model_performance_preservation',
-      'reconstruction_quality',
-      'shrinkage',
-      'sparsity',
-      'token_stats',
-    ]);
+    // By SAEBench's own classes (make_schema.py), and with nothing beside what they have.
+    const schema = z.fromJSONSchema(
+      closed(JSON.parse(readFileSync('test/fixtures/saebench/core.schema.json', 'utf8'))),
+    );
+    expect(schema.safeParse(made).error).toBeUndefined();
+    for (const damaged of [
+      { eval_result_metrics: {} },
+      { sae_lens_id: 5 },
+      { eval_config: { more: 1 } },
+      { more: 1 },
+    ]) {
+      expect(schema.safeParse({ ...made, ...damaged }).success).toBe(false);
+    }
     expect(made.eval_result_details).toHaveLength(64);
     expect(made.eval_result_details[0]).toMatchObject({ index: 0, feature_density: expect.any(Number) });
   });

@@ -40,7 +40,7 @@ describe('features', () => {
 
   it('makes of a run a folder of data that its own schema reads, a row and a place in a chunk for each latent', () => {
     expect(about).toMatchObject({
-      ...{ name: 'plain', text: 'training', context_size: 32, d_sae: 64, n_latents: 64, no_logits: null },
+      ...{ name: 'plain', text: 'training', context_size: 32, layer: 0, d_sae: 64, n_latents: 64, no_logits: null },
       ...{ n_sequences: 62, command: expect.stringMatching(/^sae-lens-ts features runs\/plain --n_tokens 2000/) },
     });
     expect(about.n_tokens + about.n_excluded_tokens).toBe(62 * 32);
@@ -131,10 +131,18 @@ describe('features', () => {
       error: { code: 'STORAGE', message: expect.stringContaining('notes.txt is there') },
     });
     expect(readdirSync(join(folder, 'mine'))).toEqual(['notes.txt']);
+    for (const output of ['mine/notes.txt', 'mine/notes.txt/below']) {
+      const { error, code } = await features(...FEW, '--output', output);
+      expect(error).toMatchObject({ code: 'STORAGE', message: expect.stringContaining('a file is there') });
+      expect([code, readFileSync(join(folder, 'mine/notes.txt'), 'utf8')]).toEqual([7, 'mine']);
+    }
   });
 
-  it('refuses latents that are not there', async () => {
+  it('refuses latents that are not there, or twice', async () => {
     expect(await features('--latents', '5-2')).toMatchObject({ error: { code: 'CONFIG_INVALID' } });
+    expect(await features('--latents', '60-63,63')).toMatchObject({
+      error: { code: 'CONFIG_INVALID', message: expect.stringContaining('names latent 63 twice') },
+    });
     expect(await features(...FEW, '--latents', '60-64')).toMatchObject({
       error: { code: 'CONFIG_INVALID', message: expect.stringContaining('the SAE has 64: 0 to 63') },
     });

@@ -12,6 +12,7 @@ import { printJson, printText } from '../output.ts';
 interface FeaturesFlags extends ListenFlags {
   serve?: true;
   output?: string;
+  sae?: string;
   export?: 'neuronpedia';
   registry?: string;
   json?: true;
@@ -25,16 +26,17 @@ export function addFeatures(program: Command): void {
     .description('Collect density, examples, effect on the logits and neighbours of each latent, as pages.')
     .argument('<path>', 'run folder, SAE folder, hub:user/repo/folder, or release/id')
     .option('--output <folder>', 'where the pages go (default: features in the run, or features-NAME here)')
+    .option('--sae <name>', 'of several SAEs this one (default: all)')
     .addOption(new Option('--export <format>', 'write the files of another viewer too').choices(['neuronpedia']))
     .addOption(new Option('--serve', 'show the pages in a browser, with a box for prompts').conflicts('json'))
     .option('--registry <file>', 'releases of your own, beside the well-known ones')
     .option('--quiet', 'warnings and errors only')
     .option('--json', 'one JSON document on stdout');
   addFlags(addListenFlags(command, 6271), FEATURES_ROWS).action(async (path: string) => {
-    const { output, export: format, registry, json, quiet, serve, ...listen } = command.opts<FeaturesFlags>();
+    const { output, sae, export: format, registry, json, quiet, serve, ...listen } = command.opts<FeaturesFlags>();
     const { config } = await resolveRunnerCommandLine(command, undefined, 'features');
     const said = ['sae-lens-ts', ...process.argv.slice(2)].map(shellWord).join(' ');
-    const given = { output, export: format, registry, command: said, quiet: quiet ?? false };
+    const given = { output, sae, export: format, registry, command: said, quiet: quiet ?? false };
     if (serve) {
       const { serveFeaturesInTerminal } = await import('../../runners/serve-features.ts');
       const places = listenOptions(listen, 'see these pages and have prompts read');

@@ -8,6 +8,7 @@ import torch
 
 from pyworker.features import logit_effects, logits
 from pyworker.lm.load import LanguageModelConfig, load_language_model
+from pyworker.lm.residual import layer_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))
 from tiny_models import save_tiny_model
@@ -126,3 +127,18 @@ def test_modules_of_the_model_itself_are_known_by_their_place(lm):
     for name in (f"{prefix}.1", f"{prefix}.1.{attn}", f"{prefix}.1.mlp"):
         assert lm.into_residual(rows, name) is rows
     assert lm.into_residual(rows, f"{prefix}.1.mlp.act_fn") is None
+
+
+def test_the_layer_of_a_hook_is_its_own_whatever_numbers_stand_before_it(lm):
+    prefix = "model.layers" if "Llama" in type(lm._backend.model).__name__ else "transformer.h"
+    assert (
+        lm.layer_of("blocks.2.attn.hook_z")
+        == lm.layer_of(f"{prefix}.2.mlp")
+        == lm.layer_of(f"{prefix}.2")
+        == 2
+    )
+    assert lm.layer_of("hook_embed") is lm.layer_of("lm_head") is lm.layer_of(prefix) is None
+    tower = torch.nn.Module()
+    tower.gpt2x4 = torch.nn.Module()
+    tower.gpt2x4.layers = torch.nn.ModuleList(torch.nn.Linear(2, 2) for _ in range(12))
+    assert layer_of(tower, "gpt2x4.layers.11") == 11

@@ -1,7 +1,7 @@
 """Run by the judge's Python (SAELens, TransformerLens 3): activations and evaluations as those give them.
 
 Arguments: model folder, tokens.safetensors, output.safetensors for the activations, and SAE folders; the evaluation of
-each is written into it as metrics.json.
+each is written into it as metrics.json and, what has a value for each latent, featurewise.safetensors.
 """
 
 import json
@@ -53,6 +53,10 @@ config = EvalConfig(
 for folder in sae_folders:
     store.reset_input_dataset()
     sae = SAE.load_from_disk(folder, device="cpu")
-    metrics, _ = run_evals(sae, store, model, ActivationScaler(), config, exclude_special_tokens=True)
+    metrics, featurewise = run_evals(
+        sae, store, model, ActivationScaler(), config, exclude_special_tokens=True
+    )
     flat = {f"{group}/{name}": value for group, of in metrics.items() for name, value in of.items()}
     Path(folder, "metrics.json").write_text(json.dumps(flat))
+    arrays = {name: torch.as_tensor(values).float().contiguous() for name, values in featurewise.items()}
+    save_file(arrays, Path(folder, "featurewise.safetensors"))

@@ -61,6 +61,9 @@ def judged(tmp_path_factory):
     folder = tmp_path_factory.mktemp("judged")
     generator = torch.Generator().manual_seed(1)
     batches = {f"tokens.{i}": torch.randint(0, 512, (4, 48), generator=generator) for i in range(3)}
+    for tokens in batches.values():
+        tokens[:, 0] = 1
+        tokens[torch.rand(tokens.shape, generator=generator) < 0.12] = 2
     save_file(batches, folder / "tokens.safetensors")
     saes = {hook: random_topk(folder / hook, hook, d_in) for hook, d_in in HOOKS.items()}
     script = Path(__file__).with_name("judge_language_model.py")
@@ -101,10 +104,53 @@ def test_every_hook_of_transformer_lens_3_has_its_value_here(judged) -> None:
     assert {f"blocks.{layer}.{name}" for layer in range(5) for name in common} <= set(compared)
 
 
-@pytest.mark.parametrize("hook_name", HOOKS)
-def test_evaluations_are_those_of_saelens(judged, hook_name) -> None:
+@pytest.fixture(scope="module", params=HOOKS)
+def evaluated(request, judged):
+    """Our evaluation at a hook, and the folder with SAELens'. What counts: 13 % of the tokens are special."""
     batches, saes, _ = judged
-    recorded = json.loads((saes[hook_name] / "metrics.json").read_text())
-    lm = load_language_model(LanguageModelConfig(model_name=str(MODEL), hook_name=hook_name))
-    [found] = run_evals([Subject(load_sae(saes[hook_name])[0])], lm, batches, compute_kl=True)
-    assert found.metrics == pytest.approx(recorded, rel=1e-4, abs=1e-5)
+    lm = load_language_model(LanguageModelConfig(model_name=str(MODEL), hook_name=request.param))
+    special = torch.isin(torch.cat(batches), torch.tensor(lm.special_token_ids()))
+    assert 0.1 < special.float().mean() < 0.2
+    [found] = run_evals(
+        [Subject(load_sae(saes[request.param])[0])],
+        lm,
+        batches,
+        compute_kl=True,
+        compute_featurewise_density_statistics=True,
+        compute_featurewise_weight_based_metrics=True,
+    )
+    return found, saes[request.param], int((~special).sum())
+
+
+NEAR_ZERO = {
+    "model_performance_preservation/ce_loss_score": 2e-4,
+    "model_behavior_preservation/kl_div_score": 2e-4,
+}
+"""Absolute tolerances of what may be near zero, or is a quotient of differences: nats are summed to 1e-5 of themselves,
+and a score divides a difference of two by another. All else is within 1e-4 of its size."""
+
+
+def test_evaluations_are_those_of_saelens(evaluated) -> None:
+    found, folder, _ = evaluated
+    recorded = json.loads((folder / "metrics.json").read_text())
+    assert {name for name in found.metrics if name not in recorded} == {
+        name for name in found.metrics if name.startswith("misc_metrics/")
+    }
+    for name, value in recorded.items():
+        assert found.metrics[name] == pytest.approx(value, rel=1e-4, abs=NEAR_ZERO.get(name, 0)), name
+
+
+def test_what_has_a_value_for_each_latent_is_that_of_saelens(evaluated) -> None:
+    found, folder, n_kept = evaluated
+    recorded = load_file(folder / "featurewise.safetensors")
+    assert found.featurewise.keys() >= recorded.keys() >= {"feature_density", "encoder_decoder_cosine_sim"}
+    # Counts over counts: the same but for a latent or two at the edge of the 32 largest, where rounding decides.
+    firings = [found.featurewise["feature_density"] * n_kept, recorded["feature_density"] * n_kept]
+    differs = (firings[0] - firings[1]).abs()
+    assert differs.max() < 1.01 and (differs > 0.01).sum() <= 2
+    same = differs < 0.01
+    for name, expected in recorded.items():
+        # The bias is zero and so is its tolerance; a cosine is a sum of 64 products below one, rounded to 6e-8 each.
+        absolute = 4e-6 if name == "encoder_decoder_cosine_sim" else 0
+        got = found.featurewise[name].float()
+        torch.testing.assert_close(got[same], expected[same], rtol=1e-4, atol=absolute, equal_nan=True)

@@ -33,6 +33,7 @@ const about: About = {
   model_name: 'gpt2',
   hook_name: 'blocks.8.hook_resid_pre',
   hook_head_index: null,
+  layer: 8,
   architecture: 'topk',
   d_in: 768,
   d_sae: 8,
