@@ -14,7 +14,7 @@ from torch import Tensor
 from pyworker.features.random_order import random_order
 
 MOST_ENTRIES = 2**22
-"""8 bytes each."""
+"""8 bytes each: 34 MB."""
 MOST_PAIRS = 2**28
 """The sum of L0² over the tokens: a pair takes about 30 ns on one core."""
 LEVELS = 63
@@ -34,13 +34,15 @@ class CoActivation:
     Args:
         n_latents: F, all of the SAE.
         seed: of the sample.
+        device: of the entries.
     """
 
-    def __init__(self, n_latents: int, seed: int):
+    def __init__(self, n_latents: int, seed: int, device: torch.device):
         self.n_latents, self.seed = n_latents, seed
-        self._level, self._n_entries, self._n_pairs = 0, 0, 0
+        self._level, self._n_pairs, self._n_entries = 0, 0, 0
         self._n_tokens_L = torch.zeros(LEVELS, dtype=torch.int64)
-        self._parts: list[tuple[Tensor, Tensor]] = []
+        # One place from the beginning: small tensors that stay, among large ones that go, would tear the heap.
+        self._entries_2N = torch.empty(2, MOST_ENTRIES, dtype=torch.int32, device=device)
 
     @property
     def n_tokens(self) -> int:
@@ -58,23 +60,26 @@ class CoActivation:
             number_N: of their tokens in the text, rising, from one call to the next too.
             latent_N: of all latents.
         """
-        self._take(number_N, latent_N)
-        while self._n_entries > MOST_ENTRIES or self._n_pairs > MOST_PAIRS:
+        added_2N = self._sampled(torch.stack([number_N, latent_N]).int())
+        while self._n_entries + added_2N.shape[1] > MOST_ENTRIES or (
+            self._n_pairs + _n_pairs(added_2N) > MOST_PAIRS
+        ):
             self._level += 1
-            parts, self._parts, self._n_entries, self._n_pairs = self._parts, [], 0, 0
-            for number_M, latent_M in parts:
-                self._take(number_M, latent_M)
+            kept_2N = self._sampled(self._entries_2N[:, : self._n_entries])
+            self._n_entries = self._n_pairs = 0
+            self._hold(kept_2N)
+            added_2N = self._sampled(added_2N)
+        self._hold(added_2N)
 
-    def _take(self, number_N: Tensor, latent_N: Tensor) -> None:
-        if self._level > 0:
-            kept_M = (self._level_of(number_N) >= self._level).nonzero().squeeze(-1)
-            number_N, latent_N = number_N[kept_M], latent_N[kept_M]
-        if len(number_N) == 0:
-            return
-        _, l0_T = torch.unique_consecutive(number_N, return_counts=True)
-        self._n_entries += len(number_N)
-        self._n_pairs += int((l0_T * l0_T).sum())
-        self._parts.append((number_N.int(), latent_N.int()))
+    def _sampled(self, entries_2N: Tensor) -> Tensor:
+        if self._level == 0:
+            return entries_2N
+        return entries_2N[:, self._level_of(entries_2N[0]) >= self._level]
+
+    def _hold(self, entries_2N: Tensor) -> None:
+        end = self._n_entries + entries_2N.shape[1]
+        self._entries_2N[:, self._n_entries : end] = entries_2N
+        self._n_entries, self._n_pairs = end, self._n_pairs + _n_pairs(entries_2N)
 
     def _level_of(self, number_T: Tensor) -> Tensor:
         x_T = random_order(self.seed, number_T.long()) | 2 ** (LEVELS - 1)
@@ -87,11 +92,10 @@ class CoActivation:
             wanted_R: numbers of latents.
             k: at most so many of each; only those that are together more often than by chance.
         """
-        if not self._parts:
+        if self._n_entries == 0:
             yield from ([] for _ in wanted_R)
             return
-        number_N = torch.cat([number for number, _ in self._parts])
-        partner_N = torch.cat([latent for _, latent in self._parts])
+        number_N, partner_N = self._entries_2N[:, : self._n_entries]
         _, row_N, l0_T = torch.unique_consecutive(number_N, return_inverse=True, return_counts=True)
         start_T = torch.cumsum(l0_T, 0) - l0_T
         by_latent = torch.argsort(partner_N, stable=True)
@@ -145,6 +149,11 @@ class CoActivation:
             [(i, v) for i, v in zip(index, value, strict=True) if v > 0]
             for index, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
         ]
+
+
+def _n_pairs(entries_2N: Tensor) -> int:
+    _, l0_T = torch.unique_consecutive(entries_2N[0], return_counts=True)
+    return int((l0_T * l0_T).sum())
 
 
 def _starts(lengths: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class Collected:
         window = examples.before + 1 + examples.after
         self.top = Slots(n_wanted, 1, examples.top, window, torch.float32, device)
         self.sampled = Slots(n_wanted, examples.n_ranges, examples.of_range, window, torch.int64, device)
-        self.co_activation = CoActivation(n_latents, seed)
+        self.co_activation = CoActivation(n_latents, seed, device)
 
     def add(self, sae: SAE, x_PCD: Tensor, counted_PC: Tensor) -> None:
         """Whole sequences.

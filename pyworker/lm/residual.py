@@ -19,7 +19,7 @@ WRITTEN = re.compile(
 
 
 def layer_of(model: Any, hook_name: str) -> int | None:
-    """Number of the decoder layer of a Hugging Face model that a hook point of either kind is in; None outside of them."""
+    """Number of the decoder layer of a Hugging Face model that a hook point of either kind is in; None for no layer."""
     match = re.match(r"blocks\.(\d+)\.", hook_name)
     if match is not None:
         return int(match[1])

@@ -56,7 +56,7 @@ def write_sae(folder: Path, asked: argparse.Namespace) -> None:
 
 def write_text(folder: Path, asked: argparse.Namespace) -> None:
     """Rows of the text until there are enough, with a token of at most so many characters."""
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
 
     rows = parquet.read_table(asked.text)["text"].to_pylist()
     copies = 1 + 4 * asked.tokens // sum(len(row) for row in rows)
@@ -110,7 +110,8 @@ def main() -> None:
         values = [round(run[what], 1) for run in runs]
         ours = {"median": statistics.median(values), "range": [min(values), max(values)], "runs": values}
         measures[what] = {"unit": unit, "ours": ours}
-    shape = f"features, {Path(asked.model).name} {HOOK}, topk {asked.d_in} -> {asked.d_sae}, k {asked.k}, {asked.tokens} tokens"
+    sae = f"topk {asked.d_in} -> {asked.d_sae}, k {asked.k}"
+    shape = f"features, {Path(asked.model).name} {HOOK}, {sae}, {asked.tokens} tokens"
     told = {"shape": shape, "threads": asked.threads, "machine": platform.machine(), "load": load}
     print(json.dumps({**told, "measures": measures}, indent=2))
 

@@ -226,7 +226,7 @@ def test_one_token_on_which_too_many_are_active_takes_no_neighbours_from_the_oth
     n_latents = 2**14 + 1
     assert n_latents**2 > co_activation.MOST_PAIRS
     for crowded in (0, 9):  # the first token too
-        found = co_activation.CoActivation(n_latents, SEED)
+        found = co_activation.CoActivation(n_latents, SEED, torch.device("cpu"))
         found.count(torch.arange(100))
         for token in range(100):
             active = torch.arange(n_latents) if token == crowded else torch.tensor([5, 8]) + (token % 2)

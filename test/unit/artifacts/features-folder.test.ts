@@ -35,6 +35,18 @@ describe('a folder of features', () => {
     expect(readdirSync(`${output}.partial`)).toEqual(['film.mkv']);
   });
 
+  it.each(['notes.txt', 'notes.txt/below', 'notes.txt/far/below'])(
+    'is not written where a file is: %s',
+    async (output) => {
+      writeFileSync(join(folder, 'notes.txt'), 'mine');
+      await expect(writeFeaturesFolder(join(folder, output), write)).rejects.toMatchObject({
+        code: 'STORAGE',
+        message: expect.stringContaining('a file is there, or is a part of the path'),
+      });
+      expect(readdirSync(folder)).toEqual(['notes.txt']);
+    },
+  );
+
   it('takes the place of an older one, but not of one in which a person has put something', async () => {
     const output = join(folder, 'features');
     await writeFeaturesFolder(output, write);
