@@ -36,10 +36,19 @@ export function duration(seconds: number): string {
   return `${Math.floor(s / 86_400)}d ${two(Math.floor((s % 86_400) / 3600))}h`;
 }
 
-export function bytes(value: number): string {
-  if (value >= 1e9) return `${(value / 1e9).toFixed(1)} GB`;
-  if (value >= 1e6) return `${(value / 1e6).toFixed(0)} MB`;
-  return `${(value / 1e3).toFixed(0)} kB`;
+const BYTE_UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
+
+/**
+ * 512 B · 62.1 MB · 571 MB · 2.1 GB
+ *
+ * @param digits of a number with three before its point
+ */
+export function bytes(value: number, digits = 3): string {
+  const power = value < 1 ? 0 : Math.min(Math.floor(Math.log10(value) / 3), BYTE_UNITS.length - 1);
+  const scaled = value / 1000 ** power;
+  const before = Math.floor(scaled).toString().length;
+  const after = power === 0 ? 0 : Math.min(Math.max(digits - before, 0), digits - 2);
+  return `${scaled.toFixed(after)} ${BYTE_UNITS[power]}`;
 }
 
 /** The last values as a row of bars, lowest to highest; nothing for fewer than two. */

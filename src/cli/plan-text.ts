@@ -1,21 +1,9 @@
 import type { ResolvedConfig } from '../config/resolved.ts';
 import { configsOf } from '../config/several.ts';
+import { bytes, grouped } from '../format.ts';
 import type { TrainPlan } from '../plan/index.ts';
 import type { MeasuredSpeed } from '../runners/measured-speed.ts';
 import type { TrainingPreview } from '../runners/training-preview.ts';
-
-const grouped = (value: number) =>
-  Math.round(value)
-    .toString()
-    .replace(/\B(?=(\d{3})+$)/g, ' ');
-
-/** Bytes in the decimal unit that reads best. */
-export function bytes(value: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  const power = value < 1 ? 0 : Math.min(Math.floor(Math.log10(value) / 3), units.length - 1);
-  const scaled = value / 1000 ** power;
-  return `${scaled >= 100 || power === 0 ? Math.round(scaled) : scaled.toFixed(1)} ${units[power]}`;
-}
 
 function everyText({ checkpoint_every: every, keep_checkpoints: kept }: ResolvedConfig): string {
   if (every === null) return '';

@@ -1,3 +1,4 @@
+import { significant } from '../format.ts';
 import type { Series } from './series.ts';
 import type { Advice, RunFacts } from './shown.ts';
 
@@ -32,7 +33,6 @@ const WAITING_SHARE = 0.7;
 const FEWEST_POINTS = 20;
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
-const shown = (value: number): string => Number(value.toPrecision(4)).toString();
 const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
 
 function median(values: readonly number[]): number {
@@ -70,7 +70,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     if (!(Math.abs(drift) > L0_DRIFT)) return null;
     return {
       level: 'note',
-      seen: `L0 went from ${shown(before)} to ${shown(now)} (${drift > 0 ? '+' : ''}${percent(drift)}) in the last tenth of the run`,
+      seen: `L0 went from ${significant(before)} to ${significant(now)} (${drift > 0 ? '+' : ''}${percent(drift)}) in the last tenth of the run`,
       try: 'it has not settled: train longer, or shorten the warm-up of the sparsity loss',
     };
   },
@@ -80,7 +80,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     if (l0 === null || observed.dSae === null || l0 / observed.dSae <= DENSE_SHARE) return null;
     return {
       level: 'note',
-      seen: `L0 is ${shown(l0)} of ${observed.dSae} latents (${percent(l0 / observed.dSae)})`,
+      seen: `L0 is ${significant(l0)} of ${observed.dSae} latents (${percent(l0 / observed.dSae)})`,
       try: hasFixedL0(observed) ? 'lower sae.k' : 'strengthen the sparsity loss, once its warm-up is over',
     };
   },
@@ -99,7 +99,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     const { value, step, usual } = highest;
     return {
       level: 'warning',
-      seen: `the loss rose to ${shown(value)} at step ${step}, ${shown(value / usual)} times its median ${shown(usual)} just before`,
+      seen: `the loss rose to ${significant(value)} at step ${step}, ${significant(value / usual)} times its median ${significant(usual)} just before`,
       try: `lower lr (now ${observed.config.lr}), or lengthen lr_warm_up_steps (now ${observed.config.lr_warm_up_steps})`,
     };
   },
@@ -115,7 +115,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     if (!(now > RISE_FACTOR * best)) return null;
     return {
       level: 'warning',
-      seen: `the loss is ${shown(now)}, ${shown(now / best)} times its best tenth of the run (${shown(best)})`,
+      seen: `the loss is ${significant(now)}, ${significant(now / best)} times its best tenth of the run (${significant(best)})`,
       try: `lower lr (now ${observed.config.lr}); with a sparsity loss whose coefficient still warms up, a rise is usual`,
     };
   },
@@ -139,7 +139,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     if (Math.abs(now - before) >= EV_FLAT) return null;
     return {
       level: 'note',
-      seen: `explained variance is ${shown(now)} and was ${shown(before)} two tenths of the run before; ${percent(1 - lastStep(observed) / totalSteps)} of the steps are left`,
+      seen: `explained variance is ${significant(now)} and was ${significant(before)} two tenths of the run before; ${percent(1 - lastStep(observed) / totalSteps)} of the steps are left`,
       try: 'what is left may bring little before the learning rate decays: fewer training_tokens, or a wider SAE',
     };
   },
@@ -149,7 +149,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     if (score === null || score >= CE_POOR) return null;
     return {
       level: 'note',
-      seen: `the CE loss score is ${shown(score)}: with the SAE in its place the model loses ${percent(1 - score)} of what the layer does for the next token`,
+      seen: `the CE loss score is ${significant(score)}: with the SAE in its place the model loses ${percent(1 - score)} of what the layer does for the next token`,
       try: 'more active latents, a wider SAE, or more training_tokens',
     };
   },
@@ -161,7 +161,7 @@ const RULES: Readonly<Record<string, Rule>> = {
     if (observed.config.use_cached_activations === true || !(batches < BATCHES_MIXED)) return null;
     return {
       level: 'note',
-      seen: `the buffer mixes ${sequences} sequences, ${shown(batches)} training batches; below ${BATCHES_MIXED} the rows of a batch are of few texts`,
+      seen: `the buffer mixes ${sequences} sequences, ${significant(batches)} training batches; below ${BATCHES_MIXED} the rows of a batch are of few texts`,
       try: `raise n_batches_in_buffer (now ${observed.config.n_batches_in_buffer})`,
     };
   },

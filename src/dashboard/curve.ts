@@ -1,4 +1,5 @@
-import { html, type Markup, shown } from '../web/markup.ts';
+import { significant } from '../format.ts';
+import { html, type Markup } from '../web/markup.ts';
 import type { Points } from './series.ts';
 
 /** The size of a plot, and what its numbers take below it. */
@@ -35,11 +36,13 @@ export function drawCurve(title: string, lines: readonly Line[], place = html``)
     const style = html`fill="none" stroke="var(--stroke)" stroke-width="1.5" stroke-dasharray="${DASHES[i % 8] as string}"`;
     return html`<polyline points="${corners}" ${style}/>`;
   });
-  const now = lines.map(({ sae, points }) => `${sae} ${shown(points.values.at(-1) as number)}`.trim()).join(' · ');
+  const now = lines
+    .map(({ sae, points }) => `${sae} ${significant(points.values.at(-1) as number)}`.trim())
+    .join(' · ');
   const ends = high === low ? [low] : [high, low];
-  const svg = html`<svg ${place} viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}: from ${shown(low)} to ${shown(high)}, at the end ${now}">
+  const svg = html`<svg ${place} viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}: from ${significant(low)} to ${significant(high)}, at the end ${now}">
 <path d="M${LEFT} 4V${HEIGHT - BELOW}H${WIDTH}" fill="none" stroke="var(--line)"/>${drawn}
-${ends.map((value) => html`<text x="${LEFT - 4}" y="${Math.min(HEIGHT - BELOW, y(value) + 4)}" text-anchor="end">${shown(value)}</text>\n`)}<text x="${LEFT}" y="${HEIGHT - 6}">${first}</text><text x="${WIDTH}" y="${HEIGHT - 6}" text-anchor="end">step ${last}</text>
+${ends.map((value) => html`<text x="${LEFT - 4}" y="${Math.min(HEIGHT - BELOW, y(value) + 4)}" text-anchor="end">${significant(value)}</text>\n`)}<text x="${LEFT}" y="${HEIGHT - 6}">${first}</text><text x="${WIDTH}" y="${HEIGHT - 6}" text-anchor="end">step ${last}</text>
 </svg>`;
   return { svg, now };
 }

@@ -1,4 +1,5 @@
-import { html, Markup, shown } from '../web/markup.ts';
+import { significant } from '../format.ts';
+import { html, Markup } from '../web/markup.ts';
 import { type Labelled, placeLabels } from './labels.ts';
 
 /** How good an SAE is against how sparse. */
@@ -97,7 +98,7 @@ function panel(title: string, places: readonly Place[]): Markup {
     const [cx, cy] = at(place);
     // Filled or not says the same as the line: nothing is told by colour alone.
     const kind = best.includes(place) ? 'best' : '';
-    return html`<circle cx="${tenth(cx)}" cy="${tenth(cy)}" r="4" class="${kind}"><title>${place.name}: L0 ${shown(place.l0)}, ${title} ${shown(place.value)}</title></circle>`;
+    return html`<circle cx="${tenth(cx)}" cy="${tenth(cy)}" r="4" class="${kind}"><title>${place.name}: L0 ${significant(place.l0)}, ${title} ${significant(place.value)}</title></circle>`;
   });
   const names = labels.flatMap((found, i) => {
     const { x: cx, y: cy, words } = labelled[i] as Labelled;
@@ -112,10 +113,10 @@ function panel(title: string, places: readonly Place[]): Markup {
   const line = html`<polyline class="front" points="${best.map((place) => at(place).map(tenth).join()).join(' ')}"/>`;
   return html`<text x="${LEFT}" y="20">${title}</text>
 <path class="axis" fill="none" d="M${LEFT} ${TOP}V${HEIGHT - BELOW}H${WIDTH - RIGHT}"/>${line}${names}${dots}
-<text class="quiet" x="${LEFT - 6}" y="${TOP + 4}" text-anchor="end">${shown(y.high)}</text>
-<text class="quiet" x="${LEFT - 6}" y="${HEIGHT - BELOW}" text-anchor="end">${shown(y.low)}</text>
-<text class="quiet" x="${LEFT}" y="${HEIGHT - BELOW + 18}">${shown(10 ** x.low)}</text>
-<text class="quiet" x="${WIDTH - RIGHT}" y="${HEIGHT - BELOW + 18}" text-anchor="end">${shown(10 ** x.high)}</text>
+<text class="quiet" x="${LEFT - 6}" y="${TOP + 4}" text-anchor="end">${significant(y.high)}</text>
+<text class="quiet" x="${LEFT - 6}" y="${HEIGHT - BELOW}" text-anchor="end">${significant(y.low)}</text>
+<text class="quiet" x="${LEFT}" y="${HEIGHT - BELOW + 18}">${significant(10 ** x.low)}</text>
+<text class="quiet" x="${WIDTH - RIGHT}" y="${HEIGHT - BELOW + 18}" text-anchor="end">${significant(10 ** x.high)}</text>
 <text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 8}" text-anchor="middle">L0, latents for each token (logarithmic)</text>`;
 }
 

@@ -1,5 +1,6 @@
 import { SECTION_STYLE } from '../features/section.ts';
-import { html, Markup, shown } from '../web/markup.ts';
+import { significant } from '../format.ts';
+import { html, Markup } from '../web/markup.ts';
 import { BELOW, drawCurve, HEIGHT, type Line, WIDTH } from './curve.ts';
 import type { Histogram, RunDetails, RunSeries } from './shown.ts';
 
@@ -39,7 +40,7 @@ export function reportPage(
   const saes = Object.entries(series.saes);
   const evaluations = saes.map(([sae, own]) => {
     const rows = Object.entries(own).filter(([key, { values }]) => EVALUATED.test(key) && values.length > 0);
-    const last = rows.map(([key, { values }]) => [key, shown(values.at(-1) as number)] as const);
+    const last = rows.map(([key, { values }]) => [key, significant(values.at(-1) as number)] as const);
     return html`${sae === '' ? '' : html`<h3>${sae}</h3>`}${last.length === 0 ? html`<p>none yet</p>` : table(last)}`;
   });
   const curves = CURVES.flatMap(([key, title]) => {
@@ -109,7 +110,7 @@ function bars({ sae, step, counts, edges }: Histogram): Markup {
   });
   const [low, high] = [edges[0] ?? 0, edges.at(-1) ?? 0];
   return html`<figure><figcaption>${sae} log10 of how often a latent is active <small>step ${step}</small></figcaption>
-<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Histogram from ${shown(low)} to ${shown(high)}">${drawn}
-<text x="4" y="${HEIGHT - 6}">${shown(low)}</text><text x="${WIDTH - 4}" y="${HEIGHT - 6}" text-anchor="end">${shown(high)}</text>
+<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Histogram from ${significant(low)} to ${significant(high)}">${drawn}
+<text x="4" y="${HEIGHT - 6}">${significant(low)}</text><text x="${WIDTH - 4}" y="${HEIGHT - 6}" text-anchor="end">${significant(high)}</text>
 </svg></figure>`;
 }

@@ -1,9 +1,7 @@
 import { z } from 'zod';
+import { LONGEST_PROMPT } from './longest-prompt.ts';
 
 const count = z.int().nonnegative();
-
-/** Longest text of a prompt; of its tokens, as many as the context has are read. */
-export const LONGEST_PROMPT = 10_000;
 
 /** What the page asks of its server. */
 export const promptSchema = z.strictObject({

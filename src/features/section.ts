@@ -1,4 +1,5 @@
-import { html, Markup, shown } from '../web/markup.ts';
+import { significant } from '../format.ts';
+import { html, Markup } from '../web/markup.ts';
 import type { About, Example, LatentDetail, LatentTable } from './format.ts';
 import { percent } from './percent.ts';
 import { ALONE, type TextView, visible } from './token.ts';
@@ -48,7 +49,7 @@ function latentOf(table: LatentTable, row: number, detail: LatentDetail): Markup
     all.length === 0
       ? NOTHING
       : html` <small>${title}</small> ${all.slice(0, MOST_TOKENS).map(([token]) => word(token))}`;
-  const facts = `${percent(table.density[row] as number)} of tokens · maximum ${shown(maximum)}`;
+  const facts = `${percent(table.density[row] as number)} of tokens · maximum ${significant(maximum)}`;
   return html`<section class="latent"><h3>Latent ${index} <small>${facts}</small></h3>
 ${examples.map((one) => exampleOf(one, maximum))}<p>${logits('raises', positive_logits)}${logits('lowers', negative_logits)}</p></section>`;
 }
@@ -63,7 +64,7 @@ function exampleOf({ tokens, values }: Example, maximum: number): Markup {
     const said = visible(text, FLOWING);
     if (value <= 0) return html`<span class="token">${said}</span>`;
     const share = Math.min(1, value / maximum).toFixed(3);
-    return html`<span class="token active" style="--share:${share}" title="${shown(value)}">${said}</span>`;
+    return html`<span class="token active" style="--share:${share}" title="${significant(value)}">${said}</span>`;
   });
   return html`<p dir="auto">${made}</p>`;
 }

@@ -4,7 +4,8 @@ import type { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
 import { type LocalSite, type SiteFile, serveLocalSite } from '../web/local-site.ts';
 import { type DATA_KINDS, dataScript, readDataFile } from './data-file.ts';
-import { LONGEST_PROMPT, type PromptAnswer, promptSchema } from './prompt.ts';
+import { LONGEST_PROMPT } from './longest-prompt.ts';
+import { type PromptAnswer, promptSchema } from './prompt.ts';
 
 /** What a page of features is served with. */
 export interface FeaturesSiteOptions {

@@ -16,9 +16,3 @@ export function html(parts: TemplateStringsArray, ...values: Part[]): Markup {
   });
   return new Markup(parts.map((part, i) => part + (texts[i] ?? '')).join(''));
 }
-
-/** A number of a plot. */
-export const shown = (value: number): string =>
-  value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e7)
-    ? value.toExponential(2)
-    : Number(value.toPrecision(4)).toString();

@@ -77,7 +77,7 @@ it('what a run is, ls and show tell; rm removes it when somebody says so', async
   expect([pruned.code, pruned.stdout]).toEqual([0, 'nothing to remove\n']);
   expect((await run(['prune', 'second', '--keep', '1'])).stderr).toContain('at least 2 stay');
   const removed = await run(['rm', 'second', '-y']);
-  expect(removed.stdout).toMatch(/^removed 1 run, \d+ kB$/m);
+  expect(removed.stdout).toMatch(/^removed 1 run, [\d.]+ kB$/m);
   expect(existsSync(join(folder, 'runs/second'))).toBe(false);
 });
 

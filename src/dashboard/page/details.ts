@@ -1,4 +1,5 @@
-import { byId, bytes, element } from '../../web/page/element.ts';
+import { bytes } from '../../format.ts';
+import { byId, element } from '../../web/page/element.ts';
 import type { Advice, Checkpoint, Failure, LogLine, RunDetails, RunFacts } from '../shown.ts';
 import { short } from './chart.ts';
 import { densityOverTime } from './density.ts';

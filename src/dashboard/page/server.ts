@@ -43,7 +43,9 @@ export class Events {
   constructor(heard: Heard) {
     this.#heard = heard;
     window.setInterval(() => {
-      if (this.#source?.readyState !== EventSource.CLOSED && Date.now() - this.#heardAt > SILENT_MS) this.#open();
+      // A clock that was set back has not heard anything either.
+      if (this.#source?.readyState !== EventSource.CLOSED && Math.abs(Date.now() - this.#heardAt) > SILENT_MS)
+        this.#open();
     }, RETRY_MS);
   }
 

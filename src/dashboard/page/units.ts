@@ -1,4 +1,5 @@
-import { bytes, compact, shown } from '../../web/page/element.ts';
+import { bytes } from '../../format.ts';
+import { compact, shown } from '../../web/page/element.ts';
 
 /** How the values of a metric are said, and where their axis ends whatever they are. */
 export interface Unit {
@@ -14,7 +15,9 @@ const sayIf =
 const percent = (value: number): string => `${Number((100 * value).toPrecision(3))} %`;
 
 const PLAIN: Unit = { say: shown, tick: compact };
-const BYTES: Unit = { say: sayIf(bytes), tick: bytes };
+/** Finer than elsewhere: memory that creeps up is to be seen. */
+const memory = (value: number): string => bytes(value, 4);
+const BYTES: Unit = { say: sayIf(memory), tick: memory };
 const SHARE: Unit = { say: sayIf(percent), tick: percent, range: [0, 1] };
 
 export const unitOf = (key: string): Unit =>

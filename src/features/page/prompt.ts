@@ -1,6 +1,7 @@
 import { grouped } from '../../format.ts';
 import { ask } from '../../web/page/ask.ts';
 import { element, shown } from '../../web/page/element.ts';
+import { LONGEST_PROMPT } from '../longest-prompt.ts';
 import type { PromptAnswer } from '../prompt.ts';
 import { ALONE, type TextView, visible } from '../token.ts';
 import { colour } from './examples.ts';
@@ -12,7 +13,7 @@ const MOST_LISTED = 12;
 /** The box for a prompt: which latents are active on which token, and the prompt by the activation of one latent. */
 export class Prompt {
   readonly #folder: Folder;
-  readonly #text = element('textarea', { rows: '3', id: 'prompt-text', maxlength: '10000', dir: 'auto' });
+  readonly #text = element('textarea', { rows: '3', id: 'prompt-text', maxlength: `${LONGEST_PROMPT}`, dir: 'auto' });
   readonly #send = element('button', { type: 'submit' }, 'show latents');
   readonly #said = element('p', { role: 'status', class: 'quiet' });
   readonly #tokens = element('p', { class: 'text prompt', dir: 'auto' });

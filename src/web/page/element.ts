@@ -1,3 +1,5 @@
+import { significant } from '../../format.ts';
+
 /** Words as people read them, and elements that hold words only: text of a run never becomes markup (faults X8). */
 
 export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
@@ -30,13 +32,9 @@ export function svg(
   return made;
 }
 
-/** Four significant digits; large and small values as 1.2e+9. */
-export function shown(value: number | null | undefined): string {
-  if (value === null || value === undefined || !Number.isFinite(value)) return '–';
-  const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e7)) return value.toExponential(2);
-  return Number(value.toPrecision(4)).toString();
-}
+/** A value that may not be there. */
+export const shown = (value: number | null | undefined): string =>
+  value === null || value === undefined || !Number.isFinite(value) ? '–' : significant(value);
 
 /** As an axis has room for: 1.5G · 20k · 0.003 */
 export function compact(value: number): string {
@@ -48,10 +46,3 @@ const UNITS: readonly (readonly [size: number, unit: string])[] = [
   [1e6, 'M'],
   [1e4, 'k'],
 ];
-
-export const bytes = (value: number): string =>
-  value >= 1e9
-    ? `${(value / 1e9).toFixed(2)} GB`
-    : value >= 1e6
-      ? `${(value / 1e6).toFixed(1)} MB`
-      : `${(value / 1e3).toFixed(0)} kB`;
