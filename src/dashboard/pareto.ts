@@ -12,7 +12,8 @@ export interface ParetoPoint {
 }
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BELOW] = [460, 340, 60, 24, 34, 44];
-const MOST_LETTERS = 32;
+/** So long a name has room on one side of any point. */
+const MOST_LETTERS = 26;
 const MOST_NAMES = 12;
 const PANELS = [
   ['explained variance', 'explainedVariance'],

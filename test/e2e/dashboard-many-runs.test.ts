@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -61,6 +61,20 @@ describe.skipIf(!hasBrowser)('in Chromium, of two hundred runs', () => {
     const jump = page.getByRole('link', { name: 'curves' });
     await jump.focus();
     expect((await jump.boundingBox())?.height).toBeGreaterThan(10);
+    await page.close();
+  });
+
+  test('a run that is removed while somebody looks gives way to another, one whose metrics are cut is read again', async () => {
+    const page = await open(url, 1400);
+    await expect.poll(() => page.locator('#run-name').textContent(), SLOW).toBe('run-199');
+    const loss = page.locator('[data-key="losses/overall_loss"] .last');
+    await expect.poll(() => loss.allTextContents(), SLOW).toEqual([expect.stringMatching(/^run-199\d/)]);
+    truncateSync(runFile(199, 'metrics.jsonl'), 0);
+    await expect.poll(() => page.locator('#reading').textContent(), SLOW).toBe('No rows yet.');
+    rmSync(join(cli.folder, 'runs/run-199'), { recursive: true });
+    await expect.poll(() => page.locator('#run-name').textContent(), SLOW).toBe('run-198');
+    await expect.poll(() => loss.allTextContents(), SLOW).toEqual([expect.stringMatching(/^run-198\d/)]);
+    expect(await page.locator('#count').textContent()).toBe(`${RUNS - 1}`);
     await page.close();
   });
 });

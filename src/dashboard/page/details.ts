@@ -42,6 +42,11 @@ export function showDetails(details: RunDetails, others: readonly RunDetails[]):
   showLog(details.log);
 }
 
+export function hideDetails(): void {
+  shownNow = '';
+  byId('run').hidden = true;
+}
+
 function showFacts({ name, state, holder, sizes, config, created }: RunFacts): void {
   byId('run-name').textContent = name;
   const who = holder === null ? '' : ` · process ${holder.pid} on ${holder.host}`;

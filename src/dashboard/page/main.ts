@@ -2,7 +2,7 @@ import { byId, element } from '../../web/page/element.ts';
 import { isDark, themeButton } from '../../web/page/theme.ts';
 import type { ListedRun, RunDetails } from '../shown.ts';
 import { Chart } from './chart.ts';
-import { showDetails } from './details.ts';
+import { hideDetails, showDetails } from './details.ts';
 import { Metrics } from './metrics.ts';
 import { filtered, moveByArrows, showRuns } from './run-list.ts';
 import { type Listed, runDetails } from './server.ts';
@@ -108,10 +108,23 @@ async function loadDetails(): Promise<void> {
 function onRuns(listed: Listed): void {
   runs = listed.runs;
   byId('folder').textContent = listed.folder;
+  leaveRemoved();
   // What goes on is what somebody who opens this wants to see, else the newest that has rows.
   const first = runs.find(({ state }) => state === 'running') ?? runs.find(({ step }) => step > 0) ?? runs[0];
   if (focused === null && first !== undefined) focus(first.id);
   list();
+}
+
+/** A run may be removed while somebody looks at it. */
+function leaveRemoved(): void {
+  const ids = new Set(runs.map(({ id }) => id));
+  for (const id of details.keys()) if (!ids.has(id)) details.delete(id);
+  if (focused !== null && !ids.has(focused)) {
+    focused = null;
+    hideDetails();
+  }
+  const left = chosen.filter((id) => ids.has(id));
+  if (left.length < chosen.length) show(left);
 }
 
 function list(): void {
