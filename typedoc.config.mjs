@@ -20,11 +20,24 @@ export default {
   readme: 'README.md',
   projectDocuments: PARTS,
   out: 'docs-site',
+  customCss: 'docs/site.css',
   searchInDocuments: true,
   sort: ['kind', 'instance-first', 'alphabetical-ignoring-documents'],
   // Anchors as they are on GitHub.
   sluggerConfiguration: { lowercase: true },
   highlightLanguages: ['typescript', 'javascript', 'python', 'shellscript', 'json', 'yaml'],
+  // What a page from disk wants: icons that it has in itself, and the name of the first page. Tables that scroll can be
+  // reached by the keyboard.
+  plugin: [
+    ({ renderer }) => {
+      renderer.on('endPage', (page) => {
+        page.contents = page.contents
+          ?.replaceAll(/href="[^"]*icons\.svg#/g, 'href="#')
+          .replaceAll(/href="(\.\.\/)+(?=["#])/g, '$&index.html')
+          .replaceAll('<table>', '<table tabindex="0">');
+      });
+    },
+  ],
   disableSources: true,
   disableGit: true,
   // `tsc` has checked them.

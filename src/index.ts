@@ -1,3 +1,9 @@
+/**
+ * Everything that the package exports.
+ *
+ * @module API
+ */
+
 export {
   BatchTopKTrainingSAEConfig,
   CacheActivationsRunnerConfig,

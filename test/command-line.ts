@@ -85,11 +85,19 @@ export function commandLineForTests() {
       env: environment(env),
       stdio: stdio ?? ['ignore', 'pipe', 'pipe'],
     });
+  const startShell = (line: string, env: CommandOptions['env'] = {}): Command =>
+    new Command('bash', ['-c', line], {
+      cwd: folder,
+      env: environment({ CLI: `${process.execPath} ${BIN}`, ...env }),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
   return {
     /** Where commands run; the run folders lie in `runs`. */
     folder,
     marker,
+    environment,
     start,
+    startShell,
     run: (words: readonly string[], options?: CommandOptions): Promise<Ended> => start(words, options).ended,
     /** The Python process that a command started. */
     workerOf: (command: Command): number => {
@@ -97,12 +105,7 @@ export function commandLineForTests() {
       return marked(marker).find((pid) => facts(pid).includes(`\nPPid:\t${command.pid}\n`)) as number;
     },
     /** A line for the shell, with the command as `$CLI`. */
-    shell: (line: string, env: CommandOptions['env'] = {}): Promise<Ended> =>
-      new Command('bash', ['-c', line], {
-        cwd: folder,
-        env: environment({ CLI: `${process.execPath} ${BIN}`, ...env }),
-        stdio: ['ignore', 'pipe', 'pipe'],
-      }).ended,
+    shell: (line: string, env: CommandOptions['env'] = {}): Promise<Ended> => startShell(line, env).ended,
   };
 }
 

@@ -12,15 +12,9 @@ import {
   PRETOKENIZE_ROWS,
 } from '../../src/config/generated/options.ts';
 import { fileLayer, type Layer, presetLayer, resolveConfig, resolveOptions } from '../../src/config/index.ts';
-import { type Block, PAGES } from './pages.ts';
+import { linesOf } from './lines.ts';
+import { PAGES } from './pages.ts';
 
-/** Pages whose snippets of TypeScript no program runs, each with the reason. */
-const NOT_RUN: Readonly<Record<string, string>> = {
-  'README.md': 'gpt2 and OpenWebText are on the hub; it is type-checked',
-  'docs/pretrained.md': 'needs published SAEs; test/e2e/pretrained.test.ts does the same',
-  'docs/sharing.md': 'needs a token of the hub; test/e2e/share.test.ts does the same',
-  'docs/data.md': 'needs a dataset of the hub; test/e2e/pretokenize.test.ts does the same',
-};
 /** Programs that are not ours, and what of them is not run here. */
 const OTHERS: Readonly<Record<string, string>> = {
   git: 'fetches the repository',
@@ -29,40 +23,17 @@ const OTHERS: Readonly<Record<string, string>> = {
   npx: 'tslab of test/notebook.ts',
   cp: 'a file of the package',
   jupyter: 'test/notebooks',
+  eval: 'the script of the completion',
 };
 
-const blocks = PAGES.flatMap((page) => page.blocks.map((block) => ({ ...block, page: page.path })));
-const firstWord = ({ text }: Block): string => text.trimStart().split(/\s/)[0] ?? '';
-const isShell = (block: Block): boolean =>
-  block.language === 'sh' || (block.language === '' && /^(sae-lens-ts$|npx$|npm$|git$|docker$)/.test(firstWord(block)));
-const isTypeScript = (block: Block): boolean =>
-  block.language === 'ts' || (block.language === '' && firstWord(block) === 'import');
-
-/** The lines of a block, continued ones joined, without comments. */
-const linesOf = ({ text }: Block): string[] =>
-  text
-    .replaceAll(/\\\n\s*/g, '')
-    .split('\n')
-    .map((line) => line.replace(/(^|\s)#.*$/, '').trim())
-    .filter((line) => line !== '');
+const code = PAGES.flatMap((page) => page.code);
+const blocks = code.filter(({ language }) => language !== 'sentence');
 const wordsOf = (line: string): string[] =>
   [...line.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(([, one, two, three]) => one ?? two ?? three ?? '');
 
-interface Written {
-  where: string;
-  words: string[];
-}
-
-const lines: Written[] = [
-  ...blocks
-    .filter(isShell)
-    .flatMap((block) => linesOf(block).map((line) => ({ where: block.where, words: wordsOf(line) }))),
-  ...PAGES.flatMap(({ path, words }) =>
-    words.filter((text) => /^(npx )?sae-lens-ts /.test(text)).map((text) => ({ where: path, words: wordsOf(text) })),
-  ),
-];
+const lines = code.flatMap(linesOf).map(({ text, where }) => ({ where, words: wordsOf(text) }));
 /** Ours, as they are typed, without the name of the program and what stands for more. */
-const ours: Written[] = lines
+const ours = lines
   .map(({ where, words }) => ({ where, words: words[0] === 'npx' ? words.slice(1) : words }))
   .filter(({ words }) => words[0] === 'sae-lens-ts')
   .map(({ where, words }) => ({ where, words: words.slice(1).filter((word) => word !== '…' && word !== '&&') }));
@@ -107,9 +78,7 @@ describe('command lines of the documentation', () => {
     const called: Command[] = [];
     const program = await commandLine((command) => called.push(command));
     await program.parseAsync(spellFlags(words), { from: 'user' }).catch((error) => {
-      // In a sentence a command goes by its name alone.
-      const isName = words.length === 1 && error.code === 'commander.missingArgument';
-      if (!isName && error.code !== 'commander.helpDisplayed') throw error;
+      if (error.code !== 'commander.helpDisplayed') throw error;
     });
     for (const command of called) RESOLVE[command.name()]?.(command);
   });
@@ -129,13 +98,6 @@ describe('command lines of the documentation', () => {
 });
 
 describe('blocks of the documentation', () => {
-  test('of TypeScript are run or type-checked by test/e2e/api-programs.test.ts, or have their reason', () => {
-    const programs = readFileSync('test/e2e/api-programs.test.ts', 'utf8');
-    const pages = new Set(blocks.filter(isTypeScript).map(({ page }) => page));
-    expect([...pages].filter((page) => !programs.includes(`'${page}'`) && !(page in NOT_RUN))).toEqual([]);
-    expect(Object.keys(NOT_RUN).filter((page) => !pages.has(page))).toEqual([]);
-  });
-
   test.each(blocks.filter(({ language }) => language === 'yaml'))(
     'of YAML are configurations or registries: $where',
     ({ text }) => {

@@ -112,13 +112,13 @@ export function optionsPage(): string {
     'The names are those of SAELens. A default in *italics* depends on other options. `explain KEY` shows one',
     'option in the terminal, `config print` the final value of each and the layer that set it.\n',
     sections('##', optionRows()).join('\n\n'),
-    '\n## `pretokenize`\n',
+    '\n## pretokenize\n',
     sections('###', flatRows(pretokenizeShapes)).join('\n\n'),
-    '\n## `cache-activations`\n',
+    '\n## cache-activations\n',
     sections('###', flatRows(cacheActivationsShapes)).join('\n\n'),
-    '\n## `eval`\n',
+    '\n## eval\n',
     sections('###', flatRows(evalShapes)).join('\n\n'),
-    '\n## `features`\n',
+    '\n## features\n',
     `${sections('###', flatRows(featuresShapes)).join('\n\n')}\n`,
   ].join('\n');
 }
