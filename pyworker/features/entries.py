@@ -104,12 +104,13 @@ def _active(sae: SAE, rows_TD: Tensor, counted_T: Tensor) -> Iterator[tuple[Tens
     for rows in row_blocks(rows_TD, sae.cfg.d_sae, sae.W_dec.element_size()):
         prepared_BD, _ = sae.prepare(rows_TD[rows])
         code_BF = sae.encode_rows(prepared_BD)[0].dense()
-        begin = rows.start
-        for some_BF in code_BF.split(max(1, MOST_ENTRIES // sae.cfg.d_sae)):
-            active_BF = (some_BF > 0) & counted_T[begin : begin + len(some_BF), None]
-            row_N, latent_N = active_BF.nonzero(as_tuple=True)
-            yield row_N + begin, latent_N, some_BF[row_N, latent_N].float()
-            begin += len(some_BF)
+        active_BF = (code_BF > 0) & counted_T[rows, None]
+        n_entries = max(1, int(active_BF.sum()))
+        n_together = max(1, len(active_BF) * MOST_ENTRIES // n_entries)
+        for begin in range(0, len(active_BF), n_together):
+            row_N, latent_N = active_BF[begin : begin + n_together].nonzero(as_tuple=True)
+            row_N = row_N + begin
+            yield row_N + rows.start, latent_N, code_BF[row_N, latent_N].float()
 
 
 class _Held:
