@@ -380,6 +380,10 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     """
     keep_checkpoints: int
     """So many of the checkpoints that checkpoint_every asks for are kept; all others stay."""
+    checkpoints_in_background: bool
+    """Write checkpoints while training goes on, from a copy of weights, moments and buffer in memory;
+    without it, or where there is no memory for the copy, training waits.
+    """
     checkpoint_path: str | None
     """Folder for checkpoints; the run adds a folder with its name."""
     save_final_checkpoint: bool

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from pyworker.files import Files
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.runners.kernel_timings import keep_timing, read_timing, timing_name
 from pyworker.saes import create_sae, load_sae, seeded_generator
@@ -21,7 +21,7 @@ from pyworker.train.health import Health
 from pyworker.train.kernel_timing import time_kernels
 from pyworker.train.optimizer import optimizer_tensors
 from pyworker.train.sae_lens_state import PARTIAL
-from pyworker.train.training_state import State, part_of
+from pyworker.train.training_state import State, copied, part_of
 
 if TYPE_CHECKING:
     from pyworker.runners.training import TrainingRun
@@ -126,18 +126,17 @@ class TrainedSAE:
         """Evaluate on what is held out; not after the last step, when the finished SAE is."""
         return self.run.evaluated(step)[self.name] if step + 1 < self.trainer.total_steps else None
 
-    def write(self, folder: Path, with_state: bool) -> None:
-        """Write its files, in inference form; with those of the training's state that W&B is to get besides."""
-        self.trainer.write_sae_files(folder)
-        logger, stream = self.config.logger, self.run.stream
-        if not with_state:
-            return
-        if logger.log_optimizer_state_to_wandb:
+    def files(self, with_state: bool) -> Files:
+        """Its files, in inference form, which training changes no more; with those of the training's state that W&B is
+        to get besides."""
+        logger, stream, files = self.config.logger, self.run.stream, self.trainer.sae_files()
+        if with_state and logger.log_optimizer_state_to_wandb:
             tensors = optimizer_tensors(self.trainer.optimizer, self.trainer.sae)
-            save_file(tensors, folder / "optimizer_state.safetensors")
-        if logger.log_activations_store_to_wandb and stream.rows is not None:
+            files["optimizer_state.safetensors"] = copied(tensors)
+        if with_state and logger.log_activations_store_to_wandb and stream.rows is not None:
             n_read = stream.rows.sequence_N.max() + 1
-            save_file({"n_sequences_read": n_read.cpu()}, folder / "activations_store.safetensors")
+            files["activations_store.safetensors"] = {"n_sequences_read": n_read}
+        return files
 
     def _row(self, step: int, row: dict[str, float]) -> None:
         """Send a row of metrics. How many went before a checkpoint is told with it."""

@@ -4,14 +4,12 @@ Legend: B batch, D d_in, F d_sae (latents).
 """
 
 import dataclasses
-import shutil
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from pyworker.data.activation_stream import ActivationStream
@@ -19,20 +17,18 @@ from pyworker.errors import WorkerError
 from pyworker.kernels.product import best_seconds
 from pyworker.profile import Profile
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
+from pyworker.runners.checkpoint_writer import SKIPPED, CheckpointWriter
 from pyworker.runners.device import best_device, check_device
 from pyworker.runners.forwarded_logs import forwarded_logs
-from pyworker.runners.full_disk import is_full, until_there_is_room
 from pyworker.runners.provenance import input_revisions, machine, versions
 from pyworker.runners.throughput import Throughput
 from pyworker.runners.trained_sae import TrainedSAE
 from pyworker.runners.training_rows import TrainingRows, open_rows
 from pyworker.train import CheckpointKind, TrainingLoop, TrainResult
 from pyworker.train.sae_lens_state import PARTIAL, read_sae_lens_state
-from pyworker.train.training_state import State, part_of, read_state, under, write_state
+from pyworker.train.training_state import STATE_FILE, State, part_of, read_state
 
 DEFAULT_EXPANSION_FACTOR = 4
-SKIPPED = "skipped_shards"
-"""In the state of a run: names of the shards that its cache is read without."""
 FINAL_EVALUATION = ("evaluate", "evaluating the finished SAE")
 THREADS_AT_START = torch.get_num_threads()
 
@@ -104,13 +100,17 @@ def train(params: dict[str, Any], session: Any) -> dict[str, Any]:
         try:
             run = TrainingRun(config, saes, places, stream, rows, session, revisions, state)
             del state  # it holds a buffer of activations
-            return run.run()
+            try:
+                return run.run()
+            finally:
+                run.writer.wait()  # whatever became of the run: what is half written becomes whole
         finally:
             stream.close()
 
 
 def _state_in(checkpoint: Path, saes: Mapping[str | None, LanguageModelSAERunnerConfig]) -> State:
-    of_sae_lens = read_sae_lens_state(checkpoint, saes)
+    # Ours is ours, whatever else somebody put there.
+    of_sae_lens = None if (checkpoint / STATE_FILE).exists() else read_sae_lens_state(checkpoint, saes)
     return read_state(checkpoint) if of_sae_lens is None else of_sae_lens
 
 
@@ -157,6 +157,7 @@ class TrainingRun:
         batches = TappedBatches(stream, config.hook_name, session, self.throughput)
         self.saes = [TrainedSAE(name, one, batches, self, state) for name, one in saes.items()]
         self.trainers = [sae.trainer for sae in self.saes]
+        self.writer = CheckpointWriter(self)
         self.loop = TrainingLoop(self.trainers, batches, self)
         self._evaluated: tuple[int, dict[str | None, dict[str, float]]] | None = None
         self._speed: tuple[int, dict[str, float]] = (-1, {})
@@ -201,9 +202,9 @@ class TrainingRun:
         if result.ended == "stopped" and result.n_training_steps == 0:
             return msgspec.to_builtins(result)  # nothing was learned that could be kept
         if result.ended == "stopped":
-            self._write("requested", self._checkpoint(result.n_training_samples), result.n_training_samples)
+            self.writer.last_checkpoint(result.n_training_samples)
         elif self.places.output is not None:
-            self._keep("output", Path(self.places.output), result.n_training_samples)
+            self.writer.keep("output", Path(self.places.output), result.n_training_samples)
         return msgspec.to_builtins(result)
 
     # -- RunCallbacks ----------------------------------------------------------------------------------------------
@@ -233,16 +234,8 @@ class TrainingRun:
         return self.session.checkpoint_requested()
 
     def on_checkpoint(self, kind: CheckpointKind, n_training_samples: int) -> None:
-        """Write the files of a checkpoint; TypeScript makes a checkpoint of them. One that the disk has no room
-        for costs the checkpoint, not the run (faults S1); the last one must be kept.
-        """
-        if kind == "final":
-            self._keep(kind, self._checkpoint(f"final_{n_training_samples}"), n_training_samples)
-            return
-        try:
-            self._write(kind, self._checkpoint(n_training_samples), n_training_samples)
-        except WorkerError as error:
-            self.session.log("warning", f"{error.message}; training goes on without this checkpoint")
+        """The files are written; TypeScript makes a checkpoint of them."""
+        self.writer.checkpoint(kind, n_training_samples)
 
     # -- what its SAEs share ---------------------------------------------------------------------------------------
 
@@ -290,52 +283,6 @@ class TrainingRun:
             parts=[{"part": name, **dataclasses.asdict(part)} for name, part in profile.parts.items()],
             product_s=sum(best_seconds(one.sae.W_enc.detach(), n_rows) for one in self.trainers) * n_steps,
         )
-
-    def _checkpoint(self, name: int | str) -> Path:
-        return Path(self.places.checkpoints) / str(name)
-
-    def _write(self, purpose: str, final: Path, n_training_samples: int) -> None:
-        """One folder for all SAEs, so that it becomes complete at once: of one its files, of several a folder each."""
-        staging = final.with_name(f"{final.name}.{self.places.staging_suffix}")
-        try:
-            for sae in self.saes:
-                sae.write(staging if sae.name is None else staging / sae.name, purpose != "output")
-            if purpose in ("scheduled", "requested", "recurring") and self.stream.repeatable:
-                write_state(self._state(), staging)
-        except (OSError, SafetensorError) as error:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise WorkerError(
-                "STORAGE",
-                f"Cannot write the SAE to {final}: {error}",
-                hint="Free space there, or choose another output_path or checkpoint_path.",
-                details={"full": is_full(error)},
-            ) from error
-        self.session.event(
-            "checkpoint",
-            purpose=purpose,
-            staging=str(staging),
-            final=str(final),
-            saes=[sae.name for sae in self.saes if sae.name is not None],
-            n_training_samples=n_training_samples,
-            n_rows=self.n_rows,
-        )
-
-    def _state(self) -> State:
-        """All that a worker needs to go on from here."""
-        first = self.trainers[0]
-        state = {
-            "n_training_steps": first.n_training_steps,
-            "n_training_samples": first.n_training_samples,
-            **under("stream", self.stream.state()),
-            **({SKIPPED: [*self.rows.skipped]} if self.rows.skipped else {}),
-        }
-        for sae in self.saes:
-            state.update(under(sae.state_name, sae.trainer.state()))
-        return state
-
-    def _keep(self, purpose: str, final: Path, n_training_samples: int) -> None:
-        """As :meth:`_write`, of what the run was for."""
-        until_there_is_room(lambda: self._write(purpose, final, n_training_samples), final, self.session)
 
 
 class TappedBatches:

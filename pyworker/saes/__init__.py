@@ -5,7 +5,7 @@ from pyworker.saes.inference import to_inference
 from pyworker.saes.init import seeded_generator
 from pyworker.saes.loading import load_sae
 from pyworker.saes.registry import create_sae
-from pyworker.saes.saving import save_inference
+from pyworker.saes.saving import inference_files, save_inference
 from pyworker.saes.training import Coefficient, StepInput, StepOutput, TrainingSAE
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "StepOutput",
     "TrainingSAE",
     "create_sae",
+    "inference_files",
     "load_sae",
     "save_inference",
     "seeded_generator",

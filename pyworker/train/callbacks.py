@@ -23,7 +23,7 @@ class RunCallbacks(Protocol):
         ...
 
     def on_checkpoint(self, kind: CheckpointKind, n_training_samples: int) -> None:
-        """A checkpoint is due: the files come from ``write_sae_files`` of each trainer."""
+        """A checkpoint is due: the files come from ``sae_files`` of each trainer."""
 
 
 class TrainerCallbacks(RunCallbacks, Protocol):

@@ -6,15 +6,15 @@ Legend: B batch, D d_in.
 import math
 from collections.abc import Generator, Iterator
 from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from pyworker.files import Files
 from pyworker.profile import part
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
-from pyworker.saes import StepInput, StepOutput, TrainingSAE, save_inference, to_inference
+from pyworker.saes import StepInput, StepOutput, TrainingSAE, inference_files, to_inference
 from pyworker.train import checkpoints
 from pyworker.train.activation_scaler import ActivationScaler
 from pyworker.train.b_dec_init import initial_b_dec
@@ -195,16 +195,11 @@ class SAETrainer:
         """The coefficients of the current step."""
         return {name: coefficient_at(c, self.n_training_steps) for name, c in self.sae.coefficients().items()}
 
-    def write_sae_files(self, staging: Path) -> list[Path]:
-        """Write the SAE as it is now in inference form; training goes on undisturbed.
-
-        Returns:
-            ``cfg.json``, ``sae_weights.safetensors`` and ``sparsity.safetensors``, each on the disk.
-        """
+    def sae_files(self) -> Files:
+        """The SAE as it is now in inference form, a copy: ``cfg.json``, ``sae_weights.safetensors`` and
+        ``sparsity.safetensors``."""
         metadata = {**checkpoints.metadata(self.config, self.sae.training_cfg), **self._sparsity_summary()}
-        return save_inference(
-            to_inference(self.sae, self.scaler), staging, metadata, self.firing.log10_sparsity()
-        )
+        return inference_files(to_inference(self.sae, self.scaler), metadata, self.firing.log10_sparsity())
 
     # -- going on ------------------------------------------------------------------------------------------------
 

@@ -5,21 +5,21 @@ again would need every batch of the language model that one of them came from.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pyworker.errors import WorkerError
+from pyworker.files import Files
 
 STATE_FILE = "training_state.json"
 TENSORS_FILE = "training_state.safetensors"
 FORMAT = 1
 """Grows when a reader of today could misread a state of tomorrow."""
-READABLE = 0o644
 
 State = dict[str, Any]
 """Dotted names → tensors, and what JSON holds exactly: integers, floats, booleans, null, names."""
@@ -35,22 +35,25 @@ def part_of(state: State, prefix: str) -> State:
     return {name[len(prefix) + 1 :]: value for name, value in state.items() if name.startswith(f"{prefix}.")}
 
 
-def write_state(state: State, folder: Path) -> None:
-    """Write both files and bring them to the disk. Atomicity is the caller's: the folder is a staging folder."""
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in state.items() if isinstance(value, Tensor)
+def copied(state: State) -> State:
+    """The same entries on the CPU, with tensors of their own: training may go on and change its."""
+    return {
+        name: value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        if isinstance(value, Tensor)
+        else value
+        for name, value in state.items()
     }
+
+
+def state_files(state: State) -> Files:
+    """The two files of a state."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     numbers = {name: value for name, value in state.items() if name not in tensors}
-    save_file(tensors, folder / TENSORS_FILE)
-    (folder / STATE_FILE).write_text(json.dumps({"format": FORMAT, **numbers}, allow_nan=False))
-    for path in (folder / TENSORS_FILE, folder / STATE_FILE):
-        path.chmod(READABLE)  # safetensors makes its files readable for their owner only
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+    return {TENSORS_FILE: tensors, STATE_FILE: json.dumps({"format": FORMAT, **numbers}, allow_nan=False)}
 
 
 def read_state(folder: Path) -> State:
-    """The state that :func:`write_state` wrote, its tensors on the CPU.
+    """The state that :func:`state_files` are of, its tensors on the CPU.
 
     Raises:
         WorkerError: ``SAE_INVALID`` when it is damaged or of a later version.

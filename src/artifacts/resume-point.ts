@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
-import { verifyFolder } from './manifest.ts';
+import { MANIFEST_NAME, verifyFolder } from './manifest.ts';
 import { RUNNER_CFG_NAME, TRAINING_STATE_NAME, TRAINING_TENSORS_NAME } from './sae-folder.ts';
 
 /** What SAELens' trainer keeps beside the weights. */
@@ -44,9 +44,12 @@ const configSchema = z.record(z.string(), z.unknown());
  */
 export async function readResumePoint(folder: string): Promise<ResumePoint> {
   const path = resolve(folder);
-  const folders = [path, ...(await readdir(path).catch(() => [])).map((name) => join(path, name))];
-  const theirs = folders.map((one) => join(one, SAELENS_STATE_NAME)).find(existsSync);
-  if (theirs !== undefined) return readSaeLensPoint(path, theirs);
+  // A folder with our manifest is ours, whatever else somebody put there.
+  if (!existsSync(join(path, MANIFEST_NAME))) {
+    const folders = [path, ...(await readdir(path).catch(() => [])).map((name) => join(path, name))];
+    const theirs = folders.map((one) => join(one, SAELENS_STATE_NAME)).find(existsSync);
+    if (theirs !== undefined) return readSaeLensPoint(path, theirs);
+  }
   const { created, files } = await verifyFolder(path);
   const missing = [TRAINING_STATE_NAME, TRAINING_TENSORS_NAME, RUNNER_CFG_NAME].filter((name) => !(name in files));
   if (missing.length > 0) {

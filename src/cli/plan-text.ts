@@ -84,10 +84,11 @@ function timeText({ durationSeconds }: TrainPlan, speed: MeasuredSpeed | null): 
 function memoryText({ memory }: TrainPlan): string {
   if (memory === null) return 'not known before the model is loaded: set d_in to see it here';
   const { modelBytes } = memory;
+  const copy = memory.checkpointBytes === 0 ? '' : ` · copy for a checkpoint ${bytes(memory.checkpointBytes)}`;
   const model = modelBytes === null ? '' : modelBytes === 0 ? ' · no model' : ` · model ${bytes(modelBytes)}`;
   return (
     `weights ${bytes(memory.weightBytes)} · gradients ${bytes(memory.gradientBytes)} · ` +
-    `optimizer ${bytes(memory.optimizerBytes)} · buffer ${bytes(memory.bufferBytes)} · latents ${bytes(memory.latentBytes)}${model}   ` +
+    `optimizer ${bytes(memory.optimizerBytes)} · buffer ${bytes(memory.bufferBytes)} · latents ${bytes(memory.latentBytes)}${copy}${model}   ` +
     `total ${bytes(memory.totalBytes)}${modelBytes === null ? ' and the model, whose size is not known yet' : ''}`
   );
 }

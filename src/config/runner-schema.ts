@@ -243,6 +243,10 @@ const evaluationShape = {
   keep_checkpoints: option(z.int().min(2).default(2), {
     description: 'So many of the checkpoints that checkpoint_every asks for are kept; all others stay.',
   }),
+  checkpoints_in_background: option(z.boolean().default(true), {
+    description:
+      'Write checkpoints while training goes on, from a copy of weights, moments and buffer in memory; without it, or where there is no memory for the copy, training waits.',
+  }),
   checkpoint_path: option(z.string().nullable().default(null), {
     description: 'Folder for checkpoints; the run adds a folder with its name.',
     computed: 'checkpoints in the run folder',

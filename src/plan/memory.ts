@@ -21,6 +21,8 @@ export interface MemoryPlan {
   bufferBytes: number;
   /** Pre-activations, activations and their gradients, at the peak of a step. */
   latentBytes: number;
+  /** A copy of the state of training while a checkpoint is written beside it; 0 without such checkpoints. */
+  checkpointBytes: number;
   /** Weights of the language model, when they were measured. */
   modelBytes: number | null;
   totalBytes: number;
@@ -79,6 +81,9 @@ export function planMemoryTogether(plans: readonly (MemoryPlan | null)[]): Memor
     optimizerBytes: sum((plan) => plan.optimizerBytes),
     bufferBytes: first.bufferBytes,
     latentBytes: Math.max(...known.map((plan) => plan.latentBytes)),
+    // The one buffer is in each of them.
+    checkpointBytes:
+      first.checkpointBytes && sum((plan) => plan.checkpointBytes - plan.bufferBytes) + first.bufferBytes,
   };
   const total = Object.values(parts).reduce((all, bytes) => all + bytes, first.modelBytes ?? 0);
   return { ...parts, modelBytes: first.modelBytes, totalBytes: total };
@@ -89,14 +94,18 @@ export function planMemory(config: ResolvedConfig, measuredModelBytes: number | 
   const modelBytes = loadsModel(config) ? measuredModelBytes : 0;
   const weights = weightBytes(config);
   if (weights === null) return null;
+  // The buffer, and the batch of the language model that is put into it next.
+  const bufferBytes =
+    bufferRows(config) * (1 + 1 / config.n_batches_in_buffer) * (config.sae.d_in as number) * BYTES_OF[config.dtype];
+  const copies = config.checkpoints_in_background && (config.n_checkpoints > 0 || config.checkpoint_every !== null);
   const parts = {
     weightBytes: weights,
     gradientBytes: weights,
     // Adam keeps two moments of every weight.
     optimizerBytes: 2 * weights,
-    // The buffer, and the batch of the language model that is put into it next.
-    bufferBytes:
-      bufferRows(config) * (1 + 1 / config.n_batches_in_buffer) * (config.sae.d_in as number) * BYTES_OF[config.dtype],
+    bufferBytes,
+    // Weights as they are trained and as they are saved, both moments, and the rows of the buffer.
+    checkpointBytes: copies ? 4 * weights + bufferBytes : 0,
     latentBytes: Math.round(
       LATENT_COPIES[config.sae.architecture] *
         config.train_batch_size_tokens *

@@ -16,6 +16,7 @@ const MAY_CHANGE: ReadonlySet<string> = new Set([
   'n_checkpoints',
   'checkpoint_every',
   'keep_checkpoints',
+  'checkpoints_in_background',
   'save_final_checkpoint',
   'checkpoint_path',
   'output_path',

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { LogLines } from './log-lines.ts';
-import { oomKills } from './oom-kills.ts';
+import { oomKillCounter } from './oom-kills.ts';
 import { packageRoot } from './package-root.ts';
 
 /**
@@ -33,7 +33,7 @@ export interface ProcessOptions {
 export interface Exit {
   code: number | null;
   signal: NodeJS.Signals | null;
-  /** While it lived the kernel killed a process for memory, and it was killed: the same work would end the same way. */
+  /** While it lived the kernel killed a process of its cgroup for memory, and it was killed: the same work would end so. */
   outOfMemory: boolean;
 }
 
@@ -62,7 +62,8 @@ export class WorkerProcess {
   /** Resolves once, when the process is gone or could not be started. */
   readonly exited: Promise<Exit & { spawnError?: Error }>;
   readonly #child: ChildProcess;
-  readonly #oomKillsBefore = oomKills();
+  readonly #oomKills = oomKillCounter();
+  readonly #oomKillsBefore = this.#oomKills();
   #gone = false;
 
   constructor(options: ProcessOptions) {
@@ -85,7 +86,7 @@ export class WorkerProcess {
         this.#end(() => resolve({ code: null, signal: null, outOfMemory: false, spawnError })),
       );
       this.#child.on('exit', (code, signal) => {
-        const outOfMemory = signal === 'SIGKILL' && (oomKills() ?? 0) > (this.#oomKillsBefore ?? 0);
+        const outOfMemory = signal === 'SIGKILL' && (this.#oomKills() ?? 0) > (this.#oomKillsBefore ?? 0);
         void this.#end(() => resolve({ code, signal, outOfMemory }));
       });
     });

@@ -4,7 +4,7 @@
  * minute; and the time of metrics, events and everything else that is no step.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,6 +18,13 @@ const MINUTE_S = 60;
 interface Profiled {
   n_steps: number;
   parts: { part: string; seconds: number; calls: number }[];
+}
+
+/** Of the checkpoints of a run the seconds each took to write, as its log tells. */
+function secondsWritten(runs: string): number[] {
+  const [run = ''] = readdirSync(runs);
+  const log = readFileSync(join(runs, run, 'log.jsonl'), 'utf8');
+  return [...log.matchAll(/checkpoint \d+: .* written in ([\d.]+) s/g)].map(([, seconds]) => Number(seconds));
 }
 
 function sizeOf(folder: string): number {
@@ -52,6 +59,7 @@ export async function cost(flags: readonly string[], env: NodeJS.ProcessEnv): Pr
     if (event.event === 'profile') [profile, atEnd] = [event, cpuSeconds(child.pid as number)];
     if (event.event === 'checkpoint' && !event.final) size = sizeOf(event.path);
   }
+  const written = secondsWritten(folder);
   rmSync(folder, { recursive: true, force: true });
   if (profile === undefined) throw new Error('the run told no profile');
   const seconds = (...names: string[]): number =>
@@ -67,6 +75,8 @@ export async function cost(flags: readonly string[], env: NodeJS.ProcessEnv): Pr
   console.log(
     `| a checkpoint, ${(size / 1e6).toFixed(0)} MB, loop waits | ${(1000 * one).toFixed(0)} ms | ${share(one, MINUTE_S)} with one a minute |`,
   );
+  const writing = written.reduce((sum, one) => sum + one, 0) / written.length;
+  console.log(`| its writing, most of it beside training | ${(1000 * writing).toFixed(0)} ms | |`);
   const told = seconds('metrics', 'other');
   console.log(
     `| metrics, events, supervision, a step | ${((1000 * told) / profile.n_steps).toFixed(2)} ms | ${share(told, all)} |`,

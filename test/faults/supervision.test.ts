@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { commandLineForTests } from '../command-line.ts';
 import { INTERRUPTED_RUN, runsBelow } from '../interrupted-run.ts';
 import { orphans } from '../orphans.ts';
+import { pythonForTests } from '../python-for-tests.ts';
 import { endlessRun, tinyModel, tinyRun } from '../tiny-run.ts';
 
 const { folder, marker, run, shell, start, workerOf } = commandLineForTests();
@@ -74,10 +75,10 @@ describe('a run whose worker is lost', () => {
 });
 
 /** A group of processes with so much memory; null where nobody may make one (cgroups(7), versions 1 and 2). */
-function smallMachine(bytes: number): string | null {
+function smallMachine(name: string, bytes: number): string | null {
   const [old, now] = ['/sys/fs/cgroup/memory', '/sys/fs/cgroup'];
   const isOld = existsSync(`${old}/memory.limit_in_bytes`);
-  const group = join(isOld ? old : now, `sae-lens-ts-${process.pid}`);
+  const group = join(isOld ? old : now, `sae-lens-ts-${name}-${process.pid}`);
   try {
     mkdirSync(group);
     writeFileSync(join(group, isOld ? 'memory.limit_in_bytes' : 'memory.max'), String(bytes));
@@ -87,9 +88,9 @@ function smallMachine(bytes: number): string | null {
   }
 }
 
-const group = smallMachine(1 << 30);
+const [group, other] = [smallMachine('run', 1 << 30), smallMachine('other', 1 << 26)];
 afterAll(() => {
-  if (group !== null) rmdirSync(group);
+  for (const one of [group, other]) if (one !== null) rmdirSync(one);
 });
 
 it.skipIf(group === null)(
@@ -106,5 +107,20 @@ it.skipIf(group === null)(
     });
     expect(error.message).toContain('by the kernel, which was out of memory');
     expect(error.hint).toMatch(/lower train_batch_size_tokens.*\n.*the plan reckons with [\d.]+/);
+  },
+);
+
+it.skipIf(other === null)(
+  'a worker that somebody kills while the kernel kills others for memory is not taken for one of them (needs the right to make a cgroup)',
+  async () => {
+    const command = start(endlessRun('--name', 'bystander', '--json', '--max_restarts', '0'));
+    await command.saw('"event":"started"');
+    const hungry = `echo $$ > ${other}/cgroup.procs; exec ${pythonForTests()} -c 'bytearray(1 << 28)'`;
+    expect((await shell(hungry)).signal).toBe('SIGKILL');
+    process.kill(workerOf(command), 'SIGKILL');
+    const { stdout } = await command.ended;
+    const { error } = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string);
+    expect(error.message).toContain('most likely out of memory');
+    expect(error.details).not.toHaveProperty('outOfMemory');
   },
 );

@@ -20,6 +20,7 @@ import torch
 from compare import Comparison, MetricRows, RecordedBatches, RecordedTensors
 from torch import Tensor
 
+from pyworker.files import write_files
 from pyworker.protocol.config import LanguageModelSAERunnerConfig
 from pyworker.saes import SAE, StepInput, StepOutput, create_sae, load_sae, seeded_generator
 from pyworker.saes.gated import GatedSAE
@@ -227,7 +228,7 @@ class Replay:
                 c.equal(name, ours, self.record[name])
         self._compare_metrics()
         with TemporaryDirectory() as place:
-            self.trainer.write_sae_files(Path(place))
+            write_files(self.trainer.sae_files(), Path(place))
             sae, _, log_sparsity_F = load_sae(Path(place))
         theirs = self.record.get("sparsity")
         theirs_F = self.tensors.get("saved_log_sparsity") if theirs is None else torch.tensor(theirs)

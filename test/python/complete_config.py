@@ -134,6 +134,7 @@ RUN_FIELDS: dict[str, Any] = {
     "n_checkpoints": 0,
     "checkpoint_every": None,
     "keep_checkpoints": 2,
+    "checkpoints_in_background": True,
     "checkpoint_path": None,
     "save_final_checkpoint": False,
     "output_path": None,

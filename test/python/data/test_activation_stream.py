@@ -13,7 +13,8 @@ from pyworker.data.held_out import open_token_data
 from pyworker.data.model_rows import LanguageModelRows
 from pyworker.data.prefetch import Prefetch
 from pyworker.errors import WorkerError
-from pyworker.train.training_state import read_state, write_state
+from pyworker.files import write_files
+from pyworker.train.training_state import read_state, state_files
 
 
 def open_stream(model, **options) -> ActivationStream:
@@ -263,7 +264,7 @@ def test_a_stream_goes_on_from_its_state_behind_any_batch(model, texts, tmp_path
         with closing(opened()) as stream:
             for _ in islice(stream, n_before):
                 pass
-            write_state(stream.state(), tmp_path)
+            write_files(state_files(stream.state()), tmp_path)
         rest, *counts = rest_of(opened(read_state(tmp_path)), n_whole - n_before)
         assert len(rest) == len(whole) - n_before
         for ours, theirs in zip(rest, whole[n_before:], strict=True):

@@ -12,7 +12,7 @@ import torch
 from test_training import Session, config, place, run
 
 from pyworker.errors import WorkerError
-from pyworker.runners.training import TrainingRun
+from pyworker.runners.checkpoint_writer import CheckpointWriter
 
 CALLS = ("open", "os.mkdir", "os.chmod", "os.rename", "os.link", "os.remove")
 """Audit events (PEP 578) of what touches files, besides ``os.fsync``, which has none. What Rust does in safetensors is
@@ -62,9 +62,9 @@ def test_at_every_call_what_was_there_stays_and_nothing_looks_whole(
     older = tmp_path / "checkpoints" / "1" / "manifest.json"
     older.parent.mkdir(parents=True)
     older.write_text("{}")
-    write, ends = TrainingRun._write, []
+    write, ends = CheckpointWriter._put, []
 
-    def write_in_forks(self: TrainingRun, purpose: str, final: Path, n: int) -> None:
+    def write_in_forks(self: CheckpointWriter, files, **told) -> None:
         before = listing(tmp_path)
         while not ends or ends[-1] != WRITTEN:
             pid = os.fork()
@@ -72,7 +72,7 @@ def test_at_every_call_what_was_there_stays_and_nothing_looks_whole(
                 signal.alarm(DEADLINE_S)
                 fail_at(len(ends), fate, tmp_path)
                 try:
-                    write(self, purpose, final, n)
+                    write(self, files, **told)
                 except WorkerError as error:
                     os._exit(REFUSED if error.code == "STORAGE" else 1)
                 except BaseException:
@@ -86,9 +86,9 @@ def test_at_every_call_what_was_there_stays_and_nothing_looks_whole(
             assert not new or fate == "killed" or ends[-1] == WRITTEN, (
                 f"left after call {len(ends) - 1}: {new}"
             )
-            assert not final.exists()
+            assert not Path(told["final"]).exists()
 
-    monkeypatch.setattr(TrainingRun, "_write", write_in_forks)
+    monkeypatch.setattr(CheckpointWriter, "_put", write_in_forks)
     run(
         config(make_config, place, n_checkpoints=1, training_tokens=640, n_eval_batches=0),
         tmp_path,

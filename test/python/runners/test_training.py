@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from pyworker.errors import WorkerError
+from pyworker.files import write_files
 from pyworker.lm.load import LanguageModelConfig
 from pyworker.runners import models
-from pyworker.runners.training import check_devices, train
+from pyworker.runners.training import _state_in, check_devices, train
+from pyworker.train.training_state import state_files
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lm"))
 from tiny_models import save_tiny_model
@@ -185,3 +187,13 @@ def test_a_model_that_listed_its_hooks_is_loaded_again_only_for_values_the_bridg
     plain = models.language_model(replace(cfg, hook_name="blocks.1.hook_resid_pre"), Session())
     assert plain is not held
     assert models.language_model(replace(cfg, hook_name="blocks.0.hook_resid_post"), Session()) is plain
+
+
+def test_a_file_of_saelens_in_a_checkpoint_of_ours_changes_nothing(make_config, tmp_path):
+    state = {"n_training_steps": 3, "trainer.x": torch.ones(2)}
+    write_files(state_files(state), tmp_path)
+    for place in (tmp_path, tmp_path / "copy"):
+        place.mkdir(exist_ok=True)
+        (place / "trainer_state.pt").write_bytes(b"of another training")
+    found = _state_in(tmp_path, {None: make_config()})
+    assert found.keys() == state.keys() and torch.equal(found["trainer.x"], state["trainer.x"])

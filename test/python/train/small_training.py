@@ -2,6 +2,7 @@
 
 import torch
 
+from pyworker.files import write_files
 from pyworker.saes import create_sae, seeded_generator
 from pyworker.train import SAETrainer
 
@@ -65,7 +66,7 @@ class Recorder:
     def on_checkpoint(self, kind, n_training_samples):
         self.checkpoints.append((kind, n_training_samples))
         if self.folder is not None:
-            self.trainer.write_sae_files(self.folder / str(n_training_samples))
+            write_files(self.trainer.sae_files(), self.folder / str(n_training_samples))
 
 
 def make_trainer(config, recorder=None, batches=None, seed=0):

@@ -7,6 +7,7 @@ import torch
 from small_training import Batches, Recorder, make_trainer
 
 from pyworker.errors import WorkerError
+from pyworker.files import write_files
 from pyworker.kernels import SparseCode
 from pyworker.saes import load_sae, seeded_generator
 from pyworker.train.dead_latents import FiringStatistics
@@ -126,7 +127,7 @@ def test_a_stop_is_orderly(make_config, tmp_path):
     trainer, _ = make_trainer(make_config(), Recorder(stop_at=3))
     result = trainer.fit()
     assert (result.ended, result.n_training_steps) == ("stopped", 3)
-    trainer.write_sae_files(tmp_path)
+    write_files(trainer.sae_files(), tmp_path)
     load_sae(tmp_path)
 
 
@@ -249,7 +250,7 @@ def test_fine_tuning_trains_what_it_names_and_nothing_else(make_config, tmp_path
     assert changed == expected
     rested = states[start]["finetuning_scaling_factor"]
     assert torch.equal(rested, torch.ones_like(rested)), "the factor learned before fine-tuning"
-    trainer.write_sae_files(tmp_path)
+    write_files(trainer.sae_files(), tmp_path)
     x = Batches().made[0]
     torch.testing.assert_close(load_sae(tmp_path)[0](x), trainer.sae.eval()(x), rtol=1e-4, atol=1e-4)
 
@@ -308,7 +309,7 @@ def test_bfloat16_weights_train_and_save(make_config, tmp_path, architecture):
     trainer, seen = make_trainer(config)
     trainer.fit()
     assert seen.metrics[9]["losses/mse_loss"] < seen.metrics[1]["losses/mse_loss"]
-    trainer.write_sae_files(tmp_path)
+    write_files(trainer.sae_files(), tmp_path)
     assert load_sae(tmp_path)[0].W_dec.dtype == torch.bfloat16
 
 

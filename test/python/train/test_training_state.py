@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from pyworker.errors import WorkerError
-from pyworker.train.training_state import STATE_FILE, TENSORS_FILE, part_of, read_state, under, write_state
+from pyworker.files import write_files
+from pyworker.train.training_state import STATE_FILE, TENSORS_FILE, part_of, read_state, state_files, under
 
 STATE = {
     "trainer.n": 2**60 + 1,
@@ -23,7 +24,7 @@ STATE = {
 
 
 def test_a_state_comes_back_as_it_was(tmp_path):
-    write_state(STATE, tmp_path)
+    write_files(state_files(STATE), tmp_path)
     state = read_state(tmp_path)
     assert state.keys() == STATE.keys()
     for name, value in STATE.items():
@@ -38,7 +39,7 @@ def test_a_state_comes_back_as_it_was(tmp_path):
 @pytest.mark.parametrize("name", [STATE_FILE, TENSORS_FILE])
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "other"])
 def test_a_damaged_state_is_refused(tmp_path, name, damage):
-    write_state(STATE, tmp_path)
+    write_files(state_files(STATE), tmp_path)
     path = tmp_path / name
     content = path.read_bytes()
     if damage == "gone":
@@ -51,7 +52,7 @@ def test_a_damaged_state_is_refused(tmp_path, name, damage):
 
 
 def test_a_state_of_a_later_version_is_refused(tmp_path):
-    write_state(STATE, tmp_path)
+    write_files(state_files(STATE), tmp_path)
     path = tmp_path / STATE_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
     with pytest.raises(WorkerError, match="a later version"):

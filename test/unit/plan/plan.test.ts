@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { parseConfigObject, presetLayer, resolveConfig } from '../../../src/config/index.ts';
 import { checkpointThresholds } from '../../../src/plan/checkpoints.ts';
 import { planTraining, runName } from '../../../src/plan/index.ts';
+import type { MemoryPlan } from '../../../src/plan/memory.ts';
 
 const sample = resolveConfig([presetLayer('tiny-stories-1L-21M')]).config;
 
@@ -48,6 +49,19 @@ test('checkpoints are written at the end of the first step beyond their threshol
   const stateBytes = 3 * 4 * (2 * 64 * 128 + 64 + 128) + bufferRows * (64 * 4 + 16);
   expect(disk).toMatchObject({ nResumable: 3, stateBytes });
   expect(disk.totalBytes).toBeGreaterThan(3 * stateBytes);
+});
+
+test('memory is reckoned for the copy that a checkpoint is written from while training goes on', () => {
+  const of = (more: object) => {
+    const sae = { architecture: 'topk', d_in: 64, d_sae: 128 };
+    return planTraining(parseConfigObject({ dataset_path: 'x', sae, ...more })).memory as MemoryPlan;
+  };
+  const { weightBytes, bufferBytes, totalBytes } = of({});
+  for (const more of [{ n_checkpoints: 1 }, { checkpoint_every: '10min' }]) {
+    const copy = 4 * weightBytes + bufferBytes;
+    expect(of(more)).toMatchObject({ checkpointBytes: copy, totalBytes: totalBytes + copy });
+    expect(of({ ...more, checkpoints_in_background: false }).totalBytes).toBe(totalBytes);
+  }
 });
 
 // The same table as in test/python/train/test_checkpoints.py: the plan and the trainer follow one rule.
@@ -109,6 +123,7 @@ test('several SAEs need their weights together, one buffer, and one after the ot
     expect(all?.[part]).toBe((a?.[part] ?? 0) + (b?.[part] ?? 0));
   }
   expect([all?.bufferBytes, all?.latentBytes]).toEqual([a?.bufferBytes, b?.latentBytes]);
+  expect(all?.checkpointBytes).toBe(4 * (all?.weightBytes ?? 0) + (all?.bufferBytes ?? 0));
   expect(both.disk.savedBytes).toBe((small.disk.savedBytes ?? 0) + (wide.disk.savedBytes ?? 0));
   expect(both.disk.totalBytes).toBe(small.disk.totalBytes + wide.disk.totalBytes);
   expect(runName(parseConfigObject({ ...run, sae, saes: { a: {}, b: {} } }), '2026-11-24')).toContain('-2-saes-');
