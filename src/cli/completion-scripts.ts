@@ -37,10 +37,12 @@ _sae_lens_ts() {
 compdef _sae_lens_ts sae-lens-ts
 `,
   fish: `# sae-lens-ts: put this into ~/.config/fish/completions/sae-lens-ts.fish
-function __sae_lens_ts
-    set -l words (commandline -opc) (commandline -ct | string collect --allow-empty)
-    sae-lens-ts complete -- $words[2..-1] 2>/dev/null
+function __sae_lens_ts_knows
+    set -l words (commandline -opc)
+    set -l word (commandline -ct)
+    set -g __sae_lens_ts_candidates (sae-lens-ts complete -- $words[2..-1] "$word" 2>/dev/null)
+    count $__sae_lens_ts_candidates >/dev/null
 end
-complete -c sae-lens-ts -a '(__sae_lens_ts)'
+complete -c sae-lens-ts -n __sae_lens_ts_knows -f -a '(printf "%s\\n" $__sae_lens_ts_candidates)'
 `,
 } as const;

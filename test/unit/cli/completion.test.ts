@@ -79,11 +79,53 @@ test('the protocol for every shell: a line for each word that may come, behind a
   expect(offered('train', '')).toEqual([]);
 });
 
-test.each(['zsh', 'fish'].filter((shell) => spawnSync(shell, ['--version']).status === 0))(
-  'the script for %s is one that the shell takes',
-  (shell) => {
-    const script = execFileSync('sae-lens-ts', ['completion', shell], { env, encoding: 'utf8' });
-    writeFileSync(join(folder, `script.${shell}`), script);
-    expect(spawnSync(shell, ['-n', join(folder, `script.${shell}`)], { encoding: 'utf8' }).stderr).toBe('');
-  },
-);
+const has = (shell: string): boolean => spawnSync(shell, ['--version']).status === 0;
+
+/** What fish offers for a line when Tab is pressed at its end, files too. */
+function tabInFish(line: string): string[] {
+  const script = 'source (sae-lens-ts completion fish | psub); complete -C "$argv[1]"';
+  const out = execFileSync('fish', ['--no-config', '-c', script, line], { cwd: folder, env, encoding: 'utf8' });
+  return out.split('\n').flatMap((one) => (one === '' ? [] : [one.split('\t')[0] as string]));
+}
+
+test.skipIf(!has('fish')).each<[string, string[]]>([
+  ['sae-lens-ts tr', ['train']],
+  ['sae-lens-ts train --architecture=to', ['--architecture=topk']],
+  ['sae-lens-ts train --preset gpt2-', ['gpt2-batchtopk', 'gpt2-jumprelu', 'gpt2-topk']],
+  ['sae-lens-ts resume ', ['brave-fox', 'calm-owl']],
+  ['sae-lens-ts compare brave-fox ca', ['calm-owl']],
+  ['sae-lens-ts train --model_name bundled:', ['bundled:smollm2-135m']],
+  ['sae-lens-ts upload ru', ['runs/']],
+])('fish offers for "%s" %j', (line, expected) => {
+  expect(tabInFish(line)).toEqual(expected);
+});
+
+/** A zsh in a terminal of its own, in which Tab is pressed behind a line; what is on its line then, and all it has said. */
+function tabInZsh(line: string): { line: string; said: string } {
+  const inner = `PROMPT= COLUMNS=120; autoload -Uz compinit; compinit -u -D; eval "$(sae-lens-ts completion zsh)"
+    press() { zle complete-word; print -r -- "[[$BUFFER]]"; exit }; zle -N press; bindkey '^I' press; print RE''ADY`;
+  const outer = `zmodload zsh/zpty; zpty z zsh -f -i; zpty -w z "$1"
+    while zpty -r z said && [[ $said != *READY* ]]; do :; done
+    zpty -n -w z "$2"$'\\t'
+    while zpty -r z said; do print -rn -- "$said"; done`;
+  const words = ['-f', '-c', outer, 'zsh', inner.replaceAll('\n', ';'), line];
+  const options = { cwd: folder, env: { ...env, TERM: 'dumb' }, timeout: 20_000 } as const;
+  const said = execFileSync('zsh', words, { ...options, encoding: 'utf8' });
+  return { line: /\[\[(.*)\]\]/.exec(said)?.[1] ?? '', said };
+}
+
+test.skipIf(!has('zsh')).each([
+  ['sae-lens-ts tr', 'sae-lens-ts train '],
+  ['sae-lens-ts train --architecture=to', 'sae-lens-ts train --architecture=topk '],
+  ['sae-lens-ts compare brave-fox ca', 'sae-lens-ts compare brave-fox calm-owl '],
+  ['sae-lens-ts train --model_name bundled:', 'sae-lens-ts train --model_name bundled:smollm2-135m '],
+  ['sae-lens-ts upload ru', 'sae-lens-ts upload runs/'],
+])('zsh makes of "%s" "%s"', (line, expected) => {
+  expect(tabInZsh(line).line).toBe(expected);
+});
+
+test.skipIf(!has('zsh'))('zsh lists what several words may come, with what they mean', () => {
+  const { said } = tabInZsh('sae-lens-ts train --preset gpt2-');
+  for (const word of ['gpt2-topk', 'gpt2-batchtopk', 'gpt2-jumprelu', '-- gpt2-small, layer 8'])
+    expect(said).toContain(word);
+});
