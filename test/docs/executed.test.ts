@@ -8,7 +8,7 @@ import { substituted } from './substitutes.ts';
 /** `npm run test:docs` runs everything; `npm test` the programs, and the lines for which no Python is started. */
 const EVERYTHING = process.env.SAE_LENS_TS_DOCS === 'all';
 const STARTS_PYTHON =
-  /^npm start|^(npx )?sae-lens-ts (train|resume|eval|features|pretokenize|cache-activations|hooks|doctor|datasets peek) /;
+  /^npm start|^(npx )?sae-lens-ts (train|resume|eval|features|pretokenize|cache-activations|cache|hooks|doctor|datasets peek) /;
 const isLong = (line: string): boolean => STARTS_PYTHON.test(`${line} `) && !line.includes('--dry-run');
 /** Lines that serve pages until somebody ends them. */
 const SERVES = /^sae-lens-ts (dashboard|features .* --serve)/;

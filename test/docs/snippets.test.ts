@@ -54,6 +54,19 @@ async function commandLine(called: (command: Command) => void): Promise<Command>
   return program;
 }
 
+const childOf = (command: Command, name: string | undefined): Command | undefined =>
+  command.commands.find((child) => child.name() === name);
+/** Whether words go down to a command that has nothing below it, or takes these flags. */
+function isThere(command: Command, [first, ...rest]: string[]): boolean {
+  const child = childOf(command, first);
+  if (child !== undefined) return isThere(child, rest);
+  const flags = [first ?? '', ...rest].filter((word) => word.startsWith('--'));
+  const takesNoWord = command.commands.length > 0 && command.registeredArguments.length === 0;
+  return (
+    !(takesNoWord && flags.length === 0) && flags.every((flag) => command.options.some(({ long }) => long === flag))
+  );
+}
+
 /** What stands in for the file or the run that a line reads its other options from. */
 const TRAINING = { dataset_path: 'text', n_batches_in_buffer: 64, sae: { architecture: 'topk' } };
 const TEXT = { dataset_path: 'text', save_path: 'tokens' };
@@ -81,6 +94,17 @@ describe('command lines of the documentation', () => {
       if (error.code !== 'commander.helpDisplayed') throw error;
     });
     for (const command of called) RESOLVE[command.name()]?.(command);
+  });
+
+  test('name commands and flags that are there, also where a sentence leaves the program out', async () => {
+    const program = await commandLine(() => {});
+    const named = code
+      .filter(({ language, text }) => language === 'sentence' && text.includes(' '))
+      .filter(({ text }) => childOf(program, wordsOf(text)[0]) !== undefined);
+    expect(named.length).toBeGreaterThan(40);
+    expect(
+      named.filter(({ text }) => !isThere(program, wordsOf(text))).map(({ where, text }) => [where, text]),
+    ).toEqual([]);
   });
 
   test('are of programs that we know', () => {

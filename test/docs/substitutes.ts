@@ -23,6 +23,8 @@ const SUBSTITUTES: readonly Substitute[] = [
   { of: /\bresume (runs\/)?NAME\b/, by: 'resume $1interrupted' },
   { of: /\brm NAME\b/, by: 'rm k64 -y' },
   { of: /(--tokenizer|hooks) (NAME|MODEL)\b/, by: '$1 ./model' },
+  { of: /\bOTHER\b/, by: 'k32' },
+  { of: /\bcache (\w+) PATH\b/, by: 'cache $1 ./cache' },
   { of: /\bNAME\b/, by: 'my-run' },
   { of: /\bdashboard FOLDER\b/, by: 'dashboard runs' },
   { of: /\bpeek PATH\b/, by: 'peek ./text.jsonl' },
