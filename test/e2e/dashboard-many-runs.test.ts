@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, cpSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -76,5 +76,28 @@ describe.skipIf(!hasBrowser)('in Chromium, of two hundred runs', () => {
     await expect.poll(() => loss.allTextContents(), SLOW).toEqual([expect.stringMatching(/^run-198\d/)]);
     expect(await page.locator('#count').textContent()).toBe(`${RUNS - 1}`);
     await page.close();
+  });
+
+  test('tabs that nobody sees keep no connection, so that a ninth opens; seen again they tell what came meanwhile', async () => {
+    const page = await open(url, 1400);
+    const loss = page.locator('[data-key="losses/overall_loss"] .last');
+    await expect.poll(() => loss.count(), SLOW).toBe(1);
+    const turn = (tab: Page, hidden: boolean): Promise<unknown> =>
+      tab.evaluate(
+        `Object.defineProperty(document, 'hidden', { value: ${hidden}, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'))`,
+      );
+    await turn(page, true);
+    for (let i = 0; i < 8; i++) {
+      const tab = await page.context().newPage();
+      await tab.goto(new URL('/', url).href);
+      await expect.poll(async () => (await names(tab)).length, SLOW).toBeGreaterThan(RUNS - 2);
+      await turn(tab, true);
+    }
+    const newest = (await names(page))[0]?.replace('run-', '');
+    appendFileSync(runFile(Number(newest), 'metrics.jsonl'), '{"step":11,"losses/overall_loss":12.5}\n');
+    await turn(page, false);
+    await expect.poll(() => loss.textContent(), SLOW).toContain('12.5');
+    await page.context().close();
   });
 });

@@ -5,6 +5,8 @@ import type { ListedRun, NewRows, RunDetails, RunSeries } from '../shown.ts';
 /** The server tells every ten seconds that it is there; a laptop that slept holds a connection that nobody is at the other end of. */
 const SILENT_MS = 25_000;
 const RETRY_MS = 2_000;
+/** What the title of a hidden page says is so old at most. */
+const HIDDEN_MS = 15_000;
 
 export interface Listed {
   readonly folder: string;
@@ -47,6 +49,10 @@ export class Events {
       if (this.#source?.readyState !== EventSource.CLOSED && Math.abs(Date.now() - this.#heardAt) > SILENT_MS)
         this.#open();
     }, RETRY_MS);
+    document.addEventListener('visibilitychange', () => this.#open());
+    window.setInterval(() => {
+      if (document.hidden) ask<Listed>('/api/runs', {}).then(heard.runs, () => {});
+    }, HIDDEN_MS);
   }
 
   /** Follows these from now on: those that were just loaded from their end, others from where they are. */
@@ -57,9 +63,11 @@ export class Events {
     this.#open();
   }
 
+  /** A browser has six connections to a server for all its tabs: one that nobody sees keeps none, and goes on from where it was. */
   #open(): void {
     window.clearTimeout(this.#retrying);
     this.#source?.close();
+    if (document.hidden) return;
     const source = new EventSource(`/api/events?${new URLSearchParams({ follow: this.#words })}`);
     this.#source = source;
     this.#heardAt = Date.now();
