@@ -33,7 +33,10 @@ const NOT_RUN = {
 };
 
 const reader = await readerForTests();
-beforeAll(() => reader.prepare());
+beforeAll(async () => {
+  await reader.prepare();
+  if (EVERYTHING) await reader.interrupt();
+});
 afterAll(() => reader.close());
 
 const told = { written: 0, substituted: 0, left: 0, not: {} as Record<string, number> };

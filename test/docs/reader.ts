@@ -81,17 +81,11 @@ export async function readerForTests() {
     const output = join(home, 'runs/my-run/output');
     for (const name of SAES) cpSync(output, join(home, name), { recursive: true });
     for (const [repo, folder] of Object.entries(PUBLISHED)) hub.commit(repo, filesOf(output, folder));
-    const words = [
-      'train',
-      'config.yaml',
-      '--name',
-      'interrupted',
-      '--training_tokens',
-      '128000',
-      '--n_checkpoints',
-      '24',
-    ];
-    const stopped = cli.startShell(`cd '${home}' && exec sae-lens-ts ${words.join(' ')}`, env);
+  }
+  /** A run to go on with. */
+  async function interrupt(): Promise<void> {
+    const flags = '--name interrupted --training_tokens 128000 --n_checkpoints 24';
+    const stopped = cli.startShell(`cd '${home}' && exec sae-lens-ts train config.yaml ${flags}`, env);
     await stopped.saw('checkpoints/');
     stopped.child.kill('SIGINT');
     expect((await stopped.ended).code).toBe(130);
@@ -99,6 +93,7 @@ export async function readerForTests() {
 
   return {
     prepare,
+    interrupt,
     close: () => hub.close(),
     run,
     serve,
