@@ -178,7 +178,8 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, ErrorText>> = {
   STORAGE: {
     meaning:
       'A file could not be written, a folder is in use, or it holds what is not part of an SAE and would be replaced.',
-    remedy: 'Free space, or choose another `output_path` or `checkpoint_path`.',
+    remedy:
+      'Free space, or choose another `output_path` or `checkpoint_path`; `rescue_dir` is a second place for the end of a run.',
   },
   INTERRUPTED: {
     meaning: 'You ended it.',

@@ -278,7 +278,7 @@ def damaged(shard: Path, reason: str) -> WorkerError:
     return WorkerError(
         "STORAGE",
         f"shard {shard.name} of the cache {str(shard.parent)!r} is damaged: {reason}",
-        hint=f"`sae-lens-ts cache repair {shard.parent}` computes that shard again",
+        hint=f"`sae-lens-ts cache repair {shard.parent}` computes that shard again; skip_bad_shards trains without it",
         details={"cache": str(shard.parent), "shard": shard.name},
     )
 

@@ -381,11 +381,11 @@ class LanguageModelSAERunnerConfig(msgspec.Struct, forbid_unknown_fields=True, k
     keep_checkpoints: int
     """So many of the checkpoints that checkpoint_every asks for are kept; all others stay."""
     checkpoints_in_background: bool
-    """Write checkpoints while training goes on, from a copy of weights, moments and buffer in memory;
-    without it, or where there is no memory for the copy, training waits.
-    """
+    """Write checkpoints from a copy in memory while training goes on; without it, training waits."""
     checkpoint_path: str | None
     """Folder for checkpoints; the run adds a folder with its name."""
+    rescue_dir: str | None
+    """Where the output or the last checkpoint goes when its own disk is full; the run adds its name."""
     save_final_checkpoint: bool
     """Write a checkpoint at the end too."""
     output_path: str | None

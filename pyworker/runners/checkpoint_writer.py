@@ -45,7 +45,7 @@ class CheckpointWriter:
         self.run, self.session, self.places = run, run.session, run.places
         self._thread: threading.Thread | None = None
         self._unforeseen: Exception | None = None
-        self._written = -1
+        self._written, self._rescue = -1, run.places.rescue
 
     def checkpoint(self, kind: CheckpointKind, n_training_samples: int) -> None:
         """One that cannot be written costs the checkpoint, not the run (faults S1); the last one must be kept."""
@@ -89,7 +89,9 @@ class CheckpointWriter:
         self.wait()
         if self._written != n_training_samples:
             files = self._files("requested", copy=False)
-            self._put(files, **self._told("requested", self._place(n_training_samples), n_training_samples))
+            self._put_or_rescue(
+                files, **self._told("requested", self._place(n_training_samples), n_training_samples)
+            )
 
     def keep(self, purpose: str, final: Path, n_training_samples: int) -> None:
         """What the run was for is written in its turn, and not given up while somebody may make room for it.
@@ -100,7 +102,7 @@ class CheckpointWriter:
         self.wait()
         files = self._files(purpose, copy=False)
         told = self._told(purpose, final, n_training_samples)
-        until_there_is_room(lambda: self._put(files, **told), final, self.session)
+        until_there_is_room(lambda: self._put_or_rescue(files, **told), final, self.session)
 
     def wait(self) -> None:
         """Until nothing is being written any more.
@@ -122,8 +124,7 @@ class CheckpointWriter:
         """What TypeScript is told when the files are there, as it is now."""
         return {
             "purpose": purpose,
-            "staging": str(final.with_name(f"{final.name}.{self.places.staging_suffix}")),
-            "final": str(final),
+            **self._at(final),
             "saes": [sae.name for sae in self.run.saes if sae.name is not None],
             "n_training_samples": n_training_samples,
             "n_rows": self.run.n_rows,
@@ -145,6 +146,30 @@ class CheckpointWriter:
         self.session.event("checkpoint", **told)
         if told["purpose"] in RESUMABLE:
             self._written = told["n_training_samples"]
+
+    def _put_or_rescue(self, files: Files, **told: Any) -> None:
+        """In its place or, where that is full, in the folder for such a case, until that cannot be written either."""
+        try:
+            self._put(files, **told)
+        except WorkerError as error:
+            if self._rescue is None or not error.details["full"]:
+                raise
+            name = "output" if told["purpose"] == "output" else Path(told["final"]).name
+            elsewhere = self._at(Path(self._rescue) / name)
+            self.session.log("warning", f"{error.message}; it goes to {elsewhere['final']}")
+            try:
+                self._put(files, **{**told, **elsewhere})
+            except WorkerError as another:
+                self._rescue = None
+                self.session.log("warning", another.message)
+                raise error from another
+
+    def _at(self, final: Path) -> dict[str, str]:
+        """Beside its place, so that the rename stays on one file system."""
+        return {
+            "final": str(final),
+            "staging": str(final.with_name(f"{final.name}.{self.places.staging_suffix}")),
+        }
 
     def _files(self, purpose: str, copy: bool) -> Files:
         """Those of one SAE, of several a folder each, and the state of all. With ``copy`` training may go on before

@@ -39,10 +39,12 @@ class EvaluationLeftOut(Exception):
 
 class TrainingPlaces(msgspec.Struct, forbid_unknown_fields=True):
     """Where finished files are to lie. They are written beside, as ``<place>.<suffix>``, and moved by TypeScript;
-    ``kernel_timings`` is kept by every run of this machine."""
+    ``rescue`` is for the last of a run whose own place is full; ``kernel_timings`` is kept by every run of this
+    machine."""
 
     checkpoints: str
     output: str | None
+    rescue: str | None
     staging_suffix: str
     kernel_timings: str
 

@@ -47,7 +47,7 @@ def optimizer_tensors(optimizer: Adam, sae: nn.Module) -> dict[str, Tensor]:
     """The moments of Adam, ``<parameter>.exp_avg`` and ``.exp_avg_sq``, and ``<parameter>.step``."""
     names = {parameter: name for name, parameter in sae.named_parameters()}
     return {
-        f"{names[parameter]}.{key}": torch.as_tensor(value).detach().cpu().contiguous()
+        f"{names[parameter]}.{key}": torch.as_tensor(value).detach()
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
     }

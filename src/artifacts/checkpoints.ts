@@ -80,20 +80,22 @@ async function setAside(staging: string): Promise<string | null> {
 }
 
 /**
- * Removes staging folders that a killed run left behind: of the output and of every checkpoint. Only while the run's
- * places are locked, for a living run's staging folders look the same.
+ * Removes staging folders that a killed run left behind: of the output and of every checkpoint, in their place or where
+ * they went when that was full. Only while the run's places are locked, for a living run's staging folders look the same.
  *
  * @returns what was removed
  */
 export async function removeAbandoned({
   checkpoints,
   output,
-}: Pick<RunPaths, 'checkpoints' | 'output'>): Promise<string[]> {
+  rescue = null,
+}: Pick<RunPaths, 'checkpoints' | 'output'> & Partial<Pick<RunPaths, 'rescue'>>): Promise<string[]> {
   const removed: string[] = [];
   const isCheckpoint = (name: string): boolean => /^(final_)?\d+$/.test(name);
   for (const [parent, isOurs] of [
     [checkpoints, isCheckpoint],
     [dirname(output), (name: string) => name === basename(output)],
+    ...(rescue === null ? [] : [[rescue, (name: string) => isCheckpoint(name) || name === 'output'] as const]),
   ] as const) {
     for (const entry of await readdir(parent, { withFileTypes: true }).catch(() => [])) {
       const [, final = ''] = /^(.+)\.tmp-[0-9a-f]{8}$/.exec(entry.name) ?? [];

@@ -87,15 +87,18 @@ async function readSaeLensPoint(path: string, state: string): Promise<ResumePoin
 const unreadable = (path: string, error: unknown): SaeLensError =>
   new SaeLensError('SAE_INVALID', `Cannot go on from "${path}": ${(error as Error).message}`, { cause: error });
 
-/** Those of a run, the newest first. One that is damaged or half written is told of and passed over (promise P1). */
+/** Those of a run in its folders, the newest first. One that is damaged or half written is told of and passed over (promise P1). */
 export async function* resumePoints(
-  checkpoints: string,
+  folders: readonly string[],
   passedOver: (error: Error) => void,
 ): AsyncGenerator<ResumePoint, void, void> {
-  const names = await readdir(checkpoints).catch(() => [] as string[]);
-  const newestFirst = names.filter((name) => /^\d+$/.test(name)).sort((a, b) => Number(b) - Number(a));
-  for (const name of newestFirst) {
-    const point = await readResumePoint(join(checkpoints, name)).catch((error: Error) => passedOver(error));
+  const found: string[] = [];
+  for (const folder of folders) {
+    const names = await readdir(folder).catch(() => [] as string[]);
+    found.push(...names.filter((name) => /^\d+$/.test(name)).map((name) => join(folder, name)));
+  }
+  for (const path of found.sort((a, b) => Number(basename(b)) - Number(basename(a)))) {
+    const point = await readResumePoint(path).catch((error: Error) => passedOver(error));
     if (point !== undefined) yield point;
   }
 }

@@ -22,6 +22,8 @@ export interface RunPaths {
   readonly lastWords: string;
   readonly checkpoints: string;
   readonly output: string;
+  /** Where the output or the last checkpoint goes when its own disk is full; null for nowhere. */
+  readonly rescue: string | null;
   /** The W&B client's own folder, so that it does not litter the working directory. */
   readonly wandb: string;
 }
@@ -33,9 +35,11 @@ export interface RunPlaces {
   outputPath?: string | null | undefined;
   /** Overrides `checkpoints/`; the run's name is added, as SAELens adds its run id, so that runs can share it. */
   checkpointPath?: string | null | undefined;
+  /** Overrides that there is none; the run's name is added. */
+  rescueDir?: string | null | undefined;
 }
 
-export function runPaths({ runsFolder, name, outputPath, checkpointPath }: RunPlaces): RunPaths {
+export function runPaths({ runsFolder, name, outputPath, checkpointPath, rescueDir }: RunPlaces): RunPaths {
   checkRunName(name);
   const folder = resolve(runsFolder, name);
   return {
@@ -48,6 +52,7 @@ export function runPaths({ runsFolder, name, outputPath, checkpointPath }: RunPl
     lastWords: join(folder, 'last-words.json'),
     checkpoints: checkpointPath ? resolve(checkpointPath, name) : join(folder, 'checkpoints'),
     output: outputPath ? resolve(outputPath) : join(folder, 'output'),
+    rescue: rescueDir ? resolve(rescueDir, name) : null,
     wandb: folder,
   };
 }
@@ -124,7 +129,7 @@ export function beginning(point: Pick<ResumePoint, 'path' | 'inexact'> | null): 
  *
  * @throws SaeLensError STORAGE with the option that names the place
  */
-export async function makePlaces({ folder, output, checkpoints }: RunPaths): Promise<void> {
+export async function makePlaces({ folder, output, checkpoints, rescue }: RunPaths): Promise<void> {
   const around = [folder, checkpoints].find((place) => isWithin(place, output));
   if (around !== undefined) {
     throw new SaeLensError('STORAGE', `Cannot save the SAE as "${output}": the run itself writes to "${around}"`, {
@@ -135,6 +140,7 @@ export async function makePlaces({ folder, output, checkpoints }: RunPaths): Pro
     [folder, '--runs_folder'],
     [dirname(output), '--output_path'],
     [dirname(checkpoints), '--checkpoint_path'],
+    ...(rescue === null ? [] : [[rescue, '--rescue_dir'] satisfies [string, string]]),
   ];
   for (const [place, option] of places) {
     try {

@@ -30,9 +30,13 @@ export async function placesOf(run: string): Promise<RunPlacesOnDisk> {
   const from = await startedIn(run);
   const place = (value: unknown, own: string, name = ''): string =>
     typeof value === 'string' ? resolve(from, value, name) : join(run, own);
+  const output = place(config?.output_path, 'output');
+  const name = basename(resolve(run));
+  // Where the disk of the output was full.
+  const rescued = typeof config?.rescue_dir === 'string' ? resolve(from, config.rescue_dir, name, 'output') : output;
   return {
-    output: place(config?.output_path, 'output'),
-    checkpoints: place(config?.checkpoint_path, 'checkpoints', basename(resolve(run))),
+    output: existsSync(output) ? output : rescued,
+    checkpoints: place(config?.checkpoint_path, 'checkpoints', name),
   };
 }
 

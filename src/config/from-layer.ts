@@ -6,6 +6,7 @@ import type { Layer, Setting } from './layer.ts';
 const OF_THAT_RUN = new Set([
   'output_path',
   'checkpoint_path',
+  'rescue_dir',
   'from_pretrained_path',
   'resume',
   'resume_from_checkpoint',

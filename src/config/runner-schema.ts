@@ -244,12 +244,15 @@ const evaluationShape = {
     description: 'So many of the checkpoints that checkpoint_every asks for are kept; all others stay.',
   }),
   checkpoints_in_background: option(z.boolean().default(true), {
-    description:
-      'Write checkpoints while training goes on, from a copy of weights, moments and buffer in memory; without it, or where there is no memory for the copy, training waits.',
+    description: 'Write checkpoints from a copy in memory while training goes on; without it, training waits.',
   }),
   checkpoint_path: option(z.string().nullable().default(null), {
     description: 'Folder for checkpoints; the run adds a folder with its name.',
     computed: 'checkpoints in the run folder',
+  }),
+  rescue_dir: option(z.string().nullable().default(null), {
+    description: 'Where the output or the last checkpoint goes when its own disk is full; the run adds its name.',
+    computed: 'none: a full disk is waited for',
   }),
   save_final_checkpoint: option(z.boolean().default(false), { description: 'Write a checkpoint at the end too.' }),
   output_path: option(z.string().nullable().default(null), {

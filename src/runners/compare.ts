@@ -42,7 +42,7 @@ interface Row {
 }
 
 /** Says where a run is, not what it is. */
-const PLACES = new Set(['output_path', 'checkpoint_path', 'logger.run_name', 'logger.wandb_id']);
+const PLACES = new Set(['output_path', 'checkpoint_path', 'rescue_dir', 'logger.run_name', 'logger.wandb_id']);
 const NOT_COMPARED = /^(system\/|step$|sae$)/;
 
 /**

@@ -19,6 +19,7 @@ const MAY_CHANGE: ReadonlySet<string> = new Set([
   'checkpoints_in_background',
   'save_final_checkpoint',
   'checkpoint_path',
+  'rescue_dir',
   'output_path',
   'resume_from_checkpoint',
   'from_pretrained_path',
@@ -34,7 +35,7 @@ const READ = [
   'cached_activations_path',
   'resume_from_checkpoint',
 ] as const;
-const WRITTEN = ['checkpoint_path', 'output_path'] as const;
+const WRITTEN = ['checkpoint_path', 'output_path', 'rescue_dir'] as const;
 
 /** A run that was interrupted, as its folder tells of it. */
 export interface InterruptedRun {
@@ -96,12 +97,12 @@ function isPlaceBelow(path: string | null, folder: string): boolean {
  */
 export async function pointToGoOnFrom(
   { config, created, from }: InterruptedRun,
-  { checkpoints, folder }: RunPaths,
+  { checkpoints, rescue, folder }: RunPaths,
   log: Logger,
 ): Promise<ResumePoint | null> {
   if (from !== null) return pointOf(config, from);
   const passOver = (error: Error) => log.warn(`${error.message}; the one before it is used`);
-  for await (const point of resumePoints(checkpoints, passOver)) {
+  for await (const point of resumePoints(rescue === null ? [checkpoints] : [checkpoints, rescue], passOver)) {
     if (point.created < created) continue;
     requireSameTraining(config, point, folder);
     return point;

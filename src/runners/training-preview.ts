@@ -24,8 +24,8 @@ export interface TrainingPreview {
  */
 export function previewTraining(config: ResolvedConfig, runsFolder: string, name?: string): TrainingPreview {
   const speed = measuredSpeed(config);
-  const { output_path: outputPath, checkpoint_path: checkpointPath } = config;
-  const base = { runsFolder, outputPath, checkpointPath };
+  const { output_path: outputPath, checkpoint_path: checkpointPath, rescue_dir: rescueDir } = config;
+  const base = { runsFolder, outputPath, checkpointPath, rescueDir };
   const free = name ?? freeRunName({ ...base, name: runName(config, new Date().toISOString().slice(0, 10)) });
   return {
     name: free,

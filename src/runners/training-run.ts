@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { commitFolder } from '../artifacts/checkpoints.ts';
 import { pruneRecurring } from '../artifacts/recurring-checkpoints.ts';
@@ -20,6 +20,7 @@ import { rememberSpeed } from './measured-speed.ts';
 import { nextSteps, resumeCommand } from './next-steps.ts';
 import { recordMachine } from './run-machine.ts';
 import { followRows, type RunPicture, showRows } from './run-picture.ts';
+import { shellWord } from './shell-word.ts';
 import { type StagedFolder, TrainResult, trainingEvent } from './training-events.ts';
 
 /** W&B may have an artifact to upload; the terminal and the files need milliseconds. */
@@ -340,7 +341,9 @@ export class TrainingRun {
 
   /** Null where a program gave the activations: it would have to give them again. */
   get #resume(): string | null {
-    return this.#parts.feed === undefined ? resumeCommand(this.paths.folder) : null;
+    if (this.#parts.feed !== undefined) return null;
+    const [command, { rescue }, at] = [resumeCommand(this.paths.folder), this.paths, this.#checkpoint];
+    return rescue !== null && at !== null && dirname(at) === rescue ? `${command} --from ${shellWord(at)}` : command;
   }
 
   /** Beside what a killed worker held: what was reckoned with. */

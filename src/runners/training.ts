@@ -174,6 +174,7 @@ export class SAETrainingRunner {
       name: options.name ?? runName(this.config, today),
       outputPath: this.config.output_path,
       checkpointPath: this.config.checkpoint_path,
+      rescueDir: this.config.rescue_dir,
     };
     this.#name = options.name ?? freeRunName(this.#places);
   }
@@ -260,6 +261,7 @@ export class SAETrainingRunner {
         places: {
           checkpoints: paths.checkpoints,
           output: paths.output,
+          rescue: paths.rescue,
           staging_suffix: stagingSuffix(),
           kernel_timings: join(cacheHome(), 'kernels.json'),
         },

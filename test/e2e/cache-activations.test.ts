@@ -7,7 +7,7 @@ import { CacheActivationsRunner } from '../../src/index.ts';
 import { commandLineForTests, events } from '../command-line.ts';
 import { MockHub } from '../fixtures/mock-hub.ts';
 import { orphans } from '../orphans.ts';
-import { tinyModel } from '../tiny-run.ts';
+import { tinyModel, tinyRun } from '../tiny-run.ts';
 
 const { folder, marker, run, start } = commandLineForTests();
 const TOKENS = 131_072;
@@ -61,7 +61,9 @@ it('says before what it takes on disk, and that is what it takes', async () => {
   });
   const { bytes } = said.at(-1) as { bytes: number };
   expect(Math.abs(bytes - neededBytes) / bytes).toBeLessThan(0.01);
-  expect(made.stderr).toMatch(/131 072 tokens in \d+ files, 1[78] MB: .*whole\nnext: sae-lens-ts train .*whole …\n$/);
+  expect(made.stderr).toMatch(
+    /131 072 tokens in \d+ files, 1[78]\.\d MB: .*whole\nnext: sae-lens-ts train .*whole …\n$/,
+  );
   expect(readdirSync(folder).sort()).toEqual(['long.jsonl', 'whole']);
 });
 
@@ -116,6 +118,24 @@ it('verify names a damaged shard, repair computes just that one, to the same byt
   expect(JSON.parse(repaired.stdout)).toEqual({ repaired: [name] });
   expect(contents('cut')).toEqual(contents('whole'));
   expect((await run(['cache', 'repair', 'cut'])).stdout).toContain('nothing to repair');
+});
+
+it('with a damaged shard a run ends and names it; with skip_bad_shards it goes past it, and what is lost is said and recorded', async () => {
+  const [, name] = readdirSync(join(folder, 'cut')).filter((file) => file.endsWith('.arrow')) as [string, string];
+  const whole = readFileSync(join(folder, 'cut', name));
+  onTestFinished(() => writeFileSync(join(folder, 'cut', name), whole));
+  writeFileSync(join(folder, 'cut', name), whole.subarray(0, -64));
+  const cached = ['--use_cached_activations', 'true', '--cached_activations_path', 'cut', '--d_in', '32'];
+  const flags = tinyRun(...cached, '--dataset_path', '', '--n_eval_batches', '0');
+  const strict = await run([...flags, '--name', 'strict']);
+  expect(strict.stderr).toMatch(new RegExp(`error STORAGE {2}.*${name}`));
+  expect([strict.code, strict.stderr.includes('skip_bad_shards')]).toEqual([7, true]);
+  const past = await run([...flags, '--name', 'past', '--skip-bad-shards']);
+  expect(past.code, past.stderr).toBe(0);
+  const [, lost] = /^warning: .*: (\d+) of its tokens .* are left out .*: .*arrow/m.exec(past.stderr) ?? [];
+  const { sizes } = JSON.parse(readFileSync(join(folder, 'runs', 'past', 'run.json'), 'utf8'));
+  expect(Number(lost)).toBeGreaterThan(0);
+  expect(sizes.n_skipped_tokens).toBe(Number(lost));
 });
 
 it('info tells what a cache holds; where there is none, or no room, is said', async () => {

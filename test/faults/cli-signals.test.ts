@@ -63,6 +63,19 @@ describe('a run that is told to end', () => {
     await verifyFolder(kept);
   });
 
+  it('SIGTERM where no checkpoint can be written in time: gone within ten seconds, and the one before stays (L3)', async () => {
+    const command = await training('too-slow', '--n_checkpoints', '1000000');
+    await command.saw('"event":"checkpoint"');
+    process.kill(workerOf(command), 'SIGSTOP');
+    const { ms, code, stdout } = await signalled(command, 'SIGTERM');
+    expect(code).toBe(143);
+    expect(ms).toBeLessThan(10_000);
+    const { error } = events(stdout).at(-1) as { error: Record<string, unknown> };
+    expect(error).toMatchObject({ code: 'TERMINATED', message: 'The run was ended by SIGTERM' });
+    const [, kept = ''] = /^the last complete checkpoint is (\S+)$/m.exec(String(error.hint)) ?? [];
+    await verifyFolder(kept);
+  });
+
   it('under nohup goes on when the terminal closes', async () => {
     const command = await training('under-nohup');
     process.kill(command.pid, 'SIGHUP');

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { verifyFolder } from '../../src/artifacts/manifest.ts';
 import { commandLineForTests } from '../command-line.ts';
@@ -139,6 +140,44 @@ describe.skipIf(!mounted)('a full disk (needs the right to mount a tmpfs)', () =
     expect(code).toBe(0);
     await verifyFolder(join(disk, 'sae'));
     rmSync(join(disk, 'sae'), { recursive: true });
+  });
+
+  it('is passed by where a rescue_dir is named: the finished SAE lies there, and that is said', async () => {
+    const { code, stderr } = await run(
+      tinyRun('--name', 'passed', '--output_path', join(disk, 'sae'), '--rescue-dir', 'rescue'),
+    );
+    const rescued = join(folder, 'rescue', 'passed', 'output');
+    expect(stderr).toMatch(
+      /^warning: Cannot write the SAE to .*No space left.*; it goes to .*rescue\/passed\/output$/m,
+    );
+    expect(stderr).toContain('Done: 10 steps');
+    expect(code).toBe(0);
+    await verifyFolder(rescued);
+    expect(readdirSync(join(folder, 'rescue', 'passed'))).toEqual(['output']);
+    expect(readdirSync(disk)).toEqual(['filler']);
+  });
+
+  it('is passed by at Ctrl-C too: the command that goes on names the last checkpoint, and goes on from it', async () => {
+    // Few rows of metrics: their size is known before, and asked for.
+    const flags = ['--checkpoint_path', disk, '--rescue_dir', 'rescue', '--wandb_log_frequency', '1000000'];
+    const command = start(endlessRun('--name', 'moved', ...flags));
+    await command.saw('training the SAE');
+    await sleep(3_000);
+    command.child.kill('SIGINT');
+    const { code, stderr } = await command.ended;
+    expect(code, stderr).toBe(130);
+    const [checkpoint] = readdirSync(join(folder, 'rescue', 'moved')) as [string];
+    const rescued = join(folder, 'rescue', 'moved', checkpoint);
+    await verifyFolder(rescued);
+    expect(stderr).toContain(`sae-lens-ts resume runs/moved --from ${rescued}`);
+    for (const words of [['--from', rescued], []]) {
+      const again = start(['resume', 'moved', ...words]);
+      await again.saw(`Going on from ${join(folder, 'rescue', 'moved')}`);
+      await again.saw('training the SAE');
+      again.child.kill('SIGINT');
+      expect((await again.ended).code).toBe(130);
+    }
+    rmSync(join(disk, 'moved'), { recursive: true, force: true });
   });
 
   it('ends the run when it is told to end, with what could not be saved, and leaves no part of it', async () => {

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Command, commandLineForTests } from '../command-line.ts';
@@ -55,6 +55,28 @@ describe('a run whose processes die', () => {
     expect(stderr).toMatch(/error NOT_FINITE {2}training step \d+: mse_loss.* learning rate 1e\+06[\s\S]*hint: /);
     expect(code).toBe(5);
     expect(existsSync(join(folder, 'runs/nan/output'))).toBe(false);
+  });
+
+  it('a loss that explodes: exit code 5 where stop_on_loss_explosion asks for it, before an SAE of it is left; else a warning', async () => {
+    const rising = ['--lr', '1', '--lr_warm_up_steps', '400', '--lr_decay_steps', '0', '--training_tokens', '51200'];
+    const flags = tinyRun('--wandb_log_frequency', '1', '--n_eval_batches', '0', '--n_checkpoints', '9', ...rising);
+    const [stopped, warned] = await Promise.all([
+      run([...flags, '--name', 'stopped', '--stop_on_loss_explosion', 'true']),
+      run([...flags, '--name', 'warned']),
+    ]);
+    const loss = / the loss is (\S+), and was (\S+) until then/;
+    expect(stopped.stderr).toMatch(/error LOSS_EXPLODED {2}training step \d+: the loss is[\s\S]*hint: Lower lr/);
+    expect(stopped.code).toBe(5);
+    const [, seen, usual] = loss.exec(stopped.stderr) ?? [];
+    expect(Number(seen)).toBeGreaterThan(100 * Number(usual));
+    expect(existsSync(join(folder, 'runs/stopped/output'))).toBe(false);
+    const [, step] = /training step (\d+)/.exec(stopped.stderr) ?? [];
+    const after = readdirSync(join(folder, 'runs/stopped/checkpoints')).map(Number);
+    expect(after.every((samples) => samples <= 128 * Number(step))).toBe(true);
+    expect([warned.code, warned.stderr]).toEqual([
+      0,
+      expect.stringMatching(/^warning: training step \d+: the loss is/m),
+    ]);
   });
 });
 

@@ -70,7 +70,7 @@ describe.each(['killed', 'full'] as const)('at any call of the file system %s', 
     for (const place of await atEachCall('checkpoint', prepare)) {
       const passedOver: string[] = [];
       const points: number[] = [];
-      for await (const point of resumePoints(place, ({ message }) => passedOver.push(message))) {
+      for await (const point of resumePoints([place], ({ message }) => passedOver.push(message))) {
         points.push(Number(point.nTrainingSamples));
       }
       expect(passedOver, 'what is half written or half removed has no name of a checkpoint').toEqual([]);

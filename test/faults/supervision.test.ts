@@ -33,6 +33,18 @@ describe('a run whose worker is lost', () => {
     expect(existsSync(place('lost', 'last-words.json'))).toBe(false);
   });
 
+  it('goes on by itself too when its worker stands still and is killed for it (W5)', async () => {
+    const command = start(endlessRun('--name', 'stands', '--n_checkpoints', '1000000', '--json'));
+    await command.saw('"event":"checkpoint"');
+    process.kill(workerOf(command), 'SIGSTOP');
+    await command.saw('restart 1 in 1 s, from the newest checkpoint');
+    await command.saw('Going on from ');
+    expect(command.stderr).toMatch(/^warning: The worker .*: restart 1/m);
+    command.child.kill('SIGINT');
+    expect((await command.ended).code).toBe(130);
+    expect(await orphans(marker)).toEqual([]);
+  });
+
   it('is given up when it gets no further, with what was seen last (W8)', async () => {
     const command = start(endlessRun('--name', 'loop', '--json', '--max_restarts', '1'));
     for (const nth of [1, 2]) {

@@ -135,6 +135,7 @@ RUN_FIELDS: dict[str, Any] = {
     "checkpoint_every": None,
     "keep_checkpoints": 2,
     "checkpoints_in_background": True,
+    "rescue_dir": None,
     "checkpoint_path": None,
     "save_final_checkpoint": False,
     "output_path": None,

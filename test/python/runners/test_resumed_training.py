@@ -53,6 +53,7 @@ def run(config, folder: Path, resume: Path | None = None, stop_at: int | None = 
         "checkpoints": str(folder / "checkpoints"),
         "output": str(folder / "out"),
         "staging_suffix": "t",
+        "rescue": None,
         "kernel_timings": str(folder / "kernels.json"),
     }
     recorded = {name: getattr(config, name) for name in ("model_name", "dataset_path")}

@@ -84,6 +84,7 @@ def trained(config, saes, folder: Path, resume: Path | None = None) -> Session:
         "checkpoints": str(folder / "checkpoints"),
         "output": str(folder / "out"),
         "staging_suffix": "t",
+        "rescue": None,
         "kernel_timings": str(folder / "kernels.json"),
     }
     recorded = {"model_name": config.model_name, "dataset_path": config.dataset_path}

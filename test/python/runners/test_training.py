@@ -82,6 +82,7 @@ def run(config, folder: Path, session: Session) -> dict:
         "checkpoints": str(folder / "checkpoints"),
         "output": None,
         "staging_suffix": "tmp",
+        "rescue": None,
         "kernel_timings": str(folder / "kernels.json"),
     }
     names = ("model_name", "dataset_path", "from_pretrained_path")
@@ -148,6 +149,7 @@ def trained_weights(config, folder: Path) -> dict[str, torch.Tensor]:
         "checkpoints": str(folder / "checkpoints"),
         "output": str(folder / "out"),
         "staging_suffix": "t",
+        "rescue": None,
         "kernel_timings": str(folder / "kernels.json"),
     }
     names = ("model_name", "dataset_path", "from_pretrained_path")

@@ -68,6 +68,7 @@ def run(config, folder: Path, session: Session, fed: bool = False) -> Session:
         "checkpoints": str(folder / "checkpoints"),
         "output": str(folder / "out"),
         "staging_suffix": "t",
+        "rescue": None,
         "kernel_timings": str(folder / "kernels.json"),
     }
     names = ("model_name", "dataset_path", "from_pretrained_path")

@@ -43,6 +43,10 @@ describe('a supervised run', () => {
     }
   });
 
+  it.each(['WORKER_LOST', 'WORKER_STALLED'] as const)('is restarted after %s', (code) => {
+    expect(supervised(STARTED, failed(new SaeLensError(code, 'gone')))).toMatchObject({ at: 'waiting', restarts: 1 });
+  });
+
   it.each(['NOT_FINITE', 'OUT_OF_MEMORY', 'CONFIG_INVALID', 'INTERRUPTED', 'STORAGE', 'BUG'] as const)(
     'is not restarted after %s: it would end the same way',
     (code) => {
