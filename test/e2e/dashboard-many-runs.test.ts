@@ -78,6 +78,20 @@ describe.skipIf(!hasBrowser)('in Chromium, of two hundred runs', () => {
     await page.close();
   });
 
+  test('a metric may have the name of what every object has, and what is no number leaves a gap', async () => {
+    const page = await open(url, 1400);
+    const loss = page.locator('[data-key="losses/overall_loss"] .last');
+    await expect.poll(() => loss.count(), SLOW).toBe(1);
+    const newest = Number((await names(page))[0]?.replace('run-', ''));
+    const row = (step: number, value: string): string =>
+      `{"step":${step},"constructor":1,"__proto__":2,"losses/overall_loss":${value}}\n`;
+    appendFileSync(runFile(newest, 'metrics.jsonl'), row(20, '14.5') + row(21, 'null') + row(22, 'NaN'));
+    await expect.poll(() => loss.textContent(), SLOW).toContain('14.5');
+    await page.getByLabel('more').selectOption('constructor');
+    await expect.poll(() => page.locator('[data-key="constructor"] .last').textContent(), SLOW).toMatch(/1$/);
+    await page.close();
+  });
+
   test('tabs that nobody sees keep no connection, so that a ninth opens; seen again they tell what came meanwhile', async () => {
     const page = await open(url, 1400);
     const loss = page.locator('[data-key="losses/overall_loss"] .last');

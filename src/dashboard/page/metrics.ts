@@ -10,6 +10,13 @@ const MOST_POINTS = 4_000;
 
 type Points = { steps: number[]; values: number[] };
 
+/** Without a prototype: a metric may be called as it likes, `constructor` too. */
+const bare = <T>(from: Readonly<Record<string, T>> = {}): Record<string, T> => Object.assign(Object.create(null), from);
+const asBare = (series: RunSeries): RunSeries => ({
+  ...series,
+  saes: bare(Object.fromEntries(Object.entries(series.saes).map(([sae, own]) => [sae, bare(own)]))),
+});
+
 /** The metrics of the runs that are shown, as they come. */
 export class Metrics {
   readonly strokes = new Strokes();
@@ -100,7 +107,7 @@ export class Metrics {
   async #reload(ids: readonly string[]): Promise<void> {
     const found = await Promise.all(ids.map((id) => runSeries(id).catch(() => null)));
     const here = found.filter((one) => one !== null && this.#shown.includes(one.id)) as RunSeries[];
-    for (const one of here) this.#series.set(one.id, one);
+    for (const one of here) this.#series.set(one.id, asBare(one));
     if (here.length === 0) return;
     this.#events.follow(
       this.#series.values(),
@@ -117,7 +124,7 @@ export class Metrics {
     if (this.zoomed !== null) {
       const [from, to] = this.zoomed;
       const found = await Promise.all(this.#shown.map((id) => runSeries(id, from, to).catch(() => null)));
-      for (const one of found) if (one !== null) this.#closer.set(one.id, one);
+      for (const one of found) if (one !== null) this.#closer.set(one.id, asBare(one));
     }
     this.#changed();
   }
@@ -129,7 +136,7 @@ export class Metrics {
     for (const { step, sae = '', ...values } of rows) {
       if (typeof step !== 'number' || typeof sae !== 'string') continue;
       const saes = known.saes as Record<string, Record<string, Points>>;
-      saes[sae] ??= {};
+      saes[sae] ??= bare();
       const own = saes[sae];
       for (const [key, value] of Object.entries(values)) {
         if (typeof value !== 'number') continue;
