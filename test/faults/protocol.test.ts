@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it, vi } from 'vitest';
-import { Context, curveKeyPair, Dealer } from 'zeromq';
+import { Context, curveKeyPair, Dealer, Router } from 'zeromq';
 import type { SaeLensError } from '../../src/errors.ts';
 import { Channel } from '../../src/worker/channel.ts';
 import { program } from '../programs.ts';
@@ -46,6 +46,32 @@ describe('a stranger on the socket (X1, X2)', () => {
     for (const peer of peers) peer.close();
     await channel.close();
     await reading;
+  });
+
+  it('who took our place hears nothing: a worker talks only to the server whose key it was given (X2)', async () => {
+    const channel = await Channel.open({ ...options, transport: 'tcp' });
+    const { server_key, public_key, secret_key } = channel.address;
+    const thief = curveKeyPair();
+    // It takes whoever comes.
+    const context = new Context();
+    const place = new Router({ context, linger: 0, curveServer: true, curveSecretKey: thief.secretKey });
+    await place.bind('tcp://127.0.0.1:*');
+    const heard: string[] = [];
+    const listening = (async () => {
+      for await (const [, message] of place) heard.push(String(message));
+    })();
+    const ours = { curvePublicKey: public_key, curveSecretKey: secret_key };
+    const peers = [server_key, thief.publicKey].map(
+      (curveServerKey) => new Dealer({ context, linger: 0, curveServerKey, ...ours }),
+    );
+    for (const [i, peer] of peers.entries()) {
+      peer.connect(place.lastEndpoint as string);
+      await peer.send(`with key ${i}`);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+    await expect.poll(() => heard).toEqual(['with key 1']);
+    for (const socket of [...peers, place]) socket.close();
+    await Promise.all([channel.close(), listening]);
   });
 
   it('does not even see an ipc socket of another user: its folder is private', async () => {
@@ -108,6 +134,13 @@ describe('a data message that is not what was announced (X3, X5)', () => {
     const error = await failure(worker.request('raw_frame', { what: 'byte', part, offset: 17, xor: 127 }).result);
     expect(error).toMatchObject({ code: 'PROTOCOL' });
     expect(error.message).toContain('metrics plane');
+    expect((await worker.ended)?.code).toBe('PROTOCOL');
+  });
+
+  it.each([1, 4, 6, 10_000])('of %i parts ends the worker with PROTOCOL, and we live on', async (n) => {
+    const worker = await start();
+    const error = await failure(worker.request('raw_frame', { what: 'parts', n }).result);
+    expect(error).toMatchObject({ code: 'PROTOCOL' });
     expect((await worker.ended)?.code).toBe('PROTOCOL');
   });
 
