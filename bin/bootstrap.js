@@ -40,16 +40,17 @@ function sourcesHash() {
   return hash.digest('hex');
 }
 
-/** Runs a command in the checkout with its output passed on; its failure is ours. */
-function run(what, command, args) {
+/** Runs a command in the checkout with its output passed on, now or when it has failed; its failure is ours. */
+function run(what, command, args, show = 'now') {
   process.stderr.write(`${what}: ${command} ${args.join(' ')}\n`);
   // stdout belongs to whatever runs after us, which may print JSON there.
-  const { status, error } = spawnSync(command, args, {
+  const { status, error, stdout, stderr } = spawnSync(command, args, {
     cwd: root,
-    stdio: ['ignore', 2, 2],
+    stdio: show === 'now' ? ['ignore', 2, 2] : 'pipe',
     shell: process.platform === 'win32',
   });
   if (status === 0) return;
+  if (show !== 'now') process.stderr.write(`${stdout ?? ''}${stderr ?? ''}`);
   process.stderr.write(`${what} failed${error ? `: ${error.message}` : ` (exit code ${status})`}.\n`);
   process.exit(3);
 }
@@ -66,6 +67,8 @@ if (!modulesAreInstalled()) {
 }
 const hash = sourcesHash();
 if (!existsSync(builtFrom) || readFileSync(builtFrom, 'utf8') !== hash) {
-  run('Building', process.execPath, [join('node_modules', 'tsdown', 'dist', 'run.mjs'), '--logLevel', 'error']);
+  // The bundler tells users of Node 20 that it will leave them: news for us, not for them.
+  const bundler = join('node_modules', 'tsdown', 'dist', 'run.mjs');
+  run('Building', process.execPath, [bundler, '--logLevel', 'error'], 'on failure');
   writeFileSync(builtFrom, hash);
 }

@@ -103,23 +103,34 @@ function finish(error: unknown): void {
     process.exitCode = 2;
     return;
   }
-  const known = toSaeLensError(withSuggestion(error));
+  const known = toSaeLensError(withAdvice(error));
   printError(known, words.includes('--json'));
   process.exitCode = known.exitCode;
 }
 
-/** Commander compares names letter by letter; ours come with dashes and underscores, which mean the same. */
-function withSuggestion(error: unknown): unknown {
-  if (!(error instanceof CommanderError) || error.code !== 'commander.unknownOption') return error;
+/** What commander says of the words it was given, with what to do about it. */
+function withAdvice(error: unknown): unknown {
+  if (!(error instanceof CommanderError)) return error;
+  const command = commandOf(words);
+  const help = `\`sae-lens-ts ${command === program ? '' : `${pathOf(command)} `}--help\``;
+  if (error.code !== 'commander.unknownOption') {
+    if (error.message.includes('\n')) return error;
+    return new CommanderError(2, error.code, `${error.message}\n(see ${help})`);
+  }
+  // Commander compares names letter by letter; ours come with dashes and underscores, which mean the same.
   const unknown = /'(--?[^'=]+)/.exec(error.message)?.[1] ?? '';
-  const { options } = commandOf(words);
-  if (options.some(({ long }) => long === unknown)) {
+  if (command.options.some(({ long }) => long === unknown)) {
     return new CommanderError(2, error.code, `${unknown} takes no value\n(write ${unknown} alone, or leave it out)`);
   }
-  const flags = options.flatMap(({ long }) => (long ? [long.slice(2)] : []));
+  const flags = command.options.flatMap(({ long }) => (long ? [long.slice(2)] : []));
   const close = nearest(unknown.replace(/^-+/, ''), flags);
-  const advice = close ? `did you mean --${close}?` : `list the flags with \`sae-lens-ts ${words[0]} --help\``;
+  const advice = close ? `did you mean --${close}?` : `list the flags with ${help}`;
   return new CommanderError(2, error.code, `There is no flag ${unknown}\n(${advice})`);
+}
+
+/** `cache info`. */
+function pathOf(command: Command): string {
+  return command.parent && command.parent !== program ? `${pathOf(command.parent)} ${command.name()}` : command.name();
 }
 
 /** The command that the first words name. */

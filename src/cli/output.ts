@@ -26,7 +26,7 @@ export function toSaeLensError(error: unknown): SaeLensError {
     const [first = '', ...rest] = error.message.replace(/^error: /, '').split('\n');
     const hint = rest.join(' ').replace(/^\((.*)\)$/, '$1');
     return new SaeLensError('USAGE', first.charAt(0).toUpperCase() + first.slice(1), {
-      hint: hint || 'see `sae-lens-ts --help`',
+      hint,
     });
   }
   return toBug(error);

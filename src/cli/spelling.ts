@@ -1,3 +1,4 @@
+import { RENAMED } from '../config/canonical.ts';
 import {
   CACHE_ACTIVATIONS_ROWS,
   EVAL_ROWS,
@@ -13,11 +14,12 @@ interface Spelling {
   negated: boolean;
 }
 
-/** Every way to write the flag of an option: `--sae.k`, `--k`, dashes for underscores, `--no-x` and `--nox`. */
+/** Every way to write the flag of an option: `--sae.k`, `--k`, SAELens' older names, dashes for underscores, `--no-x` and `--nox`. */
 function spellingsOf(rows: readonly OptionRow[]): ReadonlyMap<string, Spelling> {
   return new Map(
     rows.flatMap((row) => {
-      const names = row.path === 'sae.architecture' ? [...row.flags, 'sae'] : row.flags;
+      const older = Object.keys(RENAMED).filter((name) => row.flags.includes(RENAMED[name] as string));
+      const names = [...row.flags, ...older, ...(row.path === 'sae.architecture' ? ['sae'] : [])];
       return names.flatMap((name): [string, Spelling][] => {
         const plain: [string, Spelling] = [name, { row, negated: false }];
         if (!row.types.includes('boolean')) return [plain];

@@ -128,7 +128,7 @@ export const combinationRules: readonly Rule[] = [
         ? {
             value: true,
             message: 'true is not accepted, as in SAELens 5.x',
-            hint: 'set from_pretrained_path to start from a saved SAE',
+            hint: 'go on with a run by `sae-lens-ts resume RUN`; from_pretrained_path begins with a saved SAE',
           }
         : undefined,
   },

@@ -52,7 +52,8 @@ export async function showProgress<T>(
   output: NodeJS.WriteStream,
   work: (progress: SetupProgress) => Promise<T>,
 ): Promise<T> {
-  if (!output.isTTY) return inPlainLines(title, output, work);
+  // A terminal that does not know its width (a pty of a container or of CI) would show nothing.
+  if (!output.isTTY || !(output.columns > 0)) return inPlainLines(title, output, work);
   const logger = new ListrLogger({ processOutput: new ProcessOutput(output, output) });
   let result: T | undefined;
   const task: ListrTask = {

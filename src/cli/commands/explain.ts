@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { RENAMED } from '../../config/canonical.ts';
 import {
   CACHE_ACTIVATIONS_ROWS,
   EVAL_ROWS,
@@ -45,7 +46,8 @@ const COMMANDS: readonly (readonly [string, readonly OptionRow[]])[] = [
 ];
 
 function explanationOf(subject: string): Explanation {
-  const name = subject.replaceAll('-', '_');
+  const written = subject.replaceAll('-', '_');
+  const name = RENAMED[written] ?? written;
   const explained = explainedOption(name) ?? explainedCode(name.toUpperCase());
   if (explained !== null) return explained;
   const options = COMMANDS.flatMap(([, rows]) => rows.flatMap(({ flags }) => flags));

@@ -59,6 +59,10 @@ test.each<[string[], string]>([
   [['init'], 'name what to begin with: --template demo | '],
   [['train', '--preset', 'demo', '--architecture', 'gatd'], 'did you mean gated?'],
   [['explain', 'l1_coeficient'], 'did you mean l1_coefficient?'],
+  [['explain', 'l1'], 'did you mean l1_coefficient?'],
+  [['train', '--model', 'gpt2'], 'did you mean --model_name?'],
+  [['train', '--hook_point'], "'--hook_name <text>' argument missing\n\nhint: see `sae-lens-ts train --help`"],
+  [['cache', 'info'], "Missing required argument 'path'\n\nhint: see `sae-lens-ts cache info --help`"],
   [['explain', 'HOOK_NOT_FUOND'], 'did you mean HOOK_NOT_FOUND?'],
 ])('%j ends with code 2 and a suggestion', (words, suggestion) => {
   const { status, stderr, stdout } = run(...words);
@@ -173,6 +177,7 @@ test('config schema is JSON Schema', () => {
 
 test('explain says what an option does', () => {
   expect(run('explain', 'train-batch-size-tokens').stdout).toContain('Activations in one training step.');
+  expect(run('explain', 'hook_point').stdout).toMatch(/^hook_name$/m);
   expect(run('explain', 'new_cached_activations_path').stdout).toMatch(/^ {2}command +cache-activations$/m);
   expect(run('explain', 'context_size').stdout).toMatch(
     /^ {2}command +train, cache-activations, pretokenize, eval, features$/m,

@@ -6,6 +6,7 @@ test.each<[string, string]>([
   ['--train-batch-size-tokens=64', '--train_batch_size_tokens=64'],
   ['--sae.k 3 x.yaml', '--k=3 x.yaml'],
   ['--sae topk', '--architecture=topk'],
+  ['--hook_point blocks.0 --train-batch-size 64', '--hook_name=blocks.0 --train_batch_size_tokens=64'],
   ['--streaming --seed 1', '--streaming=true --seed=1'],
   ['--streaming false', '--streaming=false'],
   ['--streaming maybe', '--streaming=maybe'],

@@ -234,6 +234,7 @@ test.each<[string, object, RegExp]>([
     run({ resume_from_checkpoint: 'x', from_pretrained_path: 'y' }),
     /has no effect with resume_from_checkpoint/,
   ],
+  ['the old way to go on', run({ resume: true }), /sae-lens-ts resume RUN/],
   ['hook_eval', run({ hook_eval: 'blocks.1' }), /"blocks.1" has no effect/],
   ['Mamba', run({ model_class_name: 'HookedMamba' }), /mamba-lens/],
   ['a misspelled schedule', run({ lr_scheduler_name: 'constnat' }), /did you mean constant/],
