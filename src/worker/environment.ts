@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execa } from 'execa';
 import { SaeLensError } from '../errors.ts';
 import { cacheHome } from './cache-home.ts';
-import { askPython, isNewEnough } from './find-python.ts';
+import { askInterpreter, askPython, isNewEnough } from './find-python.ts';
 import { packageRoot } from './package-root.ts';
 import type { TorchBuild, TorchChoice } from './torch-build.ts';
 
@@ -141,15 +140,10 @@ async function checkOwnPython(python: string, env: NodeJS.ProcessEnv): Promise<E
   }
   // find_spec looks without importing: importing torch takes seconds.
   const ask = `import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if u.find_spec(m) is None])`;
-  const { stdout } = await execa(python, ['-c', ask, ...NEEDED_MODULES], {
-    env,
-    extendEnv: false,
-    timeout: CHECK_TIMEOUT_MS,
-    stdin: 'ignore',
-  });
-  if (stdout !== '') {
-    throw new SaeLensError('ENVIRONMENT_BROKEN', `SAE_LENS_TS_PYTHON is ${python}, which lacks: ${stdout}`, { hint });
-  }
+  const options = { env, timeout: CHECK_TIMEOUT_MS };
+  const lacking = await askInterpreter(python, [ask, ...NEEDED_MODULES], options);
+  const wrong = 'said' in lacking ? `: ${lacking.said}` : lacking.stdout && `, which lacks: ${lacking.stdout}`;
+  if (wrong) throw new SaeLensError('ENVIRONMENT_BROKEN', `SAE_LENS_TS_PYTHON is ${python}${wrong}`, { hint });
   return {
     python,
     folder: null,

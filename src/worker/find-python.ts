@@ -27,19 +27,38 @@ export function isNewEnough(version: string): boolean {
   return major > OLDEST_PYTHON[0] || (major === OLDEST_PYTHON[0] && minor >= OLDEST_PYTHON[1]);
 }
 
-/** Asks an interpreter who it is; a text instead of a Python says why it does not answer. */
-export async function askPython(command: string, env: NodeJS.ProcessEnv): Promise<Python | string> {
-  const answer = await execa(command, ['-c', ASK], {
-    env,
+/**
+ * What a line of Python prints; `said` is why it does not answer.
+ *
+ * @throws SaeLensError WORKER_LOST when it was killed: that says nothing about the interpreter.
+ */
+export async function askInterpreter(
+  command: string,
+  words: readonly string[],
+  options: { env: NodeJS.ProcessEnv; timeout: number },
+): Promise<{ stdout: string } | { said: string }> {
+  const answer = await execa(command, ['-c', ...words], {
+    ...options,
     extendEnv: false,
     reject: false,
-    timeout: PROBE_TIMEOUT_MS,
     stdin: 'ignore',
   });
-  if (answer.failed) {
-    if (answer.code === 'ENOENT') return 'not found';
-    return (answer.stderr || answer.shortMessage || 'does not start').trim().split('\n').at(-1) ?? 'does not start';
+  if (answer.signal === 'SIGKILL' && !answer.timedOut) {
+    throw new SaeLensError('WORKER_LOST', `${command} was killed (SIGKILL) before the worker was started with it`, {
+      hint: 'Start the same command again; if it happens again, look at what ends processes here (memory, a job scheduler).',
+      details: { signal: answer.signal },
+    });
   }
+  if (!answer.failed) return { stdout: answer.stdout };
+  if (answer.code === 'ENOENT') return { said: 'not found' };
+  const said = (answer.stderr || answer.shortMessage || '').trim().split('\n').at(-1);
+  return { said: said || 'does not start' };
+}
+
+/** Asks an interpreter who it is; a text instead of a Python says why it does not answer. */
+export async function askPython(command: string, env: NodeJS.ProcessEnv): Promise<Python | string> {
+  const answer = await askInterpreter(command, [ASK], { env, timeout: PROBE_TIMEOUT_MS });
+  if ('said' in answer) return answer.said;
   try {
     const [executable, version] = JSON.parse(answer.stdout) as [string, string];
     return { executable, version };

@@ -171,6 +171,13 @@ describe('SAE_LENS_TS_PYTHON', () => {
     expect(readdirSync(venv)).toEqual(before);
   });
 
+  it('is not blamed when it is killed while it is asked', async () => {
+    const python = join(home, 'killed');
+    writeFileSync(python, '#!/bin/sh\nkill -KILL $$\n', { mode: 0o755 });
+    const failure = await locateEnvironment({ env: { ...env, SAE_LENS_TS_PYTHON: python } }).catch((error) => error);
+    expect(failure).toMatchObject({ code: 'WORKER_LOST', exitCode: 6, details: { signal: 'SIGKILL' } });
+  });
+
   it('is refused when it does not exist', async () => {
     const failure = await locateEnvironment({ env: { ...env, SAE_LENS_TS_PYTHON: join(home, 'none') } }).catch(
       (e) => e,
