@@ -172,7 +172,8 @@ byId<HTMLSelectElement>('more').addEventListener('change', ({ currentTarget }) =
 byId('help').addEventListener('click', () => byId<HTMLDialogElement>('keys').showModal());
 document.addEventListener('keydown', (event) => {
   const isTyping = event.target instanceof HTMLInputElement && event.target.type === 'search';
-  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+  const isReading = byId<HTMLDialogElement>('keys').open;
+  if (isTyping || isReading || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === '0') metrics.zoom(null);
   else if (event.key === 'l') log.click();
   else if (event.key === '/') byId('filter').focus();
