@@ -3,6 +3,7 @@ import { CommanderError } from 'commander';
 import { type ErrorCode, SaeLensError } from '../errors.ts';
 import { redact } from '../log.ts';
 import { plainJson, plainText } from '../plain-text.ts';
+import { asCalled, PROGRAM } from '../program-name.ts';
 
 /** A document on stdout. */
 export function printJson(value: unknown): void {
@@ -63,9 +64,9 @@ export function printError(error: SaeLensError, json: boolean): void {
   const colour = (format: 'red' | 'bold', text: string) =>
     styleText(format, text, { stream: process.stderr, validateStream: true });
   const stack = error.code === 'BUG' && error.cause instanceof Error ? `\n${error.cause.stack}` : '';
-  const hint = error.hint === undefined ? '' : `\n\n${colour('bold', 'hint:')} ${plainText(error.hint)}`;
+  const hint = error.hint === undefined ? '' : `\n\n${colour('bold', 'hint:')} ${asCalled(plainText(error.hint))}`;
   const message = plainText(`${error.message}${stack}`);
   const code = colour('bold', error.code);
-  const more = SAYS_ALL.has(error.code) ? '' : `\nmore: \`sae-lens-ts explain ${error.code}\``;
+  const more = SAYS_ALL.has(error.code) ? '' : `\nmore: \`${PROGRAM} explain ${error.code}\``;
   process.stderr.write(redact(`${colour('red', 'error')} ${code}  ${message}${hint}${more}\n`));
 }

@@ -1,4 +1,5 @@
 import { bytes, grouped, significant, sparkline } from '../format.ts';
+import { asCalled } from '../program-name.ts';
 import type { RunEntry, RunView } from '../runners/runs.ts';
 import { tableText } from './table.ts';
 
@@ -87,7 +88,9 @@ export function viewText({ facts, ...view }: RunView): string {
     ],
   ];
   parts.push(`provenance\n${tableText(provenance, { indent: '  ' })}`);
-  parts.push(`Next:\n${view.next.map(({ command, purpose }) => `  ${command}\n      ${purpose}\n`).join('')}`);
+  parts.push(
+    `Next:\n${view.next.map(({ command, purpose }) => `  ${asCalled(command)}\n      ${purpose}\n`).join('')}`,
+  );
   return parts.join('\n');
 }
 

@@ -1,5 +1,6 @@
 import type { RunnerOptions } from '../config/index.ts';
 import { bytes, counted, grouped } from '../format.ts';
+import { PROGRAM } from '../program-name.ts';
 import { LiveLine } from '../sinks/live-line.ts';
 import { repairCache } from './cache.ts';
 import { CacheActivationsRunner } from './cache-activations.ts';
@@ -54,7 +55,7 @@ export function cacheInTerminal(config: RunnerOptions['cache-activations'], opti
     const { nTokens, bytes: size, path, pushed } = result;
     log.info(`${grouped(nTokens)} tokens in ${counted(result.shardsDone, 'file')}, ${bytes(size)}: ${path}`);
     if (pushed !== null) log.info(`on the hub: ${pushed.url}`);
-    log.info(`next: sae-lens-ts train --use_cached_activations --cached_activations_path ${shellWord(path)} …`);
+    log.info(`next: ${PROGRAM} train --use_cached_activations --cached_activations_path ${shellWord(path)} …`);
   });
 }
 

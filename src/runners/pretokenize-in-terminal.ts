@@ -1,6 +1,7 @@
 import type { RunnerOptions } from '../config/index.ts';
 import { bytes, compact, duration, grouped } from '../format.ts';
 import { plainText } from '../plain-text.ts';
+import { PROGRAM } from '../program-name.ts';
 import type { LiveLine } from '../sinks/live-line.ts';
 import { PretokenizeProgress } from '../sinks/pretokenize-progress.ts';
 import { type InTerminalOptions, inTerminal } from './in-terminal.ts';
@@ -122,12 +123,12 @@ function summary(config: RunnerOptions['pretokenize'], made: PretokenizeResult):
   const place = config.save_path === null ? (config.hf_repo_id ?? path) : path;
   lines.push(
     'Next:',
-    `  sae-lens-ts train --dataset_path ${shellWord(place)} --context_size ${made.contextSize} --model_name … --hook_name …`,
+    `  ${PROGRAM} train --dataset_path ${shellWord(place)} --context_size ${made.contextSize} --model_name … --hook_name …`,
     '      trains on it; the tokenizer is checked against the model',
   );
   if (config.save_path !== null) {
     lines.push(
-      `  sae-lens-ts datasets peek ${shellWord(path)} --tokenizer ${shellWord(config.tokenizer_name)}`,
+      `  ${PROGRAM} datasets peek ${shellWord(path)} --tokenizer ${shellWord(config.tokenizer_name)}`,
       '      shows its first sequences as text',
     );
   }

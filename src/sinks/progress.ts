@@ -90,7 +90,8 @@ export class Progress {
       return value === undefined ? null : text(value);
     };
     const parts: ['run' | 'sae', string | null][] = [
-      ['run', `step ${grouped(this.step + 1)}/${grouped(this.totalSteps)}`],
+      // The rows of the last evaluation have the number of the step that would come next.
+      ['run', `step ${grouped(Math.min(this.step + 1, this.totalSteps))}/${grouped(this.totalSteps)}`],
       ['sae', show(KEYS.loss, (v) => `loss ${significant(v)}`)],
       ['run', secondsLeft === null ? null : `ETA ${duration(secondsLeft)}`],
       ['sae', show(KEYS.l0, (v) => `L0 ${significant(v)}`)],

@@ -1,5 +1,6 @@
 import { duration, grouped, significant, sparkline } from '../format.ts';
 import { plainText } from '../plain-text.ts';
+import { asCalled } from '../program-name.ts';
 import { LiveLine, type LiveLineOptions } from './live-line.ts';
 import { profileLines } from './profile-lines.ts';
 import { KEYS, Progress } from './progress.ts';
@@ -123,7 +124,8 @@ export class TerminalSink implements Sink {
     if (run.output !== null) lines.push(this.#line.field(this.#saes.isEmpty ? 'SAE' : 'SAEs', run.output));
     else if (run.checkpoint !== null) lines.push(this.#line.field('checkpoint', run.checkpoint));
     if (run.next.length > 0) lines.push('Next:');
-    for (const { command, purpose } of run.next) lines.push(`  ${plainText(command)}`, `      ${plainText(purpose)}`);
+    for (const { command, purpose } of run.next)
+      lines.push(`  ${asCalled(plainText(command))}`, `      ${plainText(purpose)}`);
     return lines;
   }
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { PRESETS } from '../../config/presets/index.ts';
 import { SaeLensError } from '../../errors.ts';
+import { asCalled } from '../../program-name.ts';
 import type { InitOptions } from '../../runners/init.ts';
 import { printJson, printText } from '../output.ts';
 import { tableText } from '../table.ts';
@@ -16,7 +17,7 @@ export function addInit(program: Command): void {
   const command = program
     .command('init')
     .summary('write a configuration to begin with')
-    .description('Write a commented configuration: asks four questions, or takes a preset as it is.')
+    .description('Write a commented configuration: asks six questions, or takes a preset as it is.')
     .argument('[file]', 'where to write it', 'config.yaml')
     .option('--preset, --template <name>', 'the preset to begin with; the questions then offer its answers')
     .option('-y, --yes', 'ask nothing')
@@ -30,7 +31,7 @@ export function addInit(program: Command): void {
       const { initConfig } = await import('../../runners/init.ts');
       const written = await initConfig(file, options);
       if (json) return printJson(written);
-      const next = written.next.map(({ command: line, purpose }) => `  ${line}\n      ${purpose}\n`);
+      const next = written.next.map(({ command: line, purpose }) => `  ${asCalled(line)}\n      ${purpose}\n`);
       printText(`wrote ${written.path}\nNext:\n${next.join('')}`);
     });
 }

@@ -175,6 +175,21 @@ test('config schema is JSON Schema', () => {
   expect(JSON.parse(run('config', 'schema').stdout).properties).toHaveProperty('train_batch_size_tokens');
 });
 
+test('commands to paste are as the program was called: by npx or npm start, or by its name', () => {
+  const hint = (called: NodeJS.ProcessEnv) =>
+    spawnSync(process.execPath, [join(dist, 'cli/main.mjs'), 'train', '--resume'], {
+      cwd: folder,
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, NO_COLOR: '1', ...called },
+    }).stderr.match(/about an option with `(.*) explain/)?.[1];
+  expect(hint({ npm_lifecycle_event: 'npx', npm_lifecycle_script: 'sae-lens-ts train --resume' })).toBe(
+    'npx sae-lens-ts',
+  );
+  expect(hint({ npm_lifecycle_event: 'start', npm_package_name: 'sae-lens-ts' })).toBe('npx sae-lens-ts');
+  expect(hint({ npm_lifecycle_event: 'npx', npm_lifecycle_script: 'vitest run' })).toBe('sae-lens-ts');
+  expect(hint({})).toBe('sae-lens-ts');
+});
+
 test('explain says what an option does', () => {
   expect(run('explain', 'train-batch-size-tokens').stdout).toContain('Activations in one training step.');
   expect(run('explain', 'hook_point').stdout).toMatch(/^hook_name$/m);

@@ -142,7 +142,8 @@ describe('the terminal', () => {
       }
       sink.consume(stage('evaluate', 'evaluating the finished SAE'));
       now += 20_000;
-      sink.consume({ kind: 'metrics', step: 99, row: { 'reconstruction_quality/mse': 1 } });
+      // As the worker numbers the last evaluation.
+      sink.consume({ kind: 'metrics', step: 100, row: { 'reconstruction_quality/mse': 1 } });
       return stripVTControlCharacters(text()).split('\n');
     };
     for (const message of ['training the SAE', 'evaluating the finished SAE']) {
@@ -151,6 +152,7 @@ describe('the terminal', () => {
     const live = lines(true);
     expect(live.some((line) => line.startsWith('step 55/100 · loss 0.02'))).toBe(true);
     expect(live.slice(live.findIndex((line) => line.startsWith('step 1'))).join()).not.toContain('training the SAE');
+    expect(live.join()).not.toContain('step 101');
   });
 
   it('never makes the live line longer than the terminal', () => {
