@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode, batch_top_k, encode_batch_top_k
-from pyworker.protocol.config import BatchTopKTrainingSAEConfig, MatryoshkaBatchTopKTrainingSAEConfig
+from pyworker.protocol.sae_config import BatchTopKTrainingSAEConfig, MatryoshkaBatchTopKTrainingSAEConfig
 from pyworker.saes.config import SAEConfig
 from pyworker.saes.topk import TopKSAE, TopKTrainingSAE
 from pyworker.saes.training import StepInput, StepOutput

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pyworker.kernels import SparseCode, decode, encode
-from pyworker.protocol.config import GatedTrainingSAEConfig
+from pyworker.protocol.sae_config import GatedTrainingSAEConfig
 from pyworker.saes.adaptive import AdaptiveTrainingSAE
 from pyworker.saes.base import SAE
 from pyworker.saes.training import Coefficient, Forward, StepInput

@@ -9,7 +9,7 @@ Legend: D d_in, F d_sae.
 import torch
 from torch import Generator, Tensor, nn
 
-from pyworker.protocol.config import TrainingSAEConfig
+from pyworker.protocol.sae_config import TrainingSAEConfig
 
 
 def initial_weights(

@@ -14,7 +14,7 @@ from torch.autograd import Function
 from typing_extensions import override
 
 from pyworker.kernels import SparseCode, encode_select
-from pyworker.protocol.config import JumpReLUTrainingSAEConfig
+from pyworker.protocol.sae_config import JumpReLUTrainingSAEConfig
 from pyworker.saes.adaptive import AdaptiveTrainingSAE
 from pyworker.saes.base import SAE
 from pyworker.saes.training import Coefficient, Forward, StepInput

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from pyworker.errors import WorkerError
-from pyworker.protocol.config import NormalizeActivations
+from pyworker.protocol.sae_config import NormalizeActivations
 from pyworker.saes.base import SAE
 from pyworker.saes.config import TORCH_DTYPES, SAEConfig
 from pyworker.saes.readers import StoredSAE, read_sae

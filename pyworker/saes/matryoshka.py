@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from pyworker.kernels import decode
-from pyworker.protocol.config import MatryoshkaBatchTopKTrainingSAEConfig
+from pyworker.protocol.sae_config import MatryoshkaBatchTopKTrainingSAEConfig
 from pyworker.saes.batchtopk import BatchTopKTrainingSAE
 from pyworker.saes.mse import squared_error
 from pyworker.saes.training import Forward, StepInput

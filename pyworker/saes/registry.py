@@ -3,7 +3,7 @@
 from torch import Generator
 
 from pyworker.errors import WorkerError
-from pyworker.protocol.config import AnyTrainingSAEConfig
+from pyworker.protocol.sae_config import AnyTrainingSAEConfig
 from pyworker.saes.base import SAE
 from pyworker.saes.batchtopk import BatchTopKTrainingSAE
 from pyworker.saes.gated import GatedSAE, GatedTrainingSAE

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode, encode_select
-from pyworker.protocol.config import StandardTrainingSAEConfig
+from pyworker.protocol.sae_config import StandardTrainingSAEConfig
 from pyworker.saes.activations import activation_function, topk_activation_k
 from pyworker.saes.adaptive import AdaptiveTrainingSAE
 from pyworker.saes.base import SAE

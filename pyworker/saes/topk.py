@@ -20,7 +20,7 @@ from pyworker.kernels import (
     has_triton,
     top_k,
 )
-from pyworker.protocol.config import TopKTrainingSAEConfig
+from pyworker.protocol.sae_config import TopKTrainingSAEConfig
 from pyworker.saes.base import SAE
 from pyworker.saes.training import Forward, StepInput, StepOutput, TrainingSAE
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 from pyworker.errors import WorkerError
 from pyworker.kernels import SparseCode, centred
 from pyworker.profile import part
-from pyworker.protocol.config import TrainingSAEConfig
+from pyworker.protocol.sae_config import TrainingSAEConfig
 from pyworker.saes.base import SAE
 from pyworker.saes.config import SAEConfig
 from pyworker.saes.init import initial_weights, unit_rows

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pyworker.errors import WorkerError
-from pyworker.protocol.config import TrainingSAEConfig
+from pyworker.protocol.sae_config import TrainingSAEConfig
 from pyworker.saes import SAE
 
 WHITENING_REGULARIZATION = 1e-3

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 import pyworker
-from pyworker.protocol.config import AnyTrainingSAEConfig, LanguageModelSAERunnerConfig
+from pyworker.protocol.config import LanguageModelSAERunnerConfig
+from pyworker.protocol.sae_config import AnyTrainingSAEConfig
 
 NOT_DETAILS = {
     "kernels",

@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs';
 import { errorsPage } from './errors-page.ts';
 import { jsonSchemaFile } from './json-schema.ts';
 import { optionsPage, optionTable } from './options.ts';
-import { cacheActivationsTwin, evalTwin, featuresTwin, pretokenizeTwin, pythonTwin } from './python.ts';
+import { cacheActivationsTwin, evalTwin, featuresTwin, pretokenizeTwin, runnerTwin, saeTwin } from './python.ts';
 import { saelensPage } from './saelens-page.ts';
 
 /** Every generated file, by its path from the repository root. */
 export const GENERATED: Readonly<Record<string, () => string>> = {
-  'pyworker/protocol/config.py': pythonTwin,
+  'pyworker/protocol/config.py': runnerTwin,
+  'pyworker/protocol/sae_config.py': saeTwin,
   'pyworker/protocol/pretokenize_config.py': pretokenizeTwin,
   'pyworker/protocol/cache_activations_config.py': cacheActivationsTwin,
   'pyworker/protocol/eval_config.py': evalTwin,

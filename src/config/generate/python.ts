@@ -32,9 +32,30 @@ const CLASS_NAMES: Record<Architecture, string> = {
 /** Line width of the Python side (ruff). */
 const WIDTH = 110;
 
-/** The Python twin: pyworker/protocol/config.py. */
-export function pythonTwin(): string {
+/** pyworker/protocol/sae_config.py */
+export function saeTwin(): string {
   const aliases = new Map<string, string>();
+  return moduleOf(aliases, saeClasses(aliases));
+}
+
+/** pyworker/protocol/config.py, which has from the one above what it shares with it. */
+export function runnerTwin(): string {
+  const aliases = new Map<string, string>();
+  const text = 'What is logged, where and how often.';
+  const logging = `class LoggingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):\n    """${text}"""\n\n${fields(loggingShape, aliases)}`;
+  const runner = runnerClass('LanguageModelSAERunnerConfig', 'A training run.', runnerShapes, aliases, [
+    '    sae: AnyTrainingSAEConfig',
+  ]);
+  const ofSae = new Map<string, string>();
+  saeClasses(ofSae);
+  const shared = [...aliases.keys()].filter((name) => ofSae.has(name));
+  for (const name of shared) aliases.delete(name);
+  const names = ['AnyTrainingSAEConfig', ...shared].sort().join(', ');
+  return moduleOf(aliases, [logging, runner], `\nfrom pyworker.protocol.sae_config import ${names}\n`);
+}
+
+/** The classes of an SAE's own options, and their union. */
+function saeClasses(aliases: Map<string, string>): string[] {
   const architectures = (Object.keys(saeShapes) as Architecture[]).map((architecture) => {
     const own = Object.entries(saeShapes[architecture]).filter(([key]) => !(key in sharedSaeShape));
     const name = CLASS_NAMES[architecture];
@@ -49,12 +70,7 @@ export function pythonTwin(): string {
     '    """Fields every architecture has."""\n',
     fields(sharedSaeShape, aliases),
   ].join('\n');
-  const union = `AnyTrainingSAEConfig = (\n    ${Object.values(CLASS_NAMES).join('\n    | ')}\n)`;
-  const logging = `class LoggingConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):\n    """What is logged, where and how often."""\n\n${fields(loggingShape, aliases)}`;
-  const runner = runnerClass('LanguageModelSAERunnerConfig', 'A training run.', runnerShapes, aliases, [
-    '    sae: AnyTrainingSAEConfig',
-  ]);
-  return moduleOf(aliases, [shared, ...architectures, union, logging, runner]);
+  return [shared, ...architectures, `AnyTrainingSAEConfig = (\n    ${Object.values(CLASS_NAMES).join('\n    | ')}\n)`];
 }
 
 /** pyworker/protocol/pretokenize_config.py */
@@ -95,11 +111,11 @@ function runnerClass(name: string, text: string, shapes: Shapes, aliases: Map<st
   ].join('\n');
 }
 
-function moduleOf(aliases: Map<string, string>, parts: readonly string[]): string {
+function moduleOf(aliases: Map<string, string>, parts: readonly string[], imports = ''): string {
   const names = [...aliases].map(([name, type]) => wrapped(`${name} = `, type)).join('\n');
   const body = [names, ...parts].filter((part) => part !== '').join('\n\n\n');
-  const header = HEADER.replace('IMPORTS', body.includes('Any') ? 'Any, Literal' : 'Literal');
-  return `${header}\n${names === '' ? '\n' : ''}${body}\n`;
+  const header = HEADER.replace('IMPORTS', /\bAny\b/.test(body) ? 'Any, Literal' : 'Literal');
+  return `${header}${imports}\n${names === '' ? '\n' : ''}${body}\n`;
 }
 
 /** A Literal on one line, or indented in its brackets where the line is too long. */
