@@ -13,6 +13,8 @@ const CURVES: readonly (readonly [key: string, title: string])[] = [
   ['sparsity/dead_features', 'Dead latents'],
   ['details/current_learning_rate', 'Learning rate'],
 ];
+const NONE_YET = html`<p>none yet</p>`;
+
 /** Groups of metrics that an evaluation measures. */
 const EVALUATED =
   /^(model_behavior_preservation|model_performance_preservation|reconstruction_quality|shrinkage|sparsity\/l[01]$|token_stats)/;
@@ -41,7 +43,7 @@ export function reportPage(
   const evaluations = saes.map(([sae, own]) => {
     const rows = Object.entries(own).filter(([key, { values }]) => EVALUATED.test(key) && values.length > 0);
     const last = rows.map(([key, { values }]) => [key, significant(values.at(-1) as number)] as const);
-    return html`${sae === '' ? '' : html`<h3>${sae}</h3>`}${last.length === 0 ? html`<p>none yet</p>` : table(last)}`;
+    return html`${sae === '' ? '' : html`<h3>${sae}</h3>`}${last.length === 0 ? NONE_YET : table(last)}`;
   });
   const curves = CURVES.flatMap(([key, title]) => {
     const lines = saes.flatMap(([sae, own]) => (own[key] === undefined ? [] : [{ sae, points: own[key] }]));
@@ -65,9 +67,9 @@ export function reportPage(
 <h1>${facts.name}</h1>
 <p>${facts.state} · ${String(facts.config.model_name ?? '')} · ${String(facts.config.hook_name ?? '')} · ${String(facts.config['sae.architecture'] ?? '')} · ${facts.sizes.d_in ?? '?'} → ${facts.sizes.d_sae ?? '?'} latents · ${utc(facts.created)}</p>
 <h2>Evaluation</h2>
-${evaluations}
+${evaluations.length === 0 ? NONE_YET : evaluations}
 <h2>Curves</h2>
-<div class="curves">${curves}</div>
+${curves.length === 0 ? NONE_YET : html`<div class="curves">${curves}</div>`}
 ${histograms.length === 0 ? '' : html`<h2>Density of the latents</h2><div class="curves">${lastOfEach(histograms).map(bars)}</div>`}
 ${features.length === 0 ? '' : html`<h2>Features</h2>${features}`}
 <h2>Advice</h2>

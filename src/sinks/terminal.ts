@@ -1,4 +1,4 @@
-import { duration, grouped, significant, sparkline } from '../format.ts';
+import { counted, duration, grouped, significant, sparkline } from '../format.ts';
 import { plainText } from '../plain-text.ts';
 import { asCalled } from '../program-name.ts';
 import { LiveLine, type LiveLineOptions } from './live-line.ts';
@@ -102,7 +102,7 @@ export class TerminalSink implements Sink {
   }
 
   #summary(run: RunSummary): string[] {
-    const steps = `${grouped(run.n_training_steps)} steps in ${duration(run.elapsed_s)}`;
+    const steps = `${counted(run.n_training_steps, 'step')} in ${duration(run.elapsed_s)}`;
     const measured = this.#progress.measuredStep + 1;
     const of =
       KEYS.loss in this.#progress.last && measured < run.n_training_steps

@@ -87,3 +87,10 @@ test('a run whose files are damaged is shown as far as they go', async () => {
     [{ level: 'info', time: '2026-11-24T05:00:00Z', message: 'hello' }],
   ]);
 });
+
+test('a report of a run that has no rows yet says so where evaluation and curves would be', async () => {
+  const folder = makeRun('begun');
+  rmSync(join(folder, 'metrics.jsonl'));
+  const page = readFileSync(await writeReport('begun', { runsFolder }), 'utf8');
+  expect(page).toContain('<h2>Evaluation</h2>\n<p>none yet</p>\n<h2>Curves</h2>\n<p>none yet</p>\n');
+});

@@ -120,6 +120,8 @@ describe('the terminal', () => {
     const sink = new TerminalSink({ out, env: {} });
     for (const event of [HEADER, row(89), END]) sink.consume(event);
     expect(text()).toContain('Done: 100 steps in 3m 05s (last row: step 90)\n');
+    sink.consume({ ...END, n_training_steps: 1 });
+    expect(text()).toContain('Done: 1 step in 3m 05s\n');
   });
 
   it('says each stage once in a plain log, and on a live line lets the rows speak for training', () => {
