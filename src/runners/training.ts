@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
-import { z } from 'zod';
 import { removeAbandoned, stagingSuffix } from '../artifacts/checkpoints.ts';
 import { requireFreeSpace } from '../artifacts/free-space.ts';
 import { cutRows, setRowsAside } from '../artifacts/metrics-file.ts';
@@ -24,19 +23,16 @@ import {
   LanguageModelSAERunnerConfig,
   type LanguageModelSAERunnerOptions,
   type MultiSAETrainingRunnerOptions,
-  type Provenance,
   parseConfigObject,
   type ResolvedConfig,
 } from '../config/index.ts';
-import { SaeLensError } from '../errors.ts';
 import { createLogger, type Logger, type LogLevel, withoutSecrets } from '../log.ts';
 import { loadsModel, planTraining, runName, type TrainPlan } from '../plan/index.ts';
-import { callOptions, lentWorker, someLogger } from '../sae/call-options.ts';
 import { densityLine, JsonlSink } from '../sinks/jsonl.ts';
 import type { RunHeader, Sink } from '../sinks/sink.ts';
 import { SinkGroup } from '../sinks/sink-group.ts';
 import { WandbSink } from '../sinks/wandb.ts';
-import { ActivationFeed, type FedActivations } from '../stream/activation-feed.ts';
+import { ActivationFeed } from '../stream/activation-feed.ts';
 import { VERSION } from '../version.ts';
 import { resolveBundled } from '../worker/bundled.ts';
 import { cacheHome } from '../worker/cache-home.ts';
@@ -47,69 +43,14 @@ import { Worker } from '../worker/worker.ts';
 import { goingOnFrom, type InterruptedRun, openInterruptedRun, pointOf, pointToGoOnFrom } from './resume.ts';
 import { inputHashes, requireSameInputs } from './run-inputs.ts';
 import { watchForStandstill } from './standstill.ts';
+import { checkOptions, type ResumeOptions, requireOneSource, type TrainingOptions } from './training-options.ts';
 import { type TrainingResult, TrainingRun } from './training-run.ts';
 
 /** A run that did not start has nothing to write out. */
 const START_FAILED_CLOSE_MS = 1_000;
 
-/** How a run is embedded. */
-export interface TrainingOptions {
-  /** A worker of your own, which stays loaded after the run; without one the run has its own and ends it. */
-  worker?: Worker;
-  /** Folder of run folders; default `runs`. */
-  runsFolder?: string;
-  /** Name of the run and its folder; default: day, model, hook, architecture and two words. */
-  name?: string;
-  /** Besides metrics.jsonl and W&B. */
-  sinks?: readonly Sink[];
-  /** Where messages for people go; default: only the run's log.jsonl. */
-  log?: Logger;
-  /** Where each option came from, for config.yaml. */
-  provenance?: ReadonlyMap<string, Provenance>;
-  /** The command line, for run.json. */
-  command?: readonly string[];
-  /**
-   * Activations of your own to train on, in place of a language model's: an engine, a vision model, a file. They are
-   * asked for as training takes them, at most a few batches ahead; when they end, training ends with a complete SAE.
-   * `model_name`, `dataset_path` and `hook_name` are then only written down, and nothing is held out for evaluations.
-   *
-   * @example
-   * async function* activations() {
-   *   for await (const image of images) yield { rows: 197, dIn: 768, activation: await vit(image) };
-   * }
-   * const run = await new SAETrainingRunner(cfg, { activations: activations() }).start();
-   */
-  activations?: AsyncIterable<FedActivations> | Iterable<FedActivations>;
-}
-
-/** How an interrupted run is embedded: it has its name, its configuration and its data already. */
-export type ResumeOptions = Pick<TrainingOptions, 'worker' | 'runsFolder' | 'sinks' | 'log'> & {
-  /** The checkpoint to go on from: its number of samples or its folder; default: the newest that is whole. */
-  from?: string;
-};
-
 /** What is written down of a run that is fed and does not say what with. */
 const UNNAMED = { model_name: 'unknown', dataset_path: 'unknown', hook_name: 'unknown' };
-
-const Options = z.strictObject({
-  worker: lentWorker.optional(),
-  runsFolder: z.string().min(1).optional(),
-  name: z.string().optional(),
-  sinks: z.array(z.custom<Sink>(isSink, 'is not a sink: it has a name, consume and close')).optional(),
-  log: someLogger.optional(),
-  provenance: z.instanceof(Map).optional(),
-  command: z.array(z.string()).optional(),
-  activations: z.custom<Iterable<FedActivations>>(isIterable, 'must be iterable, with for await or for').optional(),
-} satisfies Record<keyof TrainingOptions, z.ZodType>);
-
-function isSink(value: unknown): boolean {
-  const { name, consume, close } = Object(value) as Partial<Sink>;
-  return typeof name === 'string' && typeof consume === 'function' && typeof close === 'function';
-}
-
-function isIterable(value: unknown): boolean {
-  return [Symbol.asyncIterator, Symbol.iterator].some((key) => typeof Object(value)[key] === 'function');
-}
 
 /**
  * Trains an SAE on the activations of a language model, of a cache of them, or on your own.
@@ -152,20 +93,12 @@ export class SAETrainingRunner {
     cfg: LanguageModelSAERunnerConfig | LanguageModelSAERunnerOptions | MultiSAETrainingRunnerOptions,
     options: TrainingOptions = {},
   ) {
-    callOptions('train', z.object({ options: Options }), { options });
+    checkOptions(options);
     // Whoever resolved it already has told what was left out.
     const isResolved = options.provenance !== undefined || cfg instanceof LanguageModelSAERunnerConfig;
     const given = options.activations === undefined ? cfg : { ...UNNAMED, ...cfg };
     this.config = isResolved ? parseConfigObject(given, () => {}) : parseConfigObject(given);
-    if (options.activations !== undefined && this.config.use_cached_activations) {
-      throw new SaeLensError(
-        'USAGE',
-        'activations are given, and use_cached_activations is true: they come from one place',
-      );
-    }
-    if (options.activations !== undefined && this.config.resume_from_checkpoint !== null) {
-      throw new SaeLensError('USAGE', 'activations are given, and resume_from_checkpoint: those before it are gone');
-    }
+    if (options.activations !== undefined) requireOneSource(this.config);
     this.plan = planTraining(this.config);
     this.#options = options;
     const today = new Date().toISOString().slice(0, 10);
