@@ -96,22 +96,24 @@ class ChatEncoder(WholeEncoder):
 
     def __call__(self, conversations: Sequence[Any]) -> Encoded:
         """Token ids of the conversations; empty and null ones give nothing."""
-        there = [
-            [{"role": "user", "content": turns}] if isinstance(turns, str) else turns
-            for turns in conversations
-            if turns
-        ]
-        try:
-            return _joined(
-                [
-                    self._tokenizer.apply_chat_template(turns, tokenize=True, return_dict=False)
-                    for turns in there
-                ]
-            )
-        except Exception as cause:  # a template is a program of the model's author: any error may come
-            raise WorkerError(
-                "DATASET_INVALID", f"the chat template refused a conversation: {cause}"
-            ) from cause
+        return _joined([chat_ids(self._tokenizer, turns) for turns in conversations if turns])
+
+
+def chat_ids(tokenizer: Any, turns: Any) -> list[int]:
+    """Token ids of one conversation through the chat template; a plain text becomes one user turn.
+
+    Raises:
+        WorkerError: DATASET_INVALID when the template refuses it.
+    """
+    conversation = [{"role": "user", "content": turns}] if isinstance(turns, str) else turns
+    try:
+        return tokenizer.apply_chat_template(conversation, tokenize=True, return_dict=False)
+    except Exception as cause:  # a template is a program of the model's author: any error may come
+        raise WorkerError(
+            "DATASET_INVALID",
+            f"the chat template refused a conversation: {cause}",
+            hint="it says which roles it takes, and in which order; or name another dataset_column",
+        ) from cause
 
 
 def encoder_for(tokenizer: Any, sample: Sequence[Any], chat: bool) -> Encoder:

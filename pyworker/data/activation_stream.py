@@ -82,7 +82,11 @@ class ActivationStream:
         self._buffer.fill()
         held = self._buffer.held()
         if held is None:
-            raise WorkerError("DATASET_EXHAUSTED", f"{self._source.name} gives no activation")
+            raise WorkerError(
+                "DATASET_EXHAUSTED",
+                f"{self._source.name} gives no activation",
+                hint="leave fewer rows out: exclude_special_tokens, seqpos_slice; or give it more",
+            )
         return held.x_ND.to(self._serve_dtype)
 
     def without_a_batch(self) -> WorkerError:

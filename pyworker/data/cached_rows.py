@@ -112,7 +112,11 @@ class CachedRows:
         self._n_reserved = n_reserved
         self._n_epoch = len(sequences) - n_reserved
         if self._n_epoch < 1:
-            raise WorkerError("DATASET_EXHAUSTED", f"{self.name} holds no sequence to train on")
+            raise WorkerError(
+                "DATASET_EXHAUSTED",
+                f"{self.name} holds no sequence to train on: {n_reserved} of {len(sequences)} are held out",
+                hint="make a larger cache, or set n_eval_batches 0",
+            )
         if cfg.exclude_special_tokens and not sequences.has_tokens:
             raise WorkerError(
                 "CONFIG_INVALID",

@@ -38,6 +38,7 @@ TOKEN_COLUMNS = ("tokens", "input_ids")
 TEXT_COLUMNS = ("text", "problem")
 CHAT_COLUMNS = ("conversation", "conversations", "messages", "text")
 ROWS_PER_READ = 256
+AS_MADE = "make the dataset anew, or remove this file: the tokenizer is then not checked"
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,11 @@ def _failures_named(path: str, action: str) -> Iterator[None]:
             hint=nearest_path(Path(path)) or "check the name; a private or gated dataset needs HF_TOKEN",
         ) from cause
     except FileNotFoundError as cause:
-        raise WorkerError("DATASET_NOT_FOUND", f"dataset {path!r} holds no data files: {cause}") from cause
+        raise WorkerError(
+            "DATASET_NOT_FOUND",
+            f"dataset {path!r} holds no data files: {cause}",
+            hint="name the folder or the file with the data",
+        ) from cause
     except (ConnectionError, HfHubHTTPError) as cause:
         raise WorkerError(
             "HUB",
@@ -321,7 +326,9 @@ def _pretokenized(path: str, local: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except ValueError as cause:
-        raise WorkerError("DATASET_INVALID", f"{str(file)!r} is no JSON: {cause}") from cause
+        raise WorkerError("DATASET_INVALID", f"{str(file)!r} is no JSON: {cause}", hint=AS_MADE) from cause
     if not isinstance(made, dict):
-        raise WorkerError("DATASET_INVALID", f"{str(file)!r} is no JSON object, but {shown(made)}")
+        raise WorkerError(
+            "DATASET_INVALID", f"{str(file)!r} is no JSON object, but {shown(made)}", hint=AS_MADE
+        )
     return made

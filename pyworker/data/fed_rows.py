@@ -39,7 +39,9 @@ class FedRows:
 
     def __init__(self, first: Frame | None, frames: Iterator[Frame], d_in: int | None):
         if first is None:
-            raise WorkerError("DATASET_EXHAUSTED", "the activations fed ended before their first row")
+            raise WorkerError(
+                "DATASET_EXHAUSTED", "the activations fed ended before their first row", hint=self.giver[1]
+            )
         self.d_in = first[-1].shape[1]
         if d_in not in (None, self.d_in):
             raise WorkerError(

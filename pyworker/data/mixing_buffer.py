@@ -64,7 +64,9 @@ class MixingBuffer:
             )
         if not 0 <= mix_fraction <= 1:
             raise WorkerError(
-                "CONFIG_INVALID", f"activations_mixing_fraction is {mix_fraction}, it must be between 0 and 1"
+                "CONFIG_INVALID",
+                f"activations_mixing_fraction is {mix_fraction}, it must be between 0 and 1",
+                hint="0.5 is the default; 0 does not mix",
             )
         self.n_refills = 0
         self._chunks = chunks

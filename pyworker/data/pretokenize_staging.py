@@ -182,7 +182,11 @@ def finished_record(save_path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as cause:
-        raise WorkerError("STORAGE", f"{str(path)!r} cannot be read: {cause}") from cause
+        raise WorkerError(
+            "STORAGE",
+            f"{str(path)!r} cannot be read: {cause}",
+            hint="make it readable, or choose another save_path",
+        ) from cause
 
 
 def refuse_difference(earlier: dict[str, Any], now: dict[str, Any], what: str) -> None:

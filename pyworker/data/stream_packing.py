@@ -45,7 +45,9 @@ class StreamPacker:
     def __init__(self, context_size: int, specials: SpecialTokens, disable_concat_sequences: bool = False):
         if context_size < 1 + (specials.begin_batch is not None):
             raise WorkerError(
-                "CONFIG_INVALID", f"context_size {context_size} leaves no room beside the first token"
+                "CONFIG_INVALID",
+                f"context_size {context_size} leaves no room beside the first token",
+                hint="raise context_size, or set begin_batch_token null",
             )
         self._context_size = context_size
         self._specials = specials

@@ -12,6 +12,7 @@ import numpy as np
 
 from pyworker.data.row_kind import Tokens
 from pyworker.errors import WorkerError
+from pyworker.text_encoding import chat_ids
 
 log = logging.getLogger(__name__)
 
@@ -87,14 +88,7 @@ def tokenize_chats(batches: Iterable[Sequence[Any]], tokenizer: Tokenizer) -> It
         for turns in batch:
             if not turns:
                 continue
-            conversation = [{"role": "user", "content": turns}] if isinstance(turns, str) else turns
-            try:
-                ids = tokenizer.apply_chat_template(conversation, tokenize=True, return_dict=False)
-            except Exception as cause:  # a template is a program of the model's author: any error may come
-                raise WorkerError(
-                    "DATASET_INVALID", f"the chat template refused a conversation: {cause}"
-                ) from cause
-            yield np.asarray(ids, dtype=np.int64)
+            yield np.asarray(chat_ids(tokenizer, turns), dtype=np.int64)
 
 
 def special_token_id(token: int | Literal["bos", "eos", "sep"] | None, lm: TokenizingModel) -> int | None:
@@ -151,6 +145,7 @@ class SequencePacker:
                 "CONFIG_INVALID",
                 f"context_size is {context_size}; it must be at least {smallest}"
                 + ("" if smallest == 1 else ", since BOS takes the first place of each sequence"),
+                hint=f"set context_size to {smallest} or more",
             )
         self._begin_batch = begin_batch_token_id
         self._begin_sequence = begin_sequence_token_id
@@ -219,7 +214,9 @@ def concat_and_batch_sequences(
     for document in documents:
         if document.ndim != 1:
             raise WorkerError(
-                "DATASET_INVALID", f"a tokenized text must have one dimension, but has shape {document.shape}"
+                "DATASET_INVALID",
+                f"a tokenized text must have one dimension, but has shape {document.shape}",
+                hint="give each row of the dataset one list of token ids",
             )
         offset, starts_document = 0, True
         while offset < len(document):

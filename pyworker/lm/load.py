@@ -65,6 +65,7 @@ def load_language_model(cfg: Any, last_hook: str | None = None) -> LanguageModel
             "MODEL_LOAD_FAILED",
             f"{', '.join(processing)} in model_from_pretrained_kwargs belong to HookedTransformer, "
             "but model_class_name is AutoModelForCausalLM.",
+            "Leave them out, or set model_class_name to HookedTransformer.",
         )
     kwargs["dtype"] = dtype_named(kwargs.pop("torch_dtype", kwargs.get("dtype", torch.float32)))
     source = find_source(cfg.model_name, kwargs)

@@ -73,7 +73,11 @@ def pretokenize_parquet(params: dict[str, Any], session: Any) -> dict[str, Any]:
     path = Path(params["path"])
     record = finished_record(path)
     if record is None:
-        raise WorkerError("DATASET_NOT_FOUND", f"{str(path)!r} holds no dataset that was pretokenized here")
+        raise WorkerError(
+            "DATASET_NOT_FOUND",
+            f"{str(path)!r} holds no dataset that was pretokenized here",
+            hint="sae-lens-ts datasets lists those that are",
+        )
     total = record["n_sequences"]
     shards = [shard["file"] for shard in record["shards"]]
 

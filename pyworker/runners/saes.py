@@ -115,5 +115,6 @@ def _input(sae: SAE, session: Any, width: int, name: str) -> Tensor:
         raise WorkerError(
             "HOOK_SHAPE",
             f"The last dimension must be {name} = {width}; the array has the shape {list(values.shape)}",
+            f"Give rows of {width} numbers.",
         )
     return values.to(sae.cfg.device, sae.cfg.torch_dtype)

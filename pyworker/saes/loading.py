@@ -14,6 +14,7 @@ from pyworker.saes.readers.weights import weight_problem
 from pyworker.saes.registry import inference_class
 
 SCALED = "expected_average_only_in"
+OTHER_COPY = "fetch or write it again: its files must be those of one SAE"
 OPTIONS: dict[str, tuple[str, ...]] = {
     "topk": ("k", "rescale_acts_by_decoder_norm"),
     "standard_tanh-relu": ("activation_fn", "activation_fn_kwargs"),
@@ -59,13 +60,19 @@ def load_sae(
     try:
         sae.load_state_dict(stored.state)
     except RuntimeError as error:
-        raise WorkerError("SAE_INVALID", f"loading the weights in {folder}: {error}") from error
+        raise WorkerError(
+            "SAE_INVALID", f"loading the weights in {folder}: {error}", hint=OTHER_COPY
+        ) from error
     if factor_F is not None:
         sae.fold_latent_factors(factor_F.to(sae.W_dec))
     _fold_scaling(sae, stored)
     problem = weight_problem(dict(sae.named_parameters()))
     if problem is not None:
-        raise WorkerError("SAE_INVALID", f"folding the scaling of the activations in {folder}: {problem}")
+        raise WorkerError(
+            "SAE_INVALID",
+            f"folding the scaling of the activations in {folder}: {problem}",
+            hint="its scale is beyond its dtype: load it with dtype float32",
+        )
     sae.cfg.normalize_activations = _run_time_only(sae.cfg.normalize_activations)
     stored.cfg["normalize_activations"] = sae.cfg.normalize_activations
     return sae.requires_grad_(False).eval(), stored.cfg, stored.log_sparsity_F
@@ -76,7 +83,7 @@ def _config(folder: Path, cfg: dict[str, Any], device: str, dtype: str | None) -
     dtype = dtype or cfg.get("dtype", "float32")
     if missing or not isinstance(dtype, str) or dtype not in TORCH_DTYPES:
         problem = f"{', '.join(missing)} missing" if missing else f"dtype {dtype!r} is not known"
-        raise WorkerError("SAE_INVALID", f"reading the configuration in {folder}: {problem}")
+        raise WorkerError("SAE_INVALID", f"reading the configuration in {folder}: {problem}", hint=OTHER_COPY)
     known = {
         "normalize_activations": get_args(NormalizeActivations),
         "reshape_activations": ("none", "hook_z"),
@@ -95,7 +102,9 @@ def _config(folder: Path, cfg: dict[str, Any], device: str, dtype: str | None) -
         k = options.get("k")
         if not isinstance(k, int) or not 1 <= k <= cfg["d_sae"]:
             raise WorkerError(
-                "SAE_INVALID", f"reading the configuration in {folder}: k is {k!r} of {cfg['d_sae']} latents"
+                "SAE_INVALID",
+                f"reading the configuration in {folder}: k is {k!r} of {cfg['d_sae']} latents",
+                hint=OTHER_COPY,
             )
     return SAEConfig(
         architecture=architecture,
@@ -127,7 +136,7 @@ def _check_sizes(folder: Path, stored: StoredSAE, cfg: SAEConfig) -> None:
             f"{name} is missing" if shape is None else f"{name} is {shape} instead of {expected[name]}"
             for name, shape in wrong.items()
         )
-        raise WorkerError("SAE_INVALID", f"loading the weights in {folder}: {found}")
+        raise WorkerError("SAE_INVALID", f"loading the weights in {folder}: {found}", hint=OTHER_COPY)
 
 
 def _fold_scaling(sae: SAE, stored: StoredSAE) -> None:

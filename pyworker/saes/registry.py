@@ -39,7 +39,11 @@ def create_sae(cfg: AnyTrainingSAEConfig, generator: Generator) -> TrainingSAE:
         WorkerError: CONFIG_INVALID, when the sizes are not known yet.
     """
     if cfg.d_in is None or cfg.d_sae is None:
-        raise WorkerError("CONFIG_INVALID", "creating the SAE: d_in and d_sae must be resolved before")
+        raise WorkerError(
+            "CONFIG_INVALID",
+            "creating the SAE: d_in and d_sae must be resolved before",
+            hint="set sae.d_in and sae.d_sae",
+        )
     architecture = str(type(cfg).__struct_config__.tag)
     return TRAINING[architecture](cfg, generator)
 

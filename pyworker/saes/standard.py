@@ -45,6 +45,7 @@ class StandardSAE(SAE):
             raise WorkerError(
                 "SAE_INVALID",
                 f"fold_W_dec_norm: {self.cfg.options['activation_fn']} does not scale with its input",
+                hint="use it as it is, or train with relu",
             )
         super().fold_W_dec_norm()
 

@@ -242,7 +242,11 @@ class TrainingSAE(SAE):
         try:
             self.load_state_dict(weights)
         except RuntimeError as error:
-            raise WorkerError("SAE_INVALID", f"going on with other weights: {error}") from error
+            raise WorkerError(
+                "SAE_INVALID",
+                f"going on with other weights: {error}",
+                hint="go on with the configuration that the checkpoint was made with",
+            ) from error
         self.noise_generator.set_state(progress["noise_generator"])
 
     def inference_config(self) -> SAEConfig:

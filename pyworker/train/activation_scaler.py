@@ -106,7 +106,9 @@ def _at_least_one(batches: Iterator[Tensor]) -> Iterator[Tensor]:
     first_BD = next(batches, None)
     if first_BD is None:
         raise WorkerError(
-            "DATASET_EXHAUSTED", "estimating the scale of the activations: there is not one batch"
+            "DATASET_EXHAUSTED",
+            "estimating the scale of the activations: there is not one batch",
+            hint="give it more rows, or lower train_batch_size_tokens",
         )
     return chain((first_BD,), batches)
 
