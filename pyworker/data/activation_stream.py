@@ -135,6 +135,11 @@ class ActivationStream:
         """What a language model took for the rows so far."""
         return self._source.model_seconds
 
+    @property
+    def held_bytes(self) -> int:
+        """The most that the rows of a :meth:`state` take."""
+        return self._buffer.capacity_bytes
+
     def state(self) -> dict[str, Any]:
         """All that a stream needs to go on behind the last batch: how far the source was read, and what is held."""
         buffer = {f"buffer.{name}": value for name, value in self._buffer.state().items()}

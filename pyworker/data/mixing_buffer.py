@@ -148,6 +148,11 @@ class MixingBuffer:
         """Rows the store has room for."""
         return 0 if self._store is None else self._store.n_rows
 
+    @property
+    def capacity_bytes(self) -> int:
+        """What the store takes."""
+        return 0 if self._store is None else sum(column.nbytes for column in self._store)
+
     def _refill(self) -> None:
         self.fill()
         n_held = len(self._order)

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from safetensors import SafetensorError
 
 from pyworker.errors import WorkerError
 from pyworker.files import Files, size_of, write_files
+from pyworker.memory import free_memory
 from pyworker.runners.full_disk import is_full, until_there_is_room
 from pyworker.train import CheckpointKind
 from pyworker.train.training_state import State, copied, state_files, under
@@ -24,8 +24,8 @@ SKIPPED = "skipped_shards"
 """In the state of a run: names of the shards that its cache is read without."""
 RESUMABLE = ("scheduled", "requested", "recurring")
 """Purposes of what a run can go on from."""
-STATE_OF_A_WEIGHT = 3
-"""Itself and two moments."""
+COPIES_OF_A_WEIGHT = 4
+"""Itself as it is trained and as it is saved, and two moments; src/plan/memory.ts reckons with the same."""
 SPARE_MEMORY = 2
 """A copy is made where so many times its size is free: another process may want some meanwhile."""
 
@@ -198,7 +198,7 @@ class CheckpointWriter:
         return state
 
     def _has_room(self) -> bool:
-        """Whether there is memory for a copy of weights and moments."""
+        """Whether there is memory for all that a checkpoint holds: a buffer may be larger than the weights."""
         parameters = [parameter for trainer in self.run.trainers for parameter in trainer.parameters]
-        n_bytes = sum(STATE_OF_A_WEIGHT * parameter.nbytes for parameter in parameters)
-        return psutil.virtual_memory().available > SPARE_MEMORY * n_bytes
+        of_weights = sum(COPIES_OF_A_WEIGHT * parameter.nbytes for parameter in parameters)
+        return free_memory() > SPARE_MEMORY * (of_weights + self.run.stream.held_bytes)

@@ -63,10 +63,9 @@ def test_training_goes_on_meanwhile_and_what_is_written_late_is_what_training_th
     assert len(written) == 10 and written == files_of(waiting / "checkpoints")
 
 
-def test_where_no_memory_is_free_training_waits_and_the_files_are_the_same(
-    make_config, place, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(checkpoint_writer, "SPARE_MEMORY", 1 << 60)
+@pytest.mark.parametrize("free", [0, 100_000], ids=["none", "enough for the weights, not for the buffer"])
+def test_where_no_memory_is_free_training_waits(make_config, place, tmp_path, monkeypatch, free):
+    monkeypatch.setattr(checkpoint_writer, "free_memory", lambda: free)
     threads = []
 
     def watched(files, folder):
@@ -75,7 +74,8 @@ def test_where_no_memory_is_free_training_waits_and_the_files_are_the_same(
 
     monkeypatch.setattr(checkpoint_writer, "write_files", watched)
     session = Session()
-    run(config(make_config, place, n_checkpoints=1, n_eval_batches=0), tmp_path, session)
+    options = {"n_checkpoints": 1, "n_eval_batches": 0, "n_batches_in_buffer": 64}
+    run(config(make_config, place, **options), tmp_path, session)
     assert threads == ["MainThread"] and "checkpoint" in session.events
 
 
