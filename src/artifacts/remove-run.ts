@@ -59,7 +59,7 @@ export async function removableRun(folder: string): Promise<RemovableRun> {
       { hint: 'move that elsewhere first', details: { foreign } },
     );
   }
-  const places = Object.values(await placesOf(folder));
+  const places = Object.values(await placesOf(folder)).filter((place) => place !== null);
   const elsewhere = places.filter((place) => !place.startsWith(join(folder, '/')));
   return { folder, bytes: await folderBytes(folder), elsewhere };
 }

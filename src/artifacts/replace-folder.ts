@@ -62,7 +62,7 @@ export async function restoreReplaced(final: string): Promise<void> {
  *
  * @throws SaeLensError STORAGE when the folder holds what nobody could bring back
  */
-export async function requireReplaceable(folder: string): Promise<void> {
+export async function requireReplaceable(folder: string, option = '--output_path'): Promise<void> {
   let problem: string | null = null;
   try {
     const names = await readdir(folder);
@@ -78,7 +78,7 @@ export async function requireReplaceable(folder: string): Promise<void> {
   }
   if (problem === null) return;
   throw new SaeLensError('STORAGE', `Cannot save an SAE as "${folder}", which would be replaced: ${problem}`, {
-    hint: 'choose a new folder, an empty one, or one that holds an SAE and nothing else: --output_path',
+    hint: `choose a new folder, an empty one, or one that holds an SAE and nothing else: ${option}`,
   });
 }
 

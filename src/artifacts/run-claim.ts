@@ -36,20 +36,25 @@ export async function claimRun(places: RunPlaces, generated: boolean): Promise<R
   if (!generated) {
     const paths = runPaths(places);
     await makePlaces(paths);
-    return { name: places.name, paths, ...(await lockRun(paths)) };
+    const lock = await lockRun(paths);
+    return { ...lock, name: places.name, paths, release: () => lock.release().then(() => removeUnused(paths)) };
   }
   for (let n = 1; ; n++) {
     const name = numbered(places.name, n);
     const paths = runPaths({ ...places, name });
     if (isTaken(paths) || !(await makeRunFolder(paths))) continue;
-    const removeEmpty = () => rmdir(paths.folder).catch(() => {});
+    const removeEmpty = async () => {
+      await removeUnused(paths);
+      await rmdir(paths.folder).catch(() => {});
+    };
     try {
       await makePlaces(paths);
       const { id, tookOver, release } = await lockRun(paths);
       return { name, paths, id, tookOver, release: () => release().then(removeEmpty) };
     } catch (error) {
       await removeEmpty();
-      const isHeld = error instanceof SaeLensError && error.details.place === paths.checkpoints;
+      const isHeld =
+        error instanceof SaeLensError && [paths.checkpoints, paths.rescue].includes(error.details.place as string);
       if (!isHeld) throw error;
     }
   }
@@ -65,6 +70,12 @@ async function makeRunFolder({ folder }: RunPaths): Promise<boolean> {
 }
 
 /** Checkpoints may lie elsewhere, where a run of another folder of runs has this name. */
-const isTaken = ({ folder, checkpoints }: RunPaths): boolean => existsSync(folder) || existsSync(checkpoints);
+const isTaken = ({ folder, checkpoints, rescue }: RunPaths): boolean =>
+  [folder, checkpoints, ...(rescue === null ? [] : [rescue])].some((place) => existsSync(place));
+
+/** Nothing had to be brought to safety. */
+async function removeUnused({ rescue }: RunPaths): Promise<void> {
+  if (rescue !== null) await rmdir(rescue).catch(() => {});
+}
 
 const numbered = (name: string, n: number): string => (n === 1 ? name : `${name}-${n}`);

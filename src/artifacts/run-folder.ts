@@ -130,7 +130,7 @@ export function beginning(point: Pick<ResumePoint, 'path' | 'inexact'> | null): 
  * @throws SaeLensError STORAGE with the option that names the place
  */
 export async function makePlaces({ folder, output, checkpoints, rescue }: RunPaths): Promise<void> {
-  const around = [folder, checkpoints].find((place) => isWithin(place, output));
+  const around = [folder, checkpoints, rescue].find((place) => place !== null && isWithin(place, output));
   if (around !== undefined) {
     throw new SaeLensError('STORAGE', `Cannot save the SAE as "${output}": the run itself writes to "${around}"`, {
       hint: 'choose a folder of its own: --output_path',
@@ -151,6 +151,7 @@ export async function makePlaces({ folder, output, checkpoints, rescue }: RunPat
     }
   }
   await requireReplaceable(output);
+  if (rescue !== null) await requireReplaceable(join(rescue, 'output'), '--rescue_dir');
 }
 
 /** Permissions do not tell: a superuser may write to `/proc` as far as they go. */

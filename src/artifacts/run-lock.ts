@@ -36,11 +36,12 @@ export interface RunLock {
  *
  * @throws SaeLensError STORAGE naming who has the place, or what is there instead of a lock
  */
-export async function lockRun({ folder, output, checkpoints }: RunPaths): Promise<RunLock> {
+export async function lockRun({ folder, output, checkpoints, rescue }: RunPaths): Promise<RunLock> {
   const places: [place: string, lock: string][] = [
     [folder, join(folder, LOCK_NAME)],
     [output, `${output}.lock.json`],
     [checkpoints, `${checkpoints}.lock.json`],
+    ...(rescue === null || rescue === checkpoints ? [] : [[rescue, `${rescue}.lock.json`] satisfies [string, string]]),
   ];
   const held: RunLock[] = [];
   const release = async (): Promise<void> => {

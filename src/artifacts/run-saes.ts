@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { SaeLensError } from '../errors.ts';
-import { MANIFEST_NAME } from './manifest.ts';
+import { MANIFEST_NAME, readManifest } from './manifest.ts';
 import { isSae, saesIn } from './sae-folder.ts';
 
 /** An SAE on this machine, by a name for tables. */
@@ -16,6 +16,8 @@ export interface NamedFolder {
 export interface RunPlacesOnDisk {
   readonly output: string;
   readonly checkpoints: string;
+  /** Where its output or last checkpoint lies, if the disk of its own place was full; null without such a folder. */
+  readonly rescue: string | null;
 }
 
 /** Whether this is the folder of a run of ours. */
@@ -32,37 +34,61 @@ export async function placesOf(run: string): Promise<RunPlacesOnDisk> {
     typeof value === 'string' ? resolve(from, value, name) : join(run, own);
   const output = place(config?.output_path, 'output');
   const name = basename(resolve(run));
-  // Where the disk of the output was full.
-  const rescued = typeof config?.rescue_dir === 'string' ? resolve(from, config.rescue_dir, name, 'output') : output;
+  const rescue = typeof config?.rescue_dir === 'string' ? resolve(from, config.rescue_dir, name) : null;
   return {
-    output: existsSync(output) ? output : rescued,
+    output,
     checkpoints: place(config?.checkpoint_path, 'checkpoints', name),
+    rescue: rescue !== null && existsSync(rescue) ? rescue : null,
   };
 }
 
 /** The folder that a run was started in; the present one where its run.json does not tell. */
-async function startedIn(run: string): Promise<string> {
+const startedIn = async (run: string): Promise<string> => (await recorded(run, 'cwd')) ?? '.';
+
+async function recorded(run: string, key: 'cwd' | 'created'): Promise<string | null> {
   try {
-    const { cwd } = JSON.parse(await readFile(join(run, 'run.json'), 'utf8')) as { cwd?: unknown };
-    return typeof cwd === 'string' ? cwd : '.';
+    const value = (JSON.parse(await readFile(join(run, 'run.json'), 'utf8')) as Record<string, unknown>)[key];
+    return typeof value === 'string' ? value : null;
   } catch {
-    return '.';
+    return null;
   }
 }
 
 /** Complete checkpoints of a run, oldest first. */
 export async function checkpointsOf(run: string): Promise<string[]> {
-  const { checkpoints } = await placesOf(run);
-  const names = await readdir(checkpoints).catch(() => [] as string[]);
-  const found = names.flatMap((name) => {
-    const [, samples] = /^(?:final_)?(\d+)$/.exec(name) ?? [];
-    return samples === undefined ? [] : [{ path: join(checkpoints, name), samples: Number(samples) }];
-  });
+  const { checkpoints, rescue } = await placesOf(run);
+  const found: { path: string; samples: number }[] = [];
+  for (const place of rescue === null ? [checkpoints] : [checkpoints, rescue]) {
+    for (const name of await readdir(place).catch(() => [] as string[])) {
+      const [, samples] = /^(?:final_)?(\d+)$/.exec(name) ?? [];
+      if (samples !== undefined) found.push({ path: join(place, name), samples: Number(samples) });
+    }
+  }
   const complete: string[] = [];
   for (const { path } of found.sort((a, b) => a.samples - b.samples)) {
-    if (existsSync(join(path, MANIFEST_NAME)) || (await saesIn(path)).length > 0) complete.push(path);
+    if (await isComplete(path)) complete.push(path);
   }
   return complete;
+}
+
+const isComplete = async (folder: string): Promise<boolean> =>
+  existsSync(join(folder, MANIFEST_NAME)) || (await saesIn(folder)).length > 0;
+
+/** The finished SAE of a run, in its place or where it went when that was full; of an older run of its name is none. */
+export async function outputOf(run: string): Promise<string | null> {
+  const { output, rescue } = await placesOf(run);
+  const began = await recorded(run, 'created');
+  for (const place of rescue === null ? [output] : [output, join(rescue, 'output')]) {
+    if ((await isComplete(place)) && !(await isOlder(place, began))) return place;
+  }
+  return null;
+}
+
+/** Whether it was there before the run began: a name may be used again, and what is at its places is replaced at the end. */
+async function isOlder(folder: string, began: string | null): Promise<boolean> {
+  const [name] = existsSync(join(folder, MANIFEST_NAME)) ? ['.'] : await saesIn(folder);
+  const manifest = name === undefined ? null : await readManifest(join(folder, name)).catch(() => null);
+  return began !== null && manifest !== null && manifest.created < began;
 }
 
 /**
@@ -86,10 +112,12 @@ export async function saesOf(path: string): Promise<NamedFolder[]> {
 }
 
 async function bestOf(run: string): Promise<string> {
-  const { output } = await placesOf(run);
-  const isComplete = existsSync(join(output, MANIFEST_NAME)) || (await saesIn(output)).length > 0;
-  const best = isComplete ? output : (await checkpointsOf(run)).at(-1);
-  if (best !== undefined) return best;
+  const output = await outputOf(run);
+  if (output !== null) return output;
+  const began = await recorded(run, 'created');
+  for (const checkpoint of (await checkpointsOf(run)).reverse()) {
+    if (!(await isOlder(checkpoint, began))) return checkpoint;
+  }
   throw noSae(run, 'the run has neither a finished SAE nor a checkpoint');
 }
 

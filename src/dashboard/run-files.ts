@@ -1,5 +1,5 @@
 import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { openPlainFile, readPlainFile } from '../artifacts/plain-file.ts';
 import { runHolder } from '../artifacts/run-lock.ts';
@@ -118,13 +118,12 @@ export async function readFailure(folder: string): Promise<Failure | null> {
 }
 
 /** Complete checkpoints, oldest first. */
-export async function readCheckpoints(folder: string, { config, name }: RunFacts): Promise<Checkpoint[]> {
-  const elsewhere = config.checkpoint_path;
-  const place = typeof elsewhere === 'string' && elsewhere !== '' ? join(elsewhere, name) : join(folder, 'checkpoints');
+export async function readCheckpoints(folder: string, { config, name, cwd }: RunFacts): Promise<Checkpoint[]> {
+  const elsewhere = (place: unknown): string[] =>
+    typeof place === 'string' && place !== '' ? [resolve(cwd ?? '.', place, name)] : [];
+  const [own = join(folder, 'checkpoints')] = elsewhere(config.checkpoint_path);
   const found: Checkpoint[] = [];
-  for (const entry of await readdir(place, { withFileTypes: true }).catch(() => [])) {
-    if (!entry.isDirectory() || !/^(final_)?\d+$/.test(entry.name)) continue;
-    const path = join(place, entry.name);
+  for (const path of await numbered([own, ...elsewhere(config.rescue_dir)])) {
     const parts = await readdir(path, { withFileTypes: true }).catch(() => []);
     const folders = [path, ...parts.filter((part) => part.isDirectory()).map((part) => join(path, part.name))];
     const manifests = await Promise.all(folders.map((one) => readJson(join(one, 'manifest.json'))));
@@ -135,6 +134,17 @@ export async function readCheckpoints(folder: string, { config, name }: RunFacts
     found.push({ path, created: first.created, n_training_samples: first.n_training_samples, bytes });
   }
   return found.sort((a, b) => a.n_training_samples - b.n_training_samples);
+}
+
+/** Folders in these places that are called as a checkpoint is. */
+async function numbered(places: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const place of places) {
+    const entries = await readdir(place, { withFileTypes: true }).catch(() => []);
+    const ours = entries.filter((entry) => entry.isDirectory() && /^(final_)?\d+$/.test(entry.name));
+    found.push(...ours.map(({ name }) => join(place, name)));
+  }
+  return found;
 }
 
 const LEVELS: Record<string, string> = { 20: 'debug', 30: 'info', 40: 'warn', 50: 'error' };

@@ -3,7 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { readManifest } from '../artifacts/manifest.ts';
 import { runFolderOf } from '../artifacts/run-folder.ts';
-import { placesOf } from '../artifacts/run-saes.ts';
+import { outputOf } from '../artifacts/run-saes.ts';
 import { saesIn, WEIGHTS_NAME } from '../artifacts/sae-folder.ts';
 import { readFacts, readRecord } from '../dashboard/run-files.ts';
 import type { RunFacts } from '../dashboard/shown.ts';
@@ -142,7 +142,8 @@ async function* rowsOf(folder: string): AsyncGenerator<Row> {
 
 /** The checksums of the finished weights; null where nothing is finished. */
 async function weightsOf(folder: string): Promise<string | null> {
-  const { output } = await placesOf(folder);
+  const output = await outputOf(folder);
+  if (output === null) return null;
   const several = await saesIn(output).catch(() => [] as string[]);
   const places = several.length > 0 ? several.sort().map((name) => join(output, name)) : [output];
   const manifests = await Promise.all(places.map((place) => readManifest(resolve(place)).catch(() => null)));

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -47,6 +47,31 @@ it('a name that somebody chose is refused while its run is going on, and taken a
   await expect(claimRun(places(), false)).rejects.toMatchObject({ code: 'STORAGE' });
   await first.release();
   expect((await claimRun(places(), false)).name).toBe('a');
+});
+
+describe('the folder for when a disk is full', () => {
+  it('is of one run: another of this name, in another folder of runs, cannot write over what was saved there', async () => {
+    const rescueDir = join(folder, 'rescue');
+    const first = await claimRun(places({ rescueDir }), false);
+    const elsewhere = places({ rescueDir, runsFolder: join(folder, 'others') });
+    await expect(claimRun(elsewhere, false)).rejects.toThrow(`Cannot train in "${join(rescueDir, 'a')}"`);
+    expect((await claimRun(elsewhere, true)).name).toBe('a-2');
+    await first.release();
+    expect(readdirSync(rescueDir), 'nothing was saved there').not.toContain('a');
+    expect((await claimRun(places({ rescueDir }), false)).name).toBe('a');
+  });
+
+  it('is seen to hold what is not ours before hours of training, and is not replaced as the output', async () => {
+    const rescueDir = join(folder, 'rescue');
+    const outputPath = join(rescueDir, 'a');
+    await expect(claimRun(places({ rescueDir, outputPath }), false)).rejects.toThrow('the run itself writes to');
+    mkdirSync(join(rescueDir, 'a', 'output', 'thesis'), { recursive: true });
+    writeFileSync(join(rescueDir, 'a', 'output', 'thesis', 'chapter.txt'), 'years of work');
+    await expect(claimRun(places({ rescueDir }), false)).rejects.toMatchObject({
+      code: 'STORAGE',
+      hint: expect.stringContaining('--rescue_dir'),
+    });
+  });
 });
 
 it.skipIf(process.platform !== 'linux')('a folder that cannot be made is an error at once, also for root', async () => {
