@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { SaeLensError } from '../errors.ts';
 import { type DownloadOptions, downloadSae } from './hub-download.ts';
 import { Registry, type ReleasedSae } from './registry.ts';
@@ -53,7 +54,11 @@ export async function locateSae(reference: string, options: LocateOptions = {}):
   const registry = await Registry.read(options.registry);
   const release = reference.slice(0, slash);
   if (slash > 0 && registry.has(release)) return fetchReleased(release, reference.slice(slash + 1), options);
+  // Commands that are about runs alone take a run's name.
+  const run = join('runs', reference);
   throw new SaeLensError('USAGE', `Cannot follow ${JSON.stringify(reference)}: there is no such file or folder`, {
-    hint: 'give a path, hub:user/repo/folder, or release/id of `sae-lens-ts pretrained`',
+    hint: existsSync(run)
+      ? `did you mean ${run}?`
+      : 'give a path, hub:user/repo/folder, or release/id of `sae-lens-ts pretrained`',
   });
 }

@@ -190,6 +190,13 @@ test('commands to paste are as the program was called: by npx or npm start, or b
   expect(hint({})).toBe('sae-lens-ts');
 });
 
+test('the name of a run where a path is wanted is answered with its path', () => {
+  mkdirSync(join(folder, 'runs', 'calm-owl'), { recursive: true });
+  const { status, stderr } = run('train', '--from', 'calm-owl');
+  expect(stderr).toContain('hint: did you mean runs/calm-owl?');
+  expect(status).toBe(2);
+});
+
 test('explain says what an option does', () => {
   expect(run('explain', 'train-batch-size-tokens').stdout).toContain('Activations in one training step.');
   expect(run('explain', 'hook_point').stdout).toMatch(/^hook_name$/m);
