@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { getHFHubCachePath } from '@huggingface/hub';
-import { closest } from 'fastest-levenshtein';
 import { SaeLensError } from '../errors.ts';
+import { byNearness } from '../nearest.ts';
 import { writeFileAtomic } from './atomic.ts';
 import { freeSpace } from './free-space.ts';
 import { checkPath, type HubOptions, type HubRepo, isOffline, openRepo } from './hub-access.ts';
@@ -164,6 +164,6 @@ async function missingFile(repo: HubRepo, commit: string, folder: string, name: 
     hint:
       folders.length === 0
         ? 'it holds no SAE of a format that is known here'
-        : `did you mean "${closest(folder, folders)}"? \`sae-lens-ts download ${repo.name}\` lists all ${folders.length}`,
+        : `did you mean "${byNearness(folder, folders)[0]}"? \`sae-lens-ts download ${repo.name}\` lists all ${folders.length}`,
   });
 }

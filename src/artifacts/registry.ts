@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
-import { distance } from 'fastest-levenshtein';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { SaeLensError } from '../errors.ts';
+import { byNearness } from '../nearest.ts';
 import builtIn from './releases.json' with { type: 'json' };
 import { SAE_FORMATS, type SaeFormat } from './sae-format.ts';
 
@@ -103,7 +103,7 @@ export class Registry {
     const found = this.has(name) ? this.#releases[name] : undefined;
     if (found === undefined) {
       throw new SaeLensError('RELEASE_NOT_FOUND', `There is no release "${name}" and no repository is named so`, {
-        hint: `did you mean ${nearest(name, this.names).join(', ')}? List them with \`sae-lens-ts pretrained\``,
+        hint: `did you mean ${nearestNames(name, this.names).join(', ')}? List them with \`sae-lens-ts pretrained\``,
       });
     }
     const kind = found.conversion_func ?? 'sae_lens';
@@ -118,7 +118,7 @@ export class Registry {
     const found = saes.get(id);
     if (found === undefined) {
       throw new SaeLensError('RELEASE_NOT_FOUND', `Release "${name}" has no SAE "${id}"`, {
-        hint: `did you mean ${nearest(id, [...saes.keys()]).join(', ')}? List them with \`sae-lens-ts pretrained ${name}\``,
+        hint: `did you mean ${nearestNames(id, [...saes.keys()]).join(', ')}? List them with \`sae-lens-ts pretrained ${name}\``,
       });
     }
     if (format === null) {
@@ -242,11 +242,9 @@ const invalid = (path: string, reason: string, cause?: unknown): SaeLensError =>
   });
 
 /** Names that hold what was written, else the nearest in letters. */
-function nearest(word: string, names: readonly string[]): string[] {
+function nearestNames(word: string, names: readonly string[]): string[] {
   const folded = word.toLowerCase();
   const holding = names.filter((name) => name.toLowerCase().includes(folded));
   if (holding.length > 0) return holding.slice(0, NAMES_TOLD);
-  return [...names]
-    .sort((a, b) => distance(folded, a.toLowerCase()) - distance(folded, b.toLowerCase()))
-    .slice(0, NAMES_TOLD);
+  return byNearness(word, names).slice(0, NAMES_TOLD);
 }

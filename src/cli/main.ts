@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { nearest } from '../config/nearest.ts';
 import { ExitCode } from '../errors.ts';
+import { nearest } from '../nearest.ts';
 import { addCache } from './commands/cache.ts';
 import { addCacheActivations } from './commands/cache-activations.ts';
 import { addCompare } from './commands/compare.ts';

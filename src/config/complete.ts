@@ -1,9 +1,9 @@
+import { nearest } from '../nearest.ts';
 import { adviceOn } from './advice.ts';
 import { derive } from './derive.ts';
 import { problemsOf } from './issues.ts';
 import { type Provenance, type Setting, type Settings, strength } from './layer.ts';
 import { fitToArchitecture, v5Defaults } from './legacy.ts';
-import { nearest } from './nearest.ts';
 import { type Problem, show } from './problem.ts';
 import { put } from './put.ts';
 import type { ParsedConfig, ResolvedConfig } from './resolved.ts';

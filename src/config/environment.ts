@@ -1,6 +1,6 @@
+import { nearest } from '../nearest.ts';
 import { OPTION_ROWS } from './generated/options.ts';
 import type { Layer } from './layer.ts';
-import { nearest } from './nearest.ts';
 import type { OptionRow } from './option-row.ts';
 import { configError, type Problem } from './problem.ts';
 import { put } from './put.ts';

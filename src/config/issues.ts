@@ -1,7 +1,7 @@
 import type { z } from 'zod';
+import { nearest } from '../nearest.ts';
 import { architecturesWith, knownPaths, loggingOptions, runnerOptions } from './keys.ts';
 import type { Settings } from './layer.ts';
-import { nearest } from './nearest.ts';
 import { type Problem, show } from './problem.ts';
 import { type Architecture, saeShapes } from './sae-schema.ts';
 

@@ -1,12 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { z } from 'zod';
+import { nearest } from '../nearest.ts';
 import { cacheActivationsSchema } from './cache-activations-schema.ts';
 import { cachePlace, loadingArguments } from './derive.ts';
 import { evalSchema } from './evals-schema.ts';
 import { featuresSchema } from './features-schema.ts';
 import { describe } from './issues.ts';
 import { LAYER_KINDS, type Layer, type Provenance } from './layer.ts';
-import { nearest } from './nearest.ts';
 import { pretokenizeSchema } from './pretokenize-schema.ts';
 import { configError, type Problem } from './problem.ts';
 import type { Filled } from './resolved.ts';

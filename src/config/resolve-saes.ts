@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
+import { nearest } from '../nearest.ts';
 import { type Completed, complete, provenanceOf } from './complete.ts';
 import { loggingOptions, runnerOptions, saeOptions } from './keys.ts';
 import type { Provenance, Setting } from './layer.ts';
-import { nearest } from './nearest.ts';
 import { type Problem, show } from './problem.ts';
 import type { ResolvedConfig } from './resolved.ts';
 import { OWN_TRAINING, SAE_NAME, SHARED_SAE, type SharedSae } from './saes-schema.ts';

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
+import { nearest } from '../nearest.ts';
 import { COMPUTE_FLAGS, EVAL_METRICS, metricsNamed } from './eval-metrics.ts';
 import type { evalSchema } from './evals-schema.ts';
-import { nearest } from './nearest.ts';
 import type { OptionsRule } from './rules-runners.ts';
 
 type Eval = z.output<typeof evalSchema>;

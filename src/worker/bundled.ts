@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { closest } from 'fastest-levenshtein';
 import { type ErrorCode, SaeLensError } from '../errors.ts';
+import { byNearness } from '../nearest.ts';
 import { fetchBundledModel } from './bundled-model.ts';
 import { fetchBundledText } from './bundled-text.ts';
 import { cacheHome } from './cache-home.ts';
@@ -71,7 +71,7 @@ async function resolve(
       code,
       `"${reference}" is not bundled; there is ${names.map((n) => BUNDLED + n).join(', ')}`,
       {
-        hint: `did you mean ${BUNDLED}${closest(name, names)}?`,
+        hint: `did you mean ${BUNDLED}${byNearness(name, names)[0]}?`,
       },
     );
   }

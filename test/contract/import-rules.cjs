@@ -1,16 +1,18 @@
 // Who may import what (design: imports go one way, each outside library has one door).
 // `depcruise src --config test/contract/import-rules.cjs` prints the breaches; imports.test.ts runs it.
 
+/** Files that lie beside the folders, for anyone. */
+const beside = '^src/(?!index)[^/]+\\.ts$';
 const own = (...folders) => `^src/(${folders.join('|')})/`;
 
-/** A folder may import only itself, errors, log, the version and the folders listed. */
+/** A folder may import only itself, the folders listed, and what lies beside the folders. */
 const may = (folder, ...others) => ({
-  name: `${folder} imports only ${['itself', 'errors', 'log', ...others].join(', ')}`,
+  name: `${folder} imports only ${['itself', 'what lies beside the folders', ...others].join(', ')}`,
   severity: 'error',
   from: { path: own(folder) },
   to: {
     path: '^src/',
-    pathNot: [own(folder, ...others), '^src/(error-texts|errors|format|log|plain-text|version)\\.ts$'],
+    pathNot: [own(folder, ...others), beside],
   },
 });
 
@@ -59,10 +61,10 @@ module.exports = {
       to: { path: own('cli') },
     },
     {
-      name: 'errors, their texts, format, log and plain-text import nothing of ours but each other',
+      name: 'what lies beside the folders imports nothing of ours but each other',
       severity: 'error',
-      from: { path: '^src/(error-texts|errors|format|log|plain-text)\\.ts$' },
-      to: { path: '^src/', pathNot: '^src/(error-texts|errors|format|log|plain-text)\\.ts$' },
+      from: { path: beside },
+      to: { path: '^src/', pathNot: beside },
     },
     door('zeromq', '^src/worker/channel\\.ts$'),
     door('apache-arrow', '^src/(stream/|protocol/frames\\.ts$)'),
@@ -73,6 +75,10 @@ module.exports = {
     door('yaml', '^src/(config|artifacts)/'),
     door('pino', '^src/log\\.ts$'),
     door('(@hono|hono)/', '^src/web/'),
+    door('fastest-levenshtein', '^src/nearest\\.ts$'),
+    door('log-update', '^src/sinks/live-line\\.ts$'),
+    door('listr2', '^src/runners/setup\\.ts$'),
+    door('execa', '^src/(worker/|runners/doctor-probe\\.ts$)'),
     door('uplot', '^src/dashboard/page/'),
   ],
   options: {

@@ -29,6 +29,9 @@ const PYTHON_DOORS: Record<string, RegExp> = {
   datasets: /^pyworker\/data\//,
   zmq: /^pyworker\/(channel|serve)\.py$/,
   pyarrow: /^pyworker\/(protocol\/frames\.py$|data\/)/,
+  gguf: /^pyworker\/lm\/gguf\.py$/,
+  fsspec: /^pyworker\/data\/broken_line\.py$/,
+  tokenizers: /^pyworker\/(lm\/gguf|text_encoding)\.py$/,
   triton: /^pyworker\/kernels\/triton_kernels\.py$/,
   wandb: /^pyworker\/facade\/wandb_run\.py$/,
 };

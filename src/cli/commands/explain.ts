@@ -7,10 +7,10 @@ import {
   OPTION_ROWS,
   PRETOKENIZE_ROWS,
 } from '../../config/generated/options.ts';
-import { nearest } from '../../config/nearest.ts';
 import type { OptionRow } from '../../config/option-row.ts';
 import { ERROR_TEXTS } from '../../error-texts.ts';
 import { ERROR_CODES, type ErrorCode, SaeLensError } from '../../errors.ts';
+import { nearest } from '../../nearest.ts';
 import { printJson, printText } from '../output.ts';
 
 export function addExplain(program: Command): void {

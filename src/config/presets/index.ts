@@ -1,5 +1,5 @@
+import { nearest } from '../../nearest.ts';
 import type { Layer } from '../layer.ts';
-import { nearest } from '../nearest.ts';
 import { configError } from '../problem.ts';
 import { cachedActivations } from './cached-activations.ts';
 import { demo } from './demo.ts';

@@ -17,3 +17,10 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   }
   return best;
 }
+
+/** All names, the one with the fewest letters to change first. */
+export function byNearness(word: string, names: readonly string[]): string[] {
+  const folded = word.toLowerCase();
+  const far = new Map(names.map((name) => [name, distance(folded, name.toLowerCase())]));
+  return names.toSorted((a, b) => (far.get(a) as number) - (far.get(b) as number));
+}
