@@ -53,9 +53,8 @@ class Entries:
         Returns:
             the numbers of these entries, in the order of latents, then of sequences; and the latent of each.
         """
-        group_N = torch.div(
-            self.key_N, self.context, rounding_mode="floor"
-        )  # a sequence does not cross latents
+        # A sequence does not cross latents: T is a multiple of C.
+        group_N = torch.div(self.key_N, self.context, rounding_mode="floor")
         _, number_N = torch.unique_consecutive(group_N, return_inverse=True)
         n_groups = int(number_N[-1]) + 1 if len(number_N) else 0
         largest_G = self.value_N.new_zeros(n_groups).scatter_reduce(0, number_N, self.value_N, "amax")

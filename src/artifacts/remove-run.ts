@@ -38,7 +38,9 @@ export interface RemovableRun {
 export async function removableRun(folder: string): Promise<RemovableRun> {
   const { name, sessions } = await readRunRecord({ run: join(folder, 'run.json') });
   if ((await lstat(folder)).isSymbolicLink() || typeof name !== 'string' || !Array.isArray(sessions)) {
-    throw new SaeLensError('USAGE', `Cannot remove "${folder}": it is a link, or no folder of a run of ours`);
+    throw new SaeLensError('USAGE', `Cannot remove "${folder}": it is a link, or no folder of a run of ours`, {
+      hint: 'name the folder itself',
+    });
   }
   const holder = await runHolder(folder);
   if (holder !== null) {

@@ -85,7 +85,10 @@ async function readSaeLensPoint(path: string, state: string): Promise<ResumePoin
 }
 
 const unreadable = (path: string, error: unknown): SaeLensError =>
-  new SaeLensError('SAE_INVALID', `Cannot go on from "${path}": ${(error as Error).message}`, { cause: error });
+  new SaeLensError('SAE_INVALID', `Cannot go on from "${path}": ${(error as Error).message}`, {
+    hint: 'name a whole checkpoint: a folder with a manifest.json, or one of SAELens',
+    cause: error,
+  });
 
 /** Those of a run in its folders, the newest first. One that is damaged or half written is told of and passed over (promise P1). */
 export async function* resumePoints(

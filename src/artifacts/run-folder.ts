@@ -209,7 +209,10 @@ export async function readRunRecord({ run }: Pick<RunPaths, 'run'>): Promise<Run
   try {
     return JSON.parse(await readFile(run, 'utf8')) as RunRecord;
   } catch (error) {
-    throw new SaeLensError('STORAGE', `Cannot read "${run}": ${(error as Error).message}`, { cause: error });
+    throw new SaeLensError('STORAGE', `Cannot read "${run}": ${(error as Error).message}`, {
+      hint: 'sae-lens-ts ls FOLDER lists the runs that are there',
+      cause: error,
+    });
   }
 }
 

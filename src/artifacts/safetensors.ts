@@ -35,7 +35,10 @@ const LARGEST_HEADER_BYTES = 4 << 20;
  */
 export async function readSafetensorsHeader(path: string): Promise<Map<string, TensorInfo>> {
   const refuse = (reason: string, cause?: unknown): SaeLensError =>
-    new SaeLensError('SAE_INVALID', `Cannot read tensors of "${path}": ${reason}`, { cause });
+    new SaeLensError('SAE_INVALID', `Cannot read tensors of "${path}": ${reason}`, {
+      hint: 'fetch or write it again',
+      cause,
+    });
   const file = await open(path, 'r').catch((error: Error) => {
     throw refuse(error.message, error);
   });

@@ -70,7 +70,9 @@ export async function compareRuns(runs: readonly [string, string], runsFolder = 
 async function factsOf(folder: string): Promise<RunFacts> {
   const record = await readRecord(folder);
   if (record !== null) return readFacts(folder, record);
-  throw new SaeLensError('STORAGE', `Cannot compare "${folder}": its run.json cannot be read`);
+  throw new SaeLensError('STORAGE', `Cannot compare "${folder}": its run.json cannot be read`, {
+    hint: 'sae-lens-ts ls FOLDER lists the runs that are there',
+  });
 }
 
 const named = (what: string, values: Readonly<Record<string, Value>>): Record<string, Value> =>

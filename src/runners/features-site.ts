@@ -42,7 +42,9 @@ export async function startFeaturesSite(
   const reader = new PromptReader(subject, device, log);
   const read = (text: string, latent: number | null) => {
     if (latent !== null && latent >= d_sae) {
-      throw new SaeLensError('USAGE', `There is no latent ${latent}: the SAE has ${d_sae}`);
+      throw new SaeLensError('USAGE', `There is no latent ${latent}: the SAE has ${d_sae}`, {
+        hint: `choose one of 0 to ${d_sae - 1}`,
+      });
     }
     return reader.read(text, latent);
   };

@@ -13,6 +13,7 @@ import { callOptions, lentWorker, someLogger } from './call-options.ts';
 import { leaseWorker, type WorkerLease } from './lease.ts';
 import { float32Rows, type Rows } from './rows.ts';
 
+const CLOSED = 'load it again';
 /** A result comes in one frame; larger inputs are sent in parts of at most so many numbers (64 MiB). */
 const NUMBERS_A_CALL = 16 * 2 ** 20;
 
@@ -172,7 +173,7 @@ export class SAE {
    * anything else, USAGE for a closed SAE
    */
   async saveInferenceModel(folder: string): Promise<void> {
-    if (!this.#open) throw new SaeLensError('USAGE', 'Cannot save an SAE that was closed');
+    if (!this.#open) throw new SaeLensError('USAGE', 'Cannot save an SAE that was closed', { hint: CLOSED });
     const final = resolve(folder);
     const staging = `${final}.${stagingSuffix()}`;
     try {
@@ -200,7 +201,7 @@ export class SAE {
   }
 
   async #map(op: 'encode' | 'decode', given: Rows, from: number, to: number): Promise<Float32Array> {
-    if (!this.#open) throw new SaeLensError('USAGE', `Cannot ${op} with an SAE that was closed`);
+    if (!this.#open) throw new SaeLensError('USAGE', `Cannot ${op} with an SAE that was closed`, { hint: CLOSED });
     const values = float32Rows(op, given, from);
     const rows = values.length / from;
     const result = new Float32Array(rows * to);

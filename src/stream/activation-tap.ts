@@ -58,7 +58,10 @@ export class ActivationTap implements AsyncIterable<ActivationBatch> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<ActivationBatch, void, void> {
-    if (this.#read) throw new SaeLensError('USAGE', 'The activations of a run have one reader, and had it already');
+    if (this.#read)
+      throw new SaeLensError('USAGE', 'The activations of a run have one reader, and had it already', {
+        hint: 'share the batches of that one',
+      });
     this.#read = true;
     this.#credit(this.#credits);
     try {

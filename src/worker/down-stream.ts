@@ -9,7 +9,11 @@ const BESIDE_BYTES = 2 ** 20;
 /** @throws SaeLensError USAGE when an array is too large for one message */
 export function checkSize({ name, values }: { name: string; values: ColumnArray }): void {
   if (values.byteLength <= MAX_MESSAGE_BYTES - BESIDE_BYTES) return;
-  throw new SaeLensError('USAGE', `Array "${name}" has ${values.byteLength} bytes: send fewer rows`);
+  throw new SaeLensError(
+    'USAGE',
+    `Array "${name}" has ${values.byteLength} bytes; one message has at most ${MAX_MESSAGE_BYTES - BESIDE_BYTES}`,
+    { hint: 'send fewer rows' },
+  );
 }
 
 /** A stream of frames to the worker: an array of a request, or what it is fed while a request runs. */

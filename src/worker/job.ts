@@ -92,7 +92,10 @@ export class Job {
   async checkpointNow(): Promise<void> {
     const answer = this.#settled ? ENDED : await this.#link.ask('checkpoint_now', { id: this.id });
     // It may have ended in the worker while its result is on the way to us.
-    if (!answer.running) throw new SaeLensError('USAGE', `Cannot take a checkpoint: "${this.op}" has ended`);
+    if (!answer.running)
+      throw new SaeLensError('USAGE', `Cannot take a checkpoint: "${this.op}" has ended`, {
+        hint: 'what it left last is in its folder',
+      });
   }
 
   /** Makes room for so many more batches of activations. Without room the worker drops them and counts. */

@@ -207,7 +207,8 @@ export class PythonSession {
   }
 
   async #race<T>(ask: () => Promise<T>, timeoutMs: number, what: string): Promise<T> {
-    if (this.#closing) throw new SaeLensError('USAGE', `Cannot ${what}: the Python session is closed`);
+    if (this.#closing)
+      throw new SaeLensError('USAGE', `Cannot ${what}: the Python session is closed`, { hint: 'start another one' });
     if (this.#dead !== null) throw this.#dead;
     const pending = ask();
     let timer: NodeJS.Timeout | undefined;

@@ -1,5 +1,5 @@
 import uPlot from 'uplot';
-import { compact, element } from '../../web/page/element.ts';
+import { axisNumber, element } from '../../web/page/element.ts';
 import { isDark } from '../../web/page/theme.ts';
 import { colourOf, dashOf, swatch } from './strokes.ts';
 import { unitOf } from './units.ts';
@@ -136,7 +136,7 @@ export class Chart {
       },
       scales: { x: { time: false }, y: view.log ? { distr: 3 } : { range } },
       axes: [
-        { ...axis, size: 26, gap: 2, values: (_, ticks) => ticks.map((step) => compactStep(step)) },
+        { ...axis, size: 26, gap: 2, values: (_, ticks) => ticks.map((step) => stepNumber(step)) },
         { ...axis, size: 62, values: (_, ticks) => ticks.map((one) => (one === null ? '' : tick(one))) },
       ],
       series: [{ label: 'step' }, ...series],
@@ -175,7 +175,7 @@ export class Chart {
   }
 }
 
-const compactStep = (step: number): string => (Number.isInteger(step) ? compact(step) : '');
+const stepNumber = (step: number): string => (Number.isInteger(step) ? axisNumber(step) : '');
 
 /** A line that stays at one value is not told from noise by an axis that is all of it. */
 function roomAround(low: number, high: number): uPlot.Range.MinMax {

@@ -1,5 +1,5 @@
 import { bytes } from '../../format.ts';
-import { compact, shown } from '../../web/page/element.ts';
+import { axisNumber, shown } from '../../web/page/element.ts';
 
 /** How the values of a metric are said, and where their axis ends whatever they are. */
 export interface Unit {
@@ -14,7 +14,7 @@ const sayIf =
     value === null || value === undefined ? shown(value) : words(value);
 const percent = (value: number): string => `${Number((100 * value).toPrecision(3))} %`;
 
-const PLAIN: Unit = { say: shown, tick: compact };
+const PLAIN: Unit = { say: shown, tick: axisNumber };
 /** Finer than elsewhere: memory that creeps up is to be seen. */
 const memory = (value: number): string => bytes(value, 4);
 const BYTES: Unit = { say: sayIf(memory), tick: memory };

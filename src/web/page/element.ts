@@ -37,7 +37,7 @@ export const shown = (value: number | null | undefined): string =>
   value === null || value === undefined || !Number.isFinite(value) ? '–' : significant(value);
 
 /** As an axis has room for: 1.5G · 20k · 0.003 */
-export function compact(value: number): string {
+export function axisNumber(value: number): string {
   const [size, unit] = UNITS.find(([size]) => Math.abs(value) >= size) ?? [1, ''];
   return `${shown(value / size)}${unit}`;
 }
