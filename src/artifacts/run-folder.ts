@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { Document, isMap, isPair, isScalar } from 'yaml';
@@ -65,6 +65,15 @@ export function checkRunName(name: string): void {
   });
 }
 
+/** Whether this is the folder of a run of ours. A pipe called so is none: who reads it waits for ever. */
+export function isRunFolder(path: string): boolean {
+  try {
+    return statSync(join(path, 'run.json')).isFile();
+  } catch {
+    return false;
+  }
+}
+
 /**
  * The folder of a run that was named.
  *
@@ -73,7 +82,7 @@ export function checkRunName(name: string): void {
  * @throws SaeLensError USAGE when there is no such run
  */
 export function runFolderOf(run: string, runsFolder: string, action: string): string {
-  const folder = [join(runsFolder, run), run].find((path) => existsSync(join(path, 'run.json')));
+  const folder = [join(runsFolder, run), run].find(isRunFolder);
   if (folder !== undefined) return resolve(folder);
   throw new SaeLensError('USAGE', `Cannot ${action} "${run}": there is no such run in "${runsFolder}"`, {
     hint: 'give its name, or its folder; --runs_folder names the folder of all runs',

@@ -1,10 +1,15 @@
 import { existsSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { SaeLensError } from '../errors.ts';
 import { MANIFEST_NAME, readManifest } from './manifest.ts';
+import { readPlainFile } from './plain-file.ts';
+import { isRunFolder } from './run-folder.ts';
 import { isSae, saesIn } from './sae-folder.ts';
+
+/** Of a file that tells of a run; they have a few kB. */
+const MOST_BYTES = 1 << 20;
 
 /** An SAE on this machine, by a name for tables. */
 export interface NamedFolder {
@@ -20,15 +25,9 @@ export interface RunPlacesOnDisk {
   readonly rescue: string | null;
 }
 
-/** Whether this is the folder of a run of ours. */
-export const isRunFolder = (path: string): boolean => existsSync(join(path, 'run.json'));
-
 /** The places of a run, as its config.yaml names them; a relative one is meant from the folder of that time. */
 export async function placesOf(run: string): Promise<RunPlacesOnDisk> {
-  const config = parse(await readFile(join(run, 'config.yaml'), 'utf8').catch(() => '')) as Record<
-    string,
-    unknown
-  > | null;
+  const config = await readConfig(run);
   const from = await startedIn(run);
   const place = (value: unknown, own: string, name = ''): string =>
     typeof value === 'string' ? resolve(from, value, name) : join(run, own);
@@ -42,12 +41,21 @@ export async function placesOf(run: string): Promise<RunPlacesOnDisk> {
   };
 }
 
+/** Null where there is none, or somebody has spoiled it: the run has the usual places then. */
+async function readConfig(run: string): Promise<Record<string, unknown> | null> {
+  try {
+    return parse((await readPlainFile(join(run, 'config.yaml'), MOST_BYTES)) ?? '');
+  } catch {
+    return null;
+  }
+}
+
 /** The folder that a run was started in; the present one where its run.json does not tell. */
 const startedIn = async (run: string): Promise<string> => (await recorded(run, 'cwd')) ?? '.';
 
 async function recorded(run: string, key: 'cwd' | 'created'): Promise<string | null> {
   try {
-    const value = (JSON.parse(await readFile(join(run, 'run.json'), 'utf8')) as Record<string, unknown>)[key];
+    const value = JSON.parse((await readPlainFile(join(run, 'run.json'), MOST_BYTES)) ?? '')[key];
     return typeof value === 'string' ? value : null;
   } catch {
     return null;

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { isRunFolder } from '../artifacts/run-saes.ts';
+import { isRunFolder } from '../artifacts/run-folder.ts';
 import { SaeLensError } from '../errors.ts';
 import type { EvalSubject } from './eval-subjects.ts';
 

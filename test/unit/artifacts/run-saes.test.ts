@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeEach, expect, it, onTestFinished } from 'vitest';
 import { writeManifest } from '../../../src/artifacts/manifest.ts';
+import { isRunFolder, runFolderOf } from '../../../src/artifacts/run-folder.ts';
 import { checkpointsOf, outputOf, saesOf } from '../../../src/artifacts/run-saes.ts';
 import { readCheckpoints, readFacts, readRecord } from '../../../src/dashboard/run-files.ts';
 
@@ -59,4 +61,25 @@ it('what went to a relative rescue_dir, and checkpoints of a relative place, are
   expect(await meant()).toBe(last);
   const output = await sae('saved/a/output');
   expect([await outputOf(run), await meant()]).toEqual([output, output]);
+});
+
+it.skipIf(process.platform === 'win32')('a pipe that is called as a file of a run is not waited for', async () => {
+  const piped = join(folder, 'runs', 'piped');
+  mkdirSync(piped);
+  execFileSync('mkfifo', [join(piped, 'run.json')]);
+  expect(isRunFolder(piped)).toBe(false);
+  expect(() => runFolderOf(piped, folder, 'prune')).toThrow('there is no such run');
+  began(-60);
+  rmSync(join(run, 'config.yaml'));
+  execFileSync('mkfifo', [join(run, 'config.yaml')]);
+  const first = await sae('runs/a/checkpoints/100');
+  expect(await checkpointsOf(run)).toEqual([first]);
+});
+
+it('a config.yaml that somebody spoiled leaves a run its usual places', async () => {
+  const first = await sae('runs/a/checkpoints/100');
+  for (const spoiled of ['a: [', '{', '- 1', 'output_path: 3', '\0\u0001']) {
+    began(-60, spoiled);
+    expect(await checkpointsOf(run), spoiled).toEqual([first]);
+  }
 });
