@@ -63,8 +63,11 @@ export async function openInterruptedRun(run: string, runsFolder: string, from?:
   const places = { runsFolder: dirname(folder), name: basename(folder) };
   const found = { ...places, config, created: record.created };
   if (from === undefined) return { ...found, from: null };
-  const { checkpoints } = runPaths({ ...places, checkpointPath: config.checkpoint_path });
-  return { ...found, from: /^\d+$/.test(from) ? join(checkpoints, from) : from };
+  const { checkpoint_path: checkpointPath, rescue_dir: rescueDir } = config;
+  const { checkpoints, rescue } = runPaths({ ...places, checkpointPath, rescueDir });
+  if (!/^\d+$/.test(from)) return { ...found, from };
+  const own = join(checkpoints, from);
+  return { ...found, from: rescue === null || existsSync(own) ? own : join(rescue, from) };
 }
 
 function requireResumable(folder: string, { sessions, fed, cwd }: RunRecord, config: ResolvedConfig): void {

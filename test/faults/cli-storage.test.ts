@@ -170,7 +170,7 @@ describe.skipIf(!mounted)('a full disk (needs the right to mount a tmpfs)', () =
     const rescued = join(folder, 'rescue', 'moved', checkpoint);
     await verifyFolder(rescued);
     expect(stderr).toContain(`sae-lens-ts resume runs/moved --from ${rescued}`);
-    for (const words of [['--from', rescued], []]) {
+    for (const words of [['--from', rescued], ['--from', checkpoint], []]) {
       const again = start(['resume', 'moved', ...words]);
       await again.saw(`Going on from ${join(folder, 'rescue', 'moved')}`);
       await again.saw('training the SAE');
