@@ -145,6 +145,11 @@ export async function makePlaces({ folder, output, checkpoints, rescue }: RunPat
       hint: 'choose a folder of its own: --output_path',
     });
   }
+  if (rescue !== null && (rescue === checkpoints || isWithin(rescue, folder))) {
+    throw new SaeLensError('STORAGE', `Cannot save to "${rescue}" when a disk is full: the run itself writes there`, {
+      hint: 'choose a folder on another disk: --rescue_dir',
+    });
+  }
   const places: [string, string][] = [
     [folder, '--runs_folder'],
     [dirname(output), '--output_path'],

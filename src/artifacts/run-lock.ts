@@ -41,7 +41,7 @@ export async function lockRun({ folder, output, checkpoints, rescue }: RunPaths)
     [folder, join(folder, LOCK_NAME)],
     [output, `${output}.lock.json`],
     [checkpoints, `${checkpoints}.lock.json`],
-    ...(rescue === null || rescue === checkpoints ? [] : [[rescue, `${rescue}.lock.json`] satisfies [string, string]]),
+    ...(rescue === null ? [] : [[rescue, `${rescue}.lock.json`] satisfies [string, string]]),
   ];
   const held: RunLock[] = [];
   const release = async (): Promise<void> => {

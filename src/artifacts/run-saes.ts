@@ -34,11 +34,9 @@ export async function placesOf(run: string): Promise<RunPlacesOnDisk> {
   const output = place(config?.output_path, 'output');
   const name = basename(resolve(run));
   const rescue = typeof config?.rescue_dir === 'string' ? resolve(from, config.rescue_dir, name) : null;
-  return {
-    output,
-    checkpoints: place(config?.checkpoint_path, 'checkpoints', name),
-    rescue: rescue !== null && existsSync(rescue) ? rescue : null,
-  };
+  const checkpoints = place(config?.checkpoint_path, 'checkpoints', name);
+  const isOther = rescue !== null && rescue !== checkpoints && existsSync(rescue);
+  return { output, checkpoints, rescue: isOther ? rescue : null };
 }
 
 /** Null where there is none, or somebody has spoiled it: the run has the usual places then. */

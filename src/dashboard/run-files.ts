@@ -123,7 +123,7 @@ export async function readCheckpoints(folder: string, { config, name, cwd }: Run
     typeof place === 'string' && place !== '' ? [resolve(cwd ?? '.', place, name)] : [];
   const [own = join(folder, 'checkpoints')] = elsewhere(config.checkpoint_path);
   const found: Checkpoint[] = [];
-  for (const path of await numbered([own, ...elsewhere(config.rescue_dir)])) {
+  for (const path of await numbered(new Set([own, ...elsewhere(config.rescue_dir)]))) {
     const parts = await readdir(path, { withFileTypes: true }).catch(() => []);
     const folders = [path, ...parts.filter((part) => part.isDirectory()).map((part) => join(path, part.name))];
     const manifests = await Promise.all(folders.map((one) => readJson(join(one, 'manifest.json'))));
@@ -137,7 +137,7 @@ export async function readCheckpoints(folder: string, { config, name, cwd }: Run
 }
 
 /** Folders in these places that are called as a checkpoint is. */
-async function numbered(places: readonly string[]): Promise<string[]> {
+async function numbered(places: ReadonlySet<string>): Promise<string[]> {
   const found: string[] = [];
   for (const place of places) {
     const entries = await readdir(place, { withFileTypes: true }).catch(() => []);

@@ -61,6 +61,20 @@ describe('the folder for when a disk is full', () => {
     expect((await claimRun(places({ rescueDir }), false)).name).toBe('a');
   });
 
+  it('is refused where the run writes anyway: its disk is the full one, and rm would not know what lies there', async () => {
+    const checkpointPath = join(folder, 'checkpoints');
+    for (const more of [
+      { rescueDir: join(folder, 'runs') },
+      { rescueDir: join(folder, 'runs', 'a') },
+      { rescueDir: checkpointPath, checkpointPath },
+    ]) {
+      await expect(claimRun(places(more), false)).rejects.toMatchObject({
+        code: 'STORAGE',
+        hint: expect.stringContaining('--rescue_dir'),
+      });
+    }
+  });
+
   it('is seen to hold what is not ours before hours of training, and is not replaced as the output', async () => {
     const rescueDir = join(folder, 'rescue');
     const outputPath = join(rescueDir, 'a');

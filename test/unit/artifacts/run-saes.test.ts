@@ -63,6 +63,12 @@ it('what went to a relative rescue_dir, and checkpoints of a relative place, are
   expect([await outputOf(run), await meant()]).toEqual([output, output]);
 });
 
+it('a checkpoint is counted once where an older version let rescue_dir be checkpoint_path', async () => {
+  began(-60, 'rescue_dir: points\ncheckpoint_path: points\n');
+  const only = await sae('points/a/100');
+  expect(await checkpointsOf(run)).toEqual([only]);
+});
+
 it.skipIf(process.platform === 'win32')('a pipe that is called as a file of a run is not waited for', async () => {
   const piped = join(folder, 'runs', 'piped');
   mkdirSync(piped);
