@@ -18,8 +18,8 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, ErrorText>> = {
     remedy: 'Mend the lines named; `sae-lens-ts explain KEY` tells what an option takes.',
   },
   USAGE: {
-    meaning: 'A command, flag or call does not exist or makes no sense.',
-    remedy: '`sae-lens-ts --help`.',
+    meaning: 'A command, flag or call does not exist or makes no sense; a run of this name has finished.',
+    remedy: '`sae-lens-ts --help`; another `--name`.',
   },
   RESUME_REFUSED: {
     meaning:

@@ -17,6 +17,7 @@ import {
   writeRunFolder,
 } from '../artifacts/run-folder.ts';
 import { hearRequests, type RunRequest } from '../artifacts/run-requests.ts';
+import { outputOf } from '../artifacts/run-saes.ts';
 import { checkSaeFolder } from '../artifacts/sae-folder.ts';
 import {
   configsOf,
@@ -26,6 +27,7 @@ import {
   parseConfigObject,
   type ResolvedConfig,
 } from '../config/index.ts';
+import { SaeLensError } from '../errors.ts';
 import { createLogger, type Logger, type LogLevel, withoutSecrets } from '../log.ts';
 import { loadsModel, planTraining, runName, type TrainPlan } from '../plan/index.ts';
 import { densityLine, JsonlSink } from '../sinks/jsonl.ts';
@@ -42,6 +44,7 @@ import { PythonSession } from '../worker/pythonia.ts';
 import { Worker } from '../worker/worker.ts';
 import { goingOnFrom, type InterruptedRun, openInterruptedRun, pointOf, pointToGoOnFrom } from './resume.ts';
 import { inputHashes, requireSameInputs } from './run-inputs.ts';
+import { shellWord } from './shell-word.ts';
 import { watchForStandstill } from './standstill.ts';
 import { checkOptions, type ResumeOptions, requireOneSource, type TrainingOptions } from './training-options.ts';
 import { type TrainingResult, TrainingRun } from './training-run.ts';
@@ -120,8 +123,8 @@ export class SAETrainingRunner {
   /**
    * Starts the run; resolves when the worker has it.
    *
-   * @throws SaeLensError ENVIRONMENT_MISSING, STORAGE, WORKER_START; USAGE when the worker of yours is training already;
-   * RESUME_REFUSED, SAE_INVALID when there is no going on from a checkpoint
+   * @throws SaeLensError ENVIRONMENT_MISSING, STORAGE, WORKER_START; USAGE when the worker of yours is training already or
+   * a run of this name has finished; RESUME_REFUSED, SAE_INVALID when there is no going on from a checkpoint
    */
   async start(): Promise<TrainingRun> {
     const { config, plan } = this;
@@ -142,6 +145,7 @@ export class SAETrainingRunner {
       for (let letGo = held.pop(); letGo !== undefined; letGo = held.pop()) await letGo(deadlineMs);
     };
     try {
+      if (this.#interrupted === null) await refuseToReplace(paths.folder, this.name);
       for (const place of new Set([paths.folder, dirname(paths.output), dirname(paths.checkpoints)])) {
         await requireFreeSpace(place, plan.disk.totalBytes);
       }
@@ -329,4 +333,14 @@ function both(people: Logger, file: Logger): Logger {
     printTo: (print) => people.printTo(print),
     close: () => {},
   };
+}
+
+/** What a run was for is not lost because its name was typed again; one that did not finish gives way. */
+async function refuseToReplace(folder: string, name: string): Promise<void> {
+  const output = await outputOf(folder);
+  if (output === null) return;
+  throw new SaeLensError('USAGE', `${name} has finished: its SAE at ${output} would be replaced by that of a new run`, {
+    hint: `Choose another --name, or remove it first: sae-lens-ts rm ${shellWord(name)}`,
+    details: { output },
+  });
 }

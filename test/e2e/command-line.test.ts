@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { verifyFolder } from '../../src/artifacts/manifest.ts';
@@ -94,7 +94,20 @@ describe('a run with --json, checkpoints and every place set', () => {
     }
   });
 
-  it('a second run of the same name keeps the metrics of the first apart and replaces its output', async () => {
+  it('a second run of the name of one that has finished is refused before anything of it is touched', async () => {
+    const before = readFileSync(join(folder, 'finished/sae/manifest.json'), 'utf8');
+    const rows = readFileSync(join(runFolder, 'metrics.jsonl'), 'utf8');
+    const again = await run(tinyRun('--name', 'a-run', '--output_path', 'elsewhere'));
+    expect(again.code).toBe(2);
+    expect(again.stderr).toMatch(/USAGE.*a-run has finished: its SAE at \S*finished\/sae would be replaced/);
+    expect(again.stderr).toContain('another --name, or remove it first: sae-lens-ts rm a-run');
+    expect(readFileSync(join(folder, 'finished/sae/manifest.json'), 'utf8')).toBe(before);
+    expect(readFileSync(join(runFolder, 'metrics.jsonl'), 'utf8')).toBe(rows);
+  });
+
+  it('a run of the name of one that did not finish keeps the metrics of that one apart', async () => {
+    // As a run leaves it whose worker was killed: rows, and no SAE.
+    rmSync(join(folder, 'finished/sae'), { recursive: true });
     const again = await run(tinyRun('--name', 'a-run', '--output_path', 'finished/sae'));
     expect(again.code).toBe(0);
     const [, kept = ''] = /a-run was run before; its metrics\.jsonl is kept as (\S+)/.exec(again.stderr) ?? [];
