@@ -94,7 +94,8 @@ export async function outputOf(run: string): Promise<string | null> {
 async function isOlder(folder: string, began: string | null): Promise<boolean> {
   const [name] = existsSync(join(folder, MANIFEST_NAME)) ? ['.'] : await saesIn(folder);
   const manifest = name === undefined ? null : await readManifest(join(folder, name)).catch(() => null);
-  return began !== null && manifest !== null && manifest.created < began;
+  // False too where either is no time.
+  return manifest !== null && Date.parse(manifest.created) < Date.parse(began ?? '');
 }
 
 /**
