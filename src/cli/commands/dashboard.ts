@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { addListenFlags, type ListenFlags, listenOptions } from '../listen-flags.ts';
+import { requireNamedFolder } from '../named-folder.ts';
 import { printText } from '../output.ts';
 
 interface DashboardFlags extends ListenFlags {
@@ -17,6 +18,7 @@ export function addDashboard(program: Command): void {
   addListenFlags(command, 6270)
     .option('--until_stdin_ends', 'end when the standard input does')
     .action(async (runsFolder: string) => {
+      requireNamedFolder(command.args[0]);
       const { until_stdin_ends, ...flags } = command.opts<DashboardFlags>();
       const { dashboardInTerminal } = await import('../../runners/dashboard.ts');
       const listen = listenOptions(flags, 'read these runs and stop them');

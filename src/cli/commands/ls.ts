@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { requireNamedFolder } from '../named-folder.ts';
 import { printJson, printText } from '../output.ts';
 import { listText } from '../runs-text.ts';
 
@@ -10,6 +11,7 @@ export function addLs(program: Command): void {
     .argument('[runs_folder]', 'folder of all runs', 'runs')
     .option('--json', 'one JSON document on stdout')
     .action(async (runsFolder: string) => {
+      requireNamedFolder(command.args[0]);
       const { listRuns } = await import('../../runners/runs.ts');
       const runs = await listRuns(runsFolder);
       if (command.opts<{ json?: true }>().json) return printJson(runs);

@@ -145,6 +145,14 @@ test('--dry-run names the device, W&B and the name and folder the run would have
   expect(run('train', ...flags, '--name', 'a/b')).toMatchObject({ status: 2, stderr: expect.stringContaining('a/b') });
 });
 
+test('a folder of runs that is named and not there is said; the usual one may be missing', () => {
+  for (const command of ['ls', 'dashboard']) {
+    const { status, stderr } = run(command, 'nosuch');
+    expect([status, stderr.split('\n')[0]]).toEqual([2, 'error USAGE  There is no folder nosuch']);
+  }
+  expect(run('ls')).toMatchObject({ status: 0, stdout: 'No runs in runs\n' });
+});
+
 test('config print tells the layer of each value and can be given back to train', () => {
   const { stdout } = run(
     'config',
