@@ -47,6 +47,7 @@ export default defineConfig([
       { from: 'src/features/page/index.html', to: 'dist/features-page' },
       { from: 'src/web/page/theme.css', to: 'dist/features-page' },
       { from: 'src/features/page/features.css', to: 'dist/features-page' },
+      { from: 'src/features/page/text.css', to: 'dist/features-page' },
     ],
   },
 ]);
